@@ -1,0 +1,96 @@
+namespace K8sReq.Core
+
+open System
+open FsToolkit.ErrorHandling
+
+/// What `k8sreq receive` needs to know.
+type ReceiverSettings = { Addr: ListenAddress; Name: string }
+
+/// What the program is asked to do.
+[<RequireQualifiedAccess>]
+type Command =
+    | Serve of Settings
+    | Check of folder: string
+    | Receive of ReceiverSettings
+    | Help
+    | Version
+
+module CommandLine =
+    let private addressAccepted = "[HOST]:PORT, such as :9001"
+
+    let rec private readReceiver (settings: ReceiverSettings) errors (arguments: string list) =
+        match arguments with
+        | [] ->
+            if List.isEmpty errors then
+                Ok(Command.Receive settings)
+            else
+                Error(List.rev errors)
+        | argument :: rest when argument.StartsWith "--" && argument.Contains '=' ->
+            let equals = argument.IndexOf '='
+
+            readReceiver
+                settings
+                errors
+                (argument.Substring(0, equals) :: argument.Substring(equals + 1) :: rest)
+        | "--addr" :: text :: rest ->
+            match ListenAddress.tryParse text with
+            | Some address -> readReceiver { settings with Addr = address } errors rest
+            | None ->
+                readReceiver settings (SettingError.Invalid("--addr", text, addressAccepted) :: errors) rest
+        | "--name" :: name :: rest -> readReceiver { settings with Name = name } errors rest
+        | [ "--addr" ] ->
+            readReceiver settings (SettingError.WithoutValue("--addr", addressAccepted) :: errors) []
+        | [ "--name" ] -> readReceiver settings (SettingError.WithoutValue("--name", "any text") :: errors) []
+        | argument :: rest when argument.StartsWith "--" ->
+            readReceiver settings (SettingError.UnknownFlag argument :: errors) rest
+        | argument :: rest -> readReceiver settings (SettingError.UnexpectedArgument argument :: errors) rest
+
+    let private receiverDefaults = {
+        Addr = { Host = ListenHost.Any; Port = 9001 }
+        Name = "receiver"
+    }
+
+    /// Reads the program's arguments; the environment matters to the proxy only.
+    let parse
+        (environment: Map<string, string>)
+        (arguments: string list)
+        : Validation<Command, SettingError> =
+        match arguments with
+        | _ when
+            arguments
+            |> List.exists (fun argument -> argument = "--help" || argument = "-h")
+            ->
+            Ok Command.Help
+        | [ "--version" ] -> Ok Command.Version
+        | [ "check"; folder ] when not (folder.StartsWith "--") && folder <> "" -> Ok(Command.Check folder)
+        | [ "check" ] -> Error [ SettingError.Missing("check DIR", "the folder of manifests to check") ]
+        | [ "check"; flag ] -> Error [ SettingError.UnknownFlag flag ]
+        | "check" :: _ :: rest -> Error [ for argument in rest -> SettingError.UnexpectedArgument argument ]
+        | "receive" :: rest -> readReceiver receiverDefaults [] rest
+        | _ -> Settings.parse environment arguments |> Validation.map Command.Serve
+
+    let private settingLine (spec: SettingSpec) =
+        let byDefault =
+            if spec.Default = "" then
+                ""
+            else
+                $" (default {spec.Default})"
+
+        $"  {SettingSpec.flag spec, -28}{SettingSpec.variable spec, -28}{spec.Help}{byDefault}{Environment.NewLine}"
+        + $"""  {"", -56}{spec.Accepted}"""
+
+    /// The text of `--help`.
+    let help =
+        [
+            "k8sreq duplicates HTTP requests: it answers 202 and sends a copy to every target whose host matches."
+            ""
+            "Usage:"
+            "  k8sreq --manifests DIR [flags]                serve the proxy, with routes from a folder of manifests"
+            "  k8sreq check DIR                              print the routes of a folder; exit 1 if anything is wrong"
+            "  k8sreq receive [--addr :9001] [--name NAME]   print every request that comes in, to try things out"
+            "  k8sreq --help | --version"
+            ""
+            "Settings of the proxy, as flags or environment variables; a flag wins:"
+            yield! List.map settingLine Settings.specs
+        ]
+        |> String.concat Environment.NewLine

@@ -1,0 +1,72 @@
+namespace K8sReq.Core
+
+open System
+open System.Collections.Frozen
+
+/// One line of a head: a field's name and one value.
+type HeaderLine = (struct (string * string))
+
+/// Which header fields a copy carries.
+module ForwardHeaders =
+    // RFC 9110 section 7.6.1, with the older fields that mean something for one connection only.
+    let private hopByHop =
+        [
+            "Connection"
+            "Keep-Alive"
+            "Proxy-Authenticate"
+            "Proxy-Authorization"
+            "Proxy-Connection"
+            "TE"
+            "Trailer"
+            "Transfer-Encoding"
+            "Upgrade"
+        ]
+            .ToFrozenSet(StringComparer.OrdinalIgnoreCase)
+
+    // These frame the message or route it: the sender of the copy writes them itself.
+    let private written =
+        [ "Content-Length"; "Host" ].ToFrozenSet(StringComparer.OrdinalIgnoreCase)
+
+    let private isNamed (expected: string) (name: string) =
+        name.Equals(expected, StringComparison.OrdinalIgnoreCase)
+
+    let private listMembers (value: string) =
+        value.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
+
+    /// The fields that the Connection fields among these lines name, Connection itself aside.
+    let private connectionOptions (lines: HeaderLine[]) =
+        lines
+        |> Array.collect (fun (struct (name, value)) ->
+            if isNamed "Connection" name then
+                listMembers value
+            else
+                [||])
+
+    // A member is "protocol received-by [comment]"; the comment may hold commas, and then its pieces have
+    // no received-by that is ours.
+    let private receivedBy (viaMember: string) =
+        match viaMember.Split(' ', StringSplitOptions.RemoveEmptyEntries) with
+        | [||]
+        | [| _ |] -> ""
+        | parts -> parts[1]
+
+    /// Whether a Via field already names this proxy: the request has been here before (RFC 9110 section 7.6.3).
+    let hasPassed (viaName: string) (lines: HeaderLine[]) : bool =
+        lines
+        |> Array.exists (fun (struct (name, value)) ->
+            isNamed "Via" name
+            && listMembers value
+               |> Array.exists (fun entry -> isNamed viaName (receivedBy entry)))
+
+    /// The lines that a copy carries, in their order: all end-to-end fields, then a Via line of our own.
+    /// Left out: hop-by-hop fields, what Connection names, and Host and Content-Length, which whoever sends
+    /// the copy writes for it.
+    let carried (viaName: string) (lines: HeaderLine[]) : HeaderLine[] =
+        let named = connectionOptions lines
+
+        let isCarried (struct (name, _): HeaderLine) =
+            not (hopByHop.Contains name)
+            && not (written.Contains name)
+            && not (named |> Array.exists (fun option -> isNamed option name))
+
+        Array.append (Array.filter isCarried lines) [| struct ("Via", $"1.1 {viaName}") |]

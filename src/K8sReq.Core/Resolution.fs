@@ -1,0 +1,102 @@
+namespace K8sReq.Core
+
+open System.Net
+
+/// Where the copies of one RequestClone go now.
+type Target = {
+    Clone: ObjectKey
+    Host: HostName
+    Service: ObjectKey
+    Address: IPAddress
+    Port: int
+} with
+
+    /// `address:port`, with an IPv6 address in brackets.
+    member target.Endpoint = IPEndPoint(target.Address, target.Port).ToString()
+
+/// Why a RequestClone is not routed.
+[<RequireQualifiedAccess>]
+type ResolutionError =
+    | InvalidSpec of FieldFault list
+    | ServiceNotFound of ObjectKey
+    | ServiceUnreadable of ObjectKey * FieldFault list
+    | ServiceHeadless of ObjectKey
+    | ServiceExternalName of ObjectKey * alias: string
+    | ServiceWithoutAddress of ObjectKey
+    | ServicePortNotFound of ObjectKey * wanted: PortRef * offered: ServicePort list
+    | ServicePortNotTcp of ObjectKey * ServicePort
+
+module Resolution =
+    let private isWanted wanted (port: ServicePort) =
+        match wanted with
+        | PortRef.Named name -> port.Name = Some name
+        | PortRef.Number number -> port.Number = number
+
+    let private findPort (service: BackendService) (wanted: PortRef) =
+        // The same number may be offered over TCP and UDP at once: DNS does that.
+        match service.Ports |> List.filter (isWanted wanted) with
+        | [] -> Error(ResolutionError.ServicePortNotFound(service.Key, wanted, service.Ports))
+        | first :: _ as ports ->
+            match ports |> List.tryFind (fun port -> port.Protocol = "TCP") with
+            | Some port -> Ok port.Number
+            | None -> Error(ResolutionError.ServicePortNotTcp(service.Key, first))
+
+    let private addressOf (service: BackendService) =
+        match service.Address with
+        | ServiceAddress.ClusterIP address -> Ok address
+        | ServiceAddress.Headless -> Error(ResolutionError.ServiceHeadless service.Key)
+        | ServiceAddress.ExternalName alias -> Error(ResolutionError.ServiceExternalName(service.Key, alias))
+        | ServiceAddress.Unassigned -> Error(ResolutionError.ServiceWithoutAddress service.Key)
+        | ServiceAddress.Unreadable faults -> Error(ResolutionError.ServiceUnreadable(service.Key, faults))
+
+    let private targetOf (services: Map<ObjectKey, BackendService>) (key: ObjectKey) (spec: CloneSpec) =
+        let serviceKey = ObjectKey.create key.Namespace spec.ServiceName
+
+        match services.TryGetValue serviceKey with
+        | false, _ -> Error(ResolutionError.ServiceNotFound serviceKey)
+        | true, service ->
+            addressOf service
+            |> Result.bind (fun address ->
+                findPort service spec.ServicePort
+                |> Result.map (fun port -> {
+                    Clone = key
+                    Host = spec.Host
+                    Service = serviceKey
+                    Address = address
+                    Port = port
+                }))
+
+    /// Finds the address that a RequestClone's copies go to, from the Services as they are now.
+    /// The Service is looked up in the RequestClone's own namespace.
+    let resolve
+        (services: Map<ObjectKey, BackendService>)
+        (clone: RequestClone)
+        : Result<Target, ResolutionError> =
+        match clone.Spec with
+        | Error faults -> Error(ResolutionError.InvalidSpec faults)
+        | Ok spec -> targetOf services clone.Key spec
+
+    let private describePort (port: ServicePort) =
+        match port.Name with
+        | Some name -> $"{name} ({port.Number})"
+        | None -> string port.Number
+
+    /// One line for people: what is wrong, and with which object.
+    let describeError (error: ResolutionError) =
+        match error with
+        | ResolutionError.InvalidSpec faults -> FieldFault.describeAll faults
+        | ResolutionError.ServiceNotFound key -> $"Service {key} does not exist"
+        | ResolutionError.ServiceUnreadable(key, faults) ->
+            $"Service {key} is not valid: {FieldFault.describeAll faults}"
+        | ResolutionError.ServiceHeadless key ->
+            $"Service {key} is headless (clusterIP: None): it has no address to send to"
+        | ResolutionError.ServiceExternalName(key, alias) ->
+            $"Service {key} is an ExternalName (an alias of {alias}): copies go to cluster addresses only"
+        | ResolutionError.ServiceWithoutAddress key -> $"Service {key} has no clusterIP"
+        | ResolutionError.ServicePortNotFound(key, wanted, []) ->
+            $"Service {key} has no port {wanted}: it has none at all"
+        | ResolutionError.ServicePortNotFound(key, wanted, offered) ->
+            let offers = offered |> List.map describePort |> String.concat ", "
+            $"Service {key} has no port {wanted}: it has {offers}"
+        | ResolutionError.ServicePortNotTcp(key, port) ->
+            $"Service {key} offers port {describePort port} over {port.Protocol} only, not TCP"

@@ -1,0 +1,300 @@
+namespace K8sReq.Core
+
+open System
+open FsToolkit.ErrorHandling
+
+/// Where a setting came from, as the user wrote it: `--http-addr` or `HTTP_ADDR`.
+type SettingSource = string
+
+/// One thing that is wrong with the command line or the environment.
+[<RequireQualifiedAccess>]
+type SettingError =
+    | Invalid of SettingSource * given: string * accepted: string
+    | Missing of SettingSource * why: string
+    | WithoutValue of flag: string * accepted: string
+    | UnknownFlag of flag: string
+    | UnexpectedArgument of argument: string
+
+/// All that the proxy can be told. Times are never 0.
+type Settings = {
+    HttpAddr: ListenAddress
+    MetricsAddr: ListenAddress
+    ProbeAddr: ListenAddress
+    /// The folder of manifests that the routes come from.
+    Manifests: string
+    /// How long a client may take to send its body, and a target to answer.
+    ReadTimeout: TimeSpan
+    /// How long connecting to a target and sending it a copy may take.
+    WriteTimeout: TimeSpan
+    /// Bytes; None for no limit.
+    BodySizeLimit: int64 option
+    EnableLeaderElection: bool
+    LeaderElectionNamespace: string option
+    /// Empty for all.
+    Namespaces: string list
+    Concurrent: int
+}
+
+/// A setting as users see it: the flag `--name` and the variable `NAME` mean the same.
+type SettingSpec = {
+    Name: string
+    Default: string
+    Accepted: string
+    Help: string
+    /// A flag that may stand without a value, which then means true.
+    IsSwitch: bool
+}
+
+module SettingSpec =
+    let flag (spec: SettingSpec) = "--" + spec.Name
+
+    let variable (spec: SettingSpec) =
+        spec.Name.ToUpperInvariant().Replace('-', '_')
+
+module Settings =
+    let private address = "[HOST]:PORT, such as :8080 or 127.0.0.1:8080"
+    let private duration = "a duration above 0, such as 30s, 1m30s or 500ms"
+
+    let private spec name byDefault accepted help = {
+        Name = name
+        Default = byDefault
+        Accepted = accepted
+        Help = help
+        IsSwitch = false
+    }
+
+    let private httpAddr =
+        spec "http-addr" ":8080" address "where requests to duplicate come in"
+
+    let private metricsAddr =
+        spec "metrics-addr" ":9556" address "accepted; not used yet"
+
+    let private probeAddr =
+        spec "probe-addr" ":9557" address "where /healthz and /readyz answer"
+
+    let private manifests =
+        spec "manifests" "" "a folder" "the folder of manifests that the routes come from"
+
+    let private readTimeout =
+        spec
+            "proxy-read-timeout"
+            "30s"
+            duration
+            "how long a client may take for its body, and a target for the head of its answer"
+
+    let private writeTimeout =
+        spec
+            "proxy-write-timeout"
+            "30s"
+            duration
+            "how long connecting to a target and sending it a copy may take"
+
+    let private bodySizeLimit =
+        spec
+            "body-size-limit"
+            "2000000"
+            "a number of bytes, 0 for no limit"
+            "the largest body that is accepted"
+
+    let private enableLeaderElection = {
+        spec "enable-leader-election" "false" "true or false" "accepted; used with a cluster only" with
+            IsSwitch = true
+    }
+
+    let private leaderElectionNamespace =
+        spec "leader-election-namespace" "" "a namespace" "accepted; used with a cluster only"
+
+    let private namespaces =
+        spec
+            "namespaces"
+            ""
+            "namespaces, separated by commas, empty for all"
+            "accepted; used with a cluster only"
+
+    let private concurrent =
+        spec "concurrent" "2" "a whole number from 1 to 1000" "accepted; used with a cluster only"
+
+    /// Every setting, in the order in which they are shown.
+    let specs = [
+        manifests
+        httpAddr
+        probeAddr
+        metricsAddr
+        readTimeout
+        writeTimeout
+        bodySizeLimit
+        namespaces
+        enableLeaderElection
+        leaderElectionNamespace
+        concurrent
+    ]
+
+    let private tryBool (text: string) =
+        match text with
+        | "1"
+        | "t"
+        | "T"
+        | "true"
+        | "True"
+        | "TRUE" -> Some true
+        | "0"
+        | "f"
+        | "F"
+        | "false"
+        | "False"
+        | "FALSE" -> Some false
+        | _ -> None
+
+    let private tryInteger (lowest: int64) (highest: int64) (text: string) =
+        match
+            Int64.TryParse(text, Globalization.NumberStyles.None, Globalization.CultureInfo.InvariantCulture)
+        with
+        | true, number when number >= lowest && number <= highest -> Some number
+        | _ -> None
+
+    // A timer takes at most 2^32 - 2 ms, which is 49 days.
+    let private tryTimeout (text: string) =
+        GoDuration.tryParse text
+        |> Option.filter (fun time -> time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromDays 49.0)
+
+    let private isNamespace (text: string) =
+        text.Length >= 1
+        && text.Length <= 63
+        && text
+           |> Seq.forall (fun c -> Char.IsAsciiLetterLower c || Char.IsAsciiDigit c || c = '-')
+        && not (text.StartsWith '-' || text.EndsWith '-')
+
+    let private tryNamespaces (text: string) =
+        let names =
+            text.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
+
+        if Array.forall isNamespace names then
+            Some(List.ofArray (Array.distinct names))
+        else
+            None
+
+    let private tryOptionalNamespace (text: string) =
+        if text = "" then Some None
+        elif isNamespace text then Some(Some text)
+        else None
+
+    // What was given for a setting, and where. An empty variable counts as not set, as it did for the users of
+    // the replaced controller; an empty flag was typed on purpose.
+    let private given (environment: Map<string, string>) (flags: Map<string, string>) (spec: SettingSpec) =
+        match flags.TryFind spec.Name, environment.TryFind(SettingSpec.variable spec) with
+        | Some value, _ -> Some(SettingSpec.flag spec, value)
+        | None, Some value when value <> "" -> Some(SettingSpec.variable spec, value)
+        | None, _ -> None
+
+    let private read environment flags (tryParse: string -> 'T option) (spec: SettingSpec) =
+        let source, value =
+            given environment flags spec
+            |> Option.defaultValue (SettingSpec.variable spec, spec.Default)
+
+        tryParse value
+        |> Result.requireSome (SettingError.Invalid(source, value, spec.Accepted))
+
+    let private readFolder environment flags =
+        match given environment flags manifests with
+        | Some(_, folder) when folder <> "" -> Ok folder
+        | Some(source, folder) -> Error(SettingError.Invalid(source, folder, manifests.Accepted))
+        | None ->
+            Error(
+                SettingError.Missing(
+                    SettingSpec.flag manifests,
+                    "this version takes its routes from a folder of manifests"
+                )
+            )
+
+    // The values of the flags that could be read (the last of several wins), and what is wrong with the others.
+    let private readFlags (arguments: string list) : Map<string, string> * SettingError list =
+        let rec go flags errors (arguments: string list) =
+            match arguments with
+            | [] -> flags, List.rev errors
+            | argument :: rest when not (argument.StartsWith "--") ->
+                go flags (SettingError.UnexpectedArgument argument :: errors) rest
+            | argument :: rest ->
+                let name, inlined =
+                    match argument.IndexOf '=' with
+                    | -1 -> argument.Substring 2, None
+                    | equals -> argument.Substring(2, equals - 2), Some(argument.Substring(equals + 1))
+
+                match specs |> List.tryFind (fun spec -> spec.Name = name), inlined, rest with
+                | None, None, value :: afterValue when not (value.StartsWith "--") ->
+                    // What follows an unknown flag is most likely its value, and no error of its own.
+                    go flags (SettingError.UnknownFlag("--" + name) :: errors) afterValue
+                | None, _, _ -> go flags (SettingError.UnknownFlag("--" + name) :: errors) rest
+                | Some _, Some value, _ -> go (Map.add name value flags) errors rest
+                | Some spec, None, _ when spec.IsSwitch -> go (Map.add name "true" flags) errors rest
+                | Some _, None, value :: afterValue when not (value.StartsWith "--") ->
+                    go (Map.add name value flags) errors afterValue
+                | Some spec, None, _ ->
+                    go flags (SettingError.WithoutValue("--" + name, spec.Accepted) :: errors) rest
+
+        go Map.empty [] arguments
+
+    let private readValues (environment: Map<string, string>) (flags: Map<string, string>) =
+        let read tryParse spec = read environment flags tryParse spec
+
+        validation {
+            let! manifests = readFolder environment flags
+            and! httpAddr = read ListenAddress.tryParse httpAddr
+            and! metricsAddr = read ListenAddress.tryParse metricsAddr
+            and! probeAddr = read ListenAddress.tryParse probeAddr
+            and! readTimeout = read tryTimeout readTimeout
+            and! writeTimeout = read tryTimeout writeTimeout
+            and! bodySizeLimit = read (tryInteger 0L Int64.MaxValue) bodySizeLimit
+            and! enableLeaderElection = read tryBool enableLeaderElection
+            and! leaderElectionNamespace = read tryOptionalNamespace leaderElectionNamespace
+            and! namespaces = read tryNamespaces namespaces
+            and! concurrent = read (tryInteger 1L 1000L) concurrent
+
+            return {
+                HttpAddr = httpAddr
+                MetricsAddr = metricsAddr
+                ProbeAddr = probeAddr
+                Manifests = manifests
+                ReadTimeout = readTimeout
+                WriteTimeout = writeTimeout
+                BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit
+                EnableLeaderElection = enableLeaderElection
+                LeaderElectionNamespace = leaderElectionNamespace
+                Namespaces = namespaces
+                Concurrent = int concurrent
+            }
+        }
+
+    /// Settings from flags and environment variables; a flag wins. Reports everything that is wrong at once.
+    let parse
+        (environment: Map<string, string>)
+        (arguments: string list)
+        : Validation<Settings, SettingError> =
+        let flags, flagErrors = readFlags arguments
+
+        let isWithoutValue flag =
+            flagErrors
+            |> List.exists (fun error ->
+                match error with
+                | SettingError.WithoutValue(name, _) -> name = flag
+                | _ -> false)
+
+        match readValues environment flags, flagErrors with
+        | Ok settings, [] -> Ok settings
+        | Ok _, errors -> Error errors
+        | Error valueErrors, errors ->
+            let isNew error =
+                match error with
+                | SettingError.Missing(flag, _) -> not (isWithoutValue flag)
+                | _ -> true
+
+            Error(errors @ List.filter isNew valueErrors)
+
+    /// One line for people.
+    let describeError (error: SettingError) =
+        match error with
+        | SettingError.Invalid(source, given, accepted) -> $"{source} is \"{given}\"; accepted is {accepted}"
+        | SettingError.Missing(source, why) -> $"{source} is required: {why}"
+        | SettingError.WithoutValue(flag, accepted) -> $"{flag} has no value; accepted is {accepted}"
+        | SettingError.UnknownFlag flag -> $"{flag} is no flag of this program; --help lists them"
+        | SettingError.UnexpectedArgument argument ->
+            $"\"{argument}\" is not understood; flags are written --name value or --name=value"

@@ -1,0 +1,58 @@
+namespace K8sReq.Core
+
+/// What took too long.
+[<RequireQualifiedAccess>]
+type TimeoutPhase =
+    /// Connecting and sending the request.
+    | Sending
+    /// Waiting for the answer's head.
+    | Answering
+
+/// The end of a copy. Every accepted copy has exactly one.
+[<RequireQualifiedAccess>]
+type TargetOutcome =
+    /// The target answered 2xx.
+    | Delivered of status: int
+    /// The target answered anything else. A redirect is not followed, so it is not a delivery.
+    | Rejected of status: int
+    | ConnectFailed of reason: string
+    | TimedOut of TimeoutPhase
+    /// The connection broke after it was made, before an answer came.
+    | SendFailed of reason: string
+    /// What came back is no HTTP answer.
+    | BadAnswer of reason: string
+    /// The process ended before the copy did.
+    | Cancelled
+    /// A defect of this program.
+    | Faulted of reason: string
+
+module TargetOutcome =
+    let ofStatus (status: int) =
+        if status >= 200 && status < 300 then
+            TargetOutcome.Delivered status
+        else
+            TargetOutcome.Rejected status
+
+    let isDelivered (outcome: TargetOutcome) =
+        match outcome with
+        | TargetOutcome.Delivered _ -> true
+        | TargetOutcome.Rejected _
+        | TargetOutcome.ConnectFailed _
+        | TargetOutcome.TimedOut _
+        | TargetOutcome.SendFailed _
+        | TargetOutcome.BadAnswer _
+        | TargetOutcome.Cancelled
+        | TargetOutcome.Faulted _ -> false
+
+    /// A few words for a log line.
+    let describe (outcome: TargetOutcome) =
+        match outcome with
+        | TargetOutcome.Delivered status -> $"delivered, answered {status}"
+        | TargetOutcome.Rejected status -> $"answered {status}"
+        | TargetOutcome.ConnectFailed reason -> $"could not connect: {reason}"
+        | TargetOutcome.TimedOut TimeoutPhase.Sending -> "timed out while connecting or sending"
+        | TargetOutcome.TimedOut TimeoutPhase.Answering -> "timed out waiting for the answer"
+        | TargetOutcome.SendFailed reason -> $"the connection broke: {reason}"
+        | TargetOutcome.BadAnswer reason -> $"the answer was not HTTP: {reason}"
+        | TargetOutcome.Cancelled -> "cancelled by the end of the process"
+        | TargetOutcome.Faulted reason -> $"failed by a defect: {reason}"

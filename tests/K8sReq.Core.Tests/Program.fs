@@ -1,0 +1,24 @@
+module K8sReq.Core.Tests.Program
+
+open Expecto
+
+[<EntryPoint>]
+let main arguments =
+    runTestsWithCLIArgs
+        []
+        arguments
+        (testList "Core" [
+            HostNameTests.tests
+            RequestCloneTests.tests
+            ClusterStateTests.tests
+            ResolutionTests.tests
+            RouteTableTests.tests
+            RequestTargetTests.tests
+            ForwardHeadersTests.tests
+            TargetOutcomeTests.tests
+            GoDurationTests.tests
+            ListenAddressTests.tests
+            SettingsTests.tests
+            CommandLineTests.tests
+            PurityTests.tests
+        ])

@@ -1,0 +1,188 @@
+module K8sReq.Core.Tests.SettingsTests
+
+open System
+open System.Net
+open Expecto
+open K8sReq.Core
+open K8sReq.Core.Tests.Generators
+
+let private parse environment arguments =
+    Settings.parse (Map.ofList environment) arguments
+
+let private read environment arguments =
+    match parse environment arguments with
+    | Ok settings -> settings
+    | Error errors -> failtest (errors |> List.map Settings.describeError |> String.concat "; ")
+
+let private faults environment arguments =
+    match parse environment arguments with
+    | Ok _ -> failtest "accepted"
+    | Error errors -> errors
+
+let private folder = [ "--manifests"; "dir" ]
+
+let private refuses name environment arguments (expected: SettingError list) = test name {
+    Expect.equal (faults environment arguments) expected "all errors, and no others"
+}
+
+let tests =
+    testList "Settings" [
+        test "the defaults are those that users know" {
+            Expect.equal
+                (read [] folder)
+                {
+                    HttpAddr = { Host = ListenHost.Any; Port = 8080 }
+                    MetricsAddr = { Host = ListenHost.Any; Port = 9556 }
+                    ProbeAddr = { Host = ListenHost.Any; Port = 9557 }
+                    Manifests = "dir"
+                    ReadTimeout = TimeSpan.FromSeconds 30.0
+                    WriteTimeout = TimeSpan.FromSeconds 30.0
+                    BodySizeLimit = Some 2_000_000L
+                    EnableLeaderElection = false
+                    LeaderElectionNamespace = None
+                    Namespaces = []
+                    Concurrent = 2
+                }
+                "defaults"
+        }
+
+        test "every setting is read from the environment" {
+            Expect.equal
+                (read [
+                    "HTTP_ADDR", "127.0.0.1:1"
+                    "METRICS_ADDR", ":2"
+                    "PROBE_ADDR", "[::1]:3"
+                    "MANIFESTS", "m"
+                    "PROXY_READ_TIMEOUT", "1m30s"
+                    "PROXY_WRITE_TIMEOUT", "500ms"
+                    "BODY_SIZE_LIMIT", "0"
+                    "ENABLE_LEADER_ELECTION", "true"
+                    "LEADER_ELECTION_NAMESPACE", "kube-system"
+                    "NAMESPACES", "a, b,a,"
+                    "CONCURRENT", "7"
+                    "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"
+                ] [])
+                {
+                    HttpAddr = {
+                        Host = ListenHost.Address IPAddress.Loopback
+                        Port = 1
+                    }
+                    MetricsAddr = { Host = ListenHost.Any; Port = 2 }
+                    ProbeAddr = {
+                        Host = ListenHost.Address IPAddress.IPv6Loopback
+                        Port = 3
+                    }
+                    Manifests = "m"
+                    ReadTimeout = TimeSpan.FromSeconds 90.0
+                    WriteTimeout = TimeSpan.FromMilliseconds 500.0
+                    BodySizeLimit = None
+                    EnableLeaderElection = true
+                    LeaderElectionNamespace = Some "kube-system"
+                    Namespaces = [ "a"; "b" ]
+                    Concurrent = 7
+                }
+                "from the environment"
+        }
+
+        test "a flag wins over the environment, the last of several flags wins, both spellings are read" {
+            let settings =
+                read
+                    [ "HTTP_ADDR", ":1"; "CONCURRENT", "3" ]
+                    (folder @ [ "--http-addr"; ":2"; "--http-addr=:4" ])
+
+            Expect.equal settings.HttpAddr.Port 4 "the last flag"
+            Expect.equal settings.Concurrent 3 "the environment where there is no flag"
+        }
+
+        test "a switch stands alone or has a value" {
+            let isOn arguments =
+                (read [] (folder @ arguments)).EnableLeaderElection
+
+            Expect.isTrue (isOn [ "--enable-leader-election" ]) "alone"
+            Expect.isTrue (isOn [ "--enable-leader-election=T" ]) "with a value"
+            Expect.isFalse (isOn [ "--enable-leader-election=false" ]) "off"
+
+            Expect.isTrue
+                (isOn [ "--enable-leader-election"; "--concurrent"; "1" ])
+                "followed by another flag"
+        }
+
+        test "an empty variable counts as not set" {
+            Expect.equal (read [ "HTTP_ADDR", "" ] folder).HttpAddr.Port 8080 "the default"
+        }
+
+        test "a bad variable does not matter where a flag overrides it" {
+            Expect.equal
+                (read [ "HTTP_ADDR", "x" ] (folder @ [ "--http-addr=:1" ])).HttpAddr.Port
+                1
+                "the flag"
+        }
+
+        refuses
+            "every wrong setting is named at once"
+            [ "PROXY_READ_TIMEOUT", "30"; "CONCURRENT", "0"; "NAMESPACES", "A_b" ]
+            (folder
+             @ [
+                 "--http-addr"
+                 "8080"
+                 "--body-size-limit=-1"
+                 "--enable-leader-election=maybe"
+             ])
+            [
+                SettingError.Invalid("--http-addr", "8080", "[HOST]:PORT, such as :8080 or 127.0.0.1:8080")
+                SettingError.Invalid(
+                    "PROXY_READ_TIMEOUT",
+                    "30",
+                    "a duration above 0, such as 30s, 1m30s or 500ms"
+                )
+                SettingError.Invalid("--body-size-limit", "-1", "a number of bytes, 0 for no limit")
+                SettingError.Invalid("--enable-leader-election", "maybe", "true or false")
+                SettingError.Invalid("NAMESPACES", "A_b", "namespaces, separated by commas, empty for all")
+                SettingError.Invalid("CONCURRENT", "0", "a whole number from 1 to 1000")
+            ]
+
+        refuses
+            "arguments that are no settings are named with the values that are wrong"
+            [ "PROBE_ADDR", "x" ]
+            (folder @ [ "--nonsense"; "1"; "--other=2"; "stray"; "--concurrent" ])
+            [
+                SettingError.UnknownFlag "--nonsense"
+                SettingError.UnknownFlag "--other"
+                SettingError.UnexpectedArgument "stray"
+                SettingError.WithoutValue("--concurrent", "a whole number from 1 to 1000")
+                SettingError.Invalid("PROBE_ADDR", "x", "[HOST]:PORT, such as :8080 or 127.0.0.1:8080")
+            ]
+
+        refuses "a folder flag without a value is one error, not two" [] [ "--manifests" ] [
+            SettingError.WithoutValue("--manifests", "a folder")
+        ]
+
+        refuses "a timeout of 0 would wait for ever" [] (folder @ [ "--proxy-write-timeout=0s" ]) [
+            SettingError.Invalid(
+                "--proxy-write-timeout",
+                "0s",
+                "a duration above 0, such as 30s, 1m30s or 500ms"
+            )
+        ]
+
+        test "without a folder there is nothing to serve" {
+            match faults [] [] with
+            | [ SettingError.Missing("--manifests", _) ] -> ()
+            | errors -> failtest $"{errors}"
+        }
+
+        test "messages name what was given and what is accepted" {
+            let text =
+                faults [ "HTTP_ADDR", "8080" ] folder
+                |> List.map Settings.describeError
+                |> String.concat "\n"
+
+            Expect.stringContains text "HTTP_ADDR is \"8080\"" "given"
+            Expect.stringContains text "accepted is [HOST]:PORT" "accepted"
+        }
+
+        property "no arguments make it throw" (fun (arguments: string list) ->
+            let nonNull = arguments |> List.map string
+            parse [] nonNull |> ignore
+            true)
+    ]
