@@ -4,20 +4,36 @@ open System
 
 /// The request target: what stands between the method and the version on the request line (RFC 9112 section 3.2).
 module RequestTarget =
+    // The rest behind "scheme://", or None if the target is not absolute.
+    let private tryAfterScheme (raw: string) =
+        match
+            if raw.StartsWith '/' then
+                -1
+            else
+                raw.IndexOf("://", StringComparison.Ordinal)
+        with
+        | -1 -> None
+        | schemeEnd -> Some(raw.Substring(schemeEnd + 3))
+
+    /// The host and port that an absolute target names, as they are written there; None for other targets.
+    let tryAuthority (raw: string) : string option =
+        tryAfterScheme raw
+        |> Option.map (fun rest ->
+            let authority =
+                match rest.IndexOfAny [| '/'; '?' |] with
+                | -1 -> rest
+                | pathStart -> rest.Substring(0, pathStart)
+
+            // User information is no part of the host.
+            authority.Substring(authority.LastIndexOf '@' + 1))
+
     /// The target in the form that a server is asked in: path and query, every byte as it was sent.
     /// Of an absolute target (`http://a.example/x?y`), which clients send to proxies, scheme and authority are cut off.
     let originForm (raw: string) : string =
-        if raw.StartsWith '/' then
-            raw
-        else
-            let schemeEnd = raw.IndexOf("://", StringComparison.Ordinal)
-
-            if schemeEnd < 0 then
-                raw
-            else
-                let rest = raw.AsSpan(schemeEnd + 3)
-
-                match rest.IndexOfAny('/', '?') with
-                | -1 -> "/"
-                | start when rest[start] = '/' -> rest.Slice(start).ToString()
-                | start -> "/" + rest.Slice(start).ToString()
+        match tryAfterScheme raw with
+        | None -> raw
+        | Some rest ->
+            match rest.IndexOfAny [| '/'; '?' |] with
+            | -1 -> "/"
+            | start when rest[start] = '/' -> rest.Substring start
+            | start -> "/" + rest.Substring start

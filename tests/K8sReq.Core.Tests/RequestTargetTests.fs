@@ -25,6 +25,19 @@ let tests =
             ]
             |> List.map becomes
 
+        test "an absolute target names its host as it is written" {
+            for raw, expected in
+                [
+                    "http://A.example:80/x", Some "A.example:80"
+                    "http://a.example", Some "a.example"
+                    "http://a.example?x=http://b.example/", Some "a.example"
+                    "http://user:pass@a.example/", Some "a.example"
+                    "/x?to=http://b.example/", None
+                    "*", None
+                ] do
+                Expect.equal (RequestTarget.tryAuthority raw) expected raw
+        }
+
         property
             "a target that begins with a slash stays as it is, byte for byte"
             (fun (rest: string | null) -> RequestTarget.originForm $"/{rest}" = $"/{rest}")

@@ -1,0 +1,275 @@
+// Every task of the project by name: dotnet fsi build.fsx TARGET. Needs the .NET SDK and nothing else.
+
+open System
+open System.Diagnostics
+open System.IO
+open System.Runtime.InteropServices
+open System.Text.RegularExpressions
+open System.Threading
+
+let root = __SOURCE_DIRECTORY__
+let solution = Path.Combine(root, "K8sReq.slnx")
+let artifacts = Path.Combine(root, "artifacts", "k8sreq")
+let extension = if OperatingSystem.IsWindows() then ".exe" else ""
+let program = Path.Combine(artifacts, "k8sreq" + extension)
+
+// The portable one: a distribution's own build of .NET names itself, and has no runtime package to publish with.
+let runtimeIdentifier =
+    let system =
+        if OperatingSystem.IsWindows() then
+            "win"
+        elif OperatingSystem.IsMacOS() then
+            "osx"
+        elif RuntimeInformation.RuntimeIdentifier.Contains "musl" then
+            "linux-musl"
+        else
+            "linux"
+
+    $"{system}-{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}"
+
+/// Ends the script with this exit code.
+exception Stop of int
+
+let start (command: string) (arguments: string list) onLine =
+    let info =
+        ProcessStartInfo(
+            command,
+            arguments,
+            WorkingDirectory = root,
+            RedirectStandardOutput = Option.isSome onLine
+        )
+
+    info.Environment["DOTNET_NOLOGO"] <- "1"
+    info.Environment["DOTNET_CLI_TELEMETRY_OPTOUT"] <- "1"
+    let started = Process.Start info
+
+    match onLine with
+    | None -> ()
+    | Some onLine ->
+        started.OutputDataReceived.Add(fun line ->
+            if not (isNull line.Data) then
+                onLine line.Data)
+
+        started.BeginOutputReadLine()
+
+    started
+
+let exitCodeOf command arguments onLine =
+    use running = start command arguments onLine
+    running.WaitForExit()
+    running.ExitCode
+
+/// Runs a command; the script ends if it fails.
+let run command arguments =
+    match exitCodeOf command arguments None with
+    | 0 -> ()
+    | code ->
+        eprintfn "build: failed with exit code %d: %s %s" code command (String.concat " " arguments)
+        raise (Stop 1)
+
+let dotnet arguments = run "dotnet" arguments
+
+let restore () =
+    dotnet [ "restore"; solution; "-v"; "quiet" ]
+
+let build () =
+    restore ()
+
+    dotnet [
+        "build"
+        solution
+        "-c"
+        "Release"
+        "--no-restore"
+        "-v"
+        "quiet"
+        "--nologo"
+    ]
+
+let publish () =
+    let project = Path.Combine(root, "src", "K8sReq.Host")
+
+    // With the runtime and compiled ahead of time: it starts as it is, on a machine without .NET too.
+    dotnet [
+        "publish"
+        project
+        "-c"
+        "Release"
+        "-r"
+        runtimeIdentifier
+        "--self-contained"
+        "-p:PublishReadyToRun=true"
+        "-p:DebugType=None"
+        "-p:DebugSymbols=false"
+        "-o"
+        artifacts
+        "-v"
+        "quiet"
+        "--nologo"
+    ]
+
+// "… – 167 passed, 0 ignored, 0 failed, 0 errored."
+let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
+
+/// Runs one test program; passed, failed, skipped.
+let runTests name =
+    let assembly =
+        Path.Combine(root, "tests", name, "bin", "Release", "net10.0", name + ".dll")
+
+    let mutable counted = None
+
+    let onLine (line: string) =
+        printfn "%s" line
+        let found = summary.Match line
+
+        if found.Success then
+            let number (group: int) = int found.Groups[group].Value
+            counted <- Some(number 1, number 3 + number 4, number 2)
+
+    let code =
+        exitCodeOf "dotnet" [ assembly; "--no-spinner"; "--colours"; "0" ] (Some onLine)
+
+    match counted, code with
+    | Some(passed, 0, skipped), 0 -> passed, 0, skipped
+    | Some(passed, failed, skipped), _ -> passed, max 1 failed, skipped
+    | None, _ ->
+        eprintfn "build: %s ended with exit code %d before it counted its tests" name code
+        0, 1, 0
+
+let test () =
+    build ()
+    publish ()
+    let results = [ "K8sReq.Core.Tests"; "K8sReq.Host.Tests" ] |> List.map runTests
+    let sum choose = List.sumBy choose results
+    let failed = sum (fun (_, failed, _) -> failed)
+    let skipped = sum (fun (_, _, skipped) -> skipped)
+    let skippedPart = if skipped > 0 then $", {skipped} skipped" else ""
+    printfn "%d passed, %d failed%s" (sum (fun (passed, _, _) -> passed)) failed skippedPart
+
+    if failed > 0 then
+        raise (Stop 1)
+
+let check () =
+    restore ()
+    dotnet [ "tool"; "restore" ]
+    dotnet [ "fantomas"; "--check"; "src"; "tests"; "build.fsx" ]
+    // Warnings are errors in every build; this one compiles all of it anew.
+    dotnet [
+        "build"
+        solution
+        "-c"
+        "Release"
+        "--no-restore"
+        "--no-incremental"
+        "-v"
+        "quiet"
+        "--nologo"
+    ]
+
+let ci () =
+    check ()
+    test ()
+
+/// Ends a process that this script started.
+let stop (started: Process) =
+    try
+        if not started.HasExited then
+            started.Kill()
+            started.WaitForExit()
+    with :? InvalidOperationException ->
+        ()
+
+/// The proxy and two receivers, until Ctrl-C or until one of them ends.
+let runExample arguments =
+    publish ()
+    use ended = new ManualResetEventSlim(false)
+
+    let onSignal (context: PosixSignalContext) =
+        context.Cancel <- true
+        ended.Set()
+
+    use _ = PosixSignalRegistration.Create(PosixSignal.SIGINT, onSignal)
+    use _ = PosixSignalRegistration.Create(PosixSignal.SIGTERM, onSignal)
+    let mutable children: Process list = []
+
+    let launch arguments onLine =
+        let child = start program arguments onLine
+        child.EnableRaisingEvents <- true
+        child.Exited.Add(fun _ -> ended.Set())
+        children <- child :: children
+
+        // It may have ended before anybody listened.
+        if child.HasExited then
+            ended.Set()
+
+    let address =
+        match arguments |> List.tryFindIndex (fun argument -> argument = "--http-addr") with
+        | Some index when index + 1 < arguments.Length -> arguments[index + 1]
+        | _ -> ":8080"
+
+    let host =
+        if address.StartsWith ':' then
+            "localhost" + address
+        else
+            address
+
+    try
+        launch [ "receive"; "--addr"; "127.0.0.1:9001"; "--name"; "app-1" ] None
+        launch [ "receive"; "--addr"; "127.0.0.1:9002"; "--name"; "app-2" ] None
+        launch ([ "--manifests"; Path.Combine(root, "examples") ] @ arguments) None
+
+        if not (ended.Wait(TimeSpan.FromSeconds 1.5)) then
+            printfn ""
+            printfn "In another terminal:"
+            printfn ""
+
+            printfn
+                """  curl -i http://%s/hooks?source=readme -H 'Host: webhooks.example' -H 'Content-Type: application/json' -d '{"event":"ping"}'"""
+                host
+
+            printfn ""
+            printfn "Ctrl-C ends the proxy and both receivers."
+            ended.Wait()
+    finally
+        children |> List.iter stop
+
+    // Ended by one of the programs and not by a signal: it has said why.
+    if children |> List.exists (fun child -> child.ExitCode = 1) then
+        raise (Stop 1)
+
+let targets = [
+    "build", "compile everything (what is done without a target)", (fun _ -> build ())
+    "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
+    "test", "all tests, against the published program too", (fun _ -> test ())
+    "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
+    "publish", "leave the program at artifacts/k8sreq/k8sreq", (fun _ -> publish ())
+    "ci", "all that CI does: check, test", (fun _ -> ci ())
+    "help", "these lines (so does -- --help)", ignore
+]
+
+let usage () =
+    printfn "dotnet fsi build.fsx [TARGET] [-- ARGUMENTS]"
+    printfn ""
+
+    for name, description, _ in targets do
+        printfn "  %-10s%s" name description
+
+let main arguments =
+    match arguments with
+    | [] -> build ()
+    // Without the "--" before it, dotnet fsi takes --help for itself.
+    | [ "--"; "--help" ]
+    | [ "--help" ]
+    | [ "help" ] -> usage ()
+    | name :: rest ->
+        match targets |> List.tryFind (fun (target, _, _) -> target = name) with
+        | Some(_, _, action) -> action (rest |> List.filter ((<>) "--"))
+        | None ->
+            eprintfn "build: there is no target \"%s\"." name
+            usage ()
+            raise (Stop 2)
+
+try
+    main (fsi.CommandLineArgs |> Array.toList |> List.tail)
+with Stop code ->
+    exit code

@@ -1,0 +1,70 @@
+/// A receiver to try things out with: prints every request that it gets, and answers 200.
+module K8sReq.Host.Commands.Receive
+
+open System
+open System.Buffers
+open System.IO
+open System.Text
+open System.Text.Encodings.Web
+open System.Text.Json
+open System.Text.Unicode
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open K8sReq.Core
+open K8sReq.Host.Http
+
+let private indented =
+    JsonWriterOptions(Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping)
+
+let private tryIndent (body: byte[]) =
+    try
+        use document = JsonDocument.Parse(ReadOnlyMemory body)
+        use stream = new MemoryStream()
+
+        do
+            use writer = new Utf8JsonWriter(stream, indented)
+            document.WriteTo writer
+
+        Some(Encoding.UTF8.GetString(stream.ToArray()))
+    with :? JsonException ->
+        None
+
+/// The body as people can read it.
+let private renderBody (body: byte[]) =
+    match tryIndent body with
+    | Some json -> json
+    | None when Utf8.IsValid body && not (Array.contains 0uy body) -> Encoding.UTF8.GetString body
+    | None -> $"({body.Length} bytes that are no text)"
+
+/// A request as it is printed.
+let render (name: string) (number: int) (ctx: HttpContext) (body: byte[]) : string =
+    let output = StringBuilder()
+    let line (text: string) = output.AppendLine text |> ignore
+    line $"--- {name}, request {number}"
+    line $"{ctx.Request.Method} {RequestCapture.rawTarget ctx} {ctx.Request.Protocol}"
+
+    for struct (field, value) in RequestCapture.headerLines ctx.Request.Headers do
+        line $"{field}: {value}"
+
+    if body.Length > 0 then
+        line ""
+        line (renderBody body)
+
+    output.ToString()
+
+/// Prints to `output`, one request after the other.
+let handler (name: string) (output: TextWriter) : HttpHandler =
+    let gate = obj ()
+    let mutable count = 0
+
+    fun next ctx -> task {
+        use body = new MemoryStream()
+        do! ctx.Request.Body.CopyToAsync body
+
+        lock gate (fun () ->
+            count <- count + 1
+            output.WriteLine(render name count ctx (body.ToArray()))
+            output.Flush())
+
+        return! next ctx
+    }

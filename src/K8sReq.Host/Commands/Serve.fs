@@ -1,0 +1,158 @@
+/// The proxy, put together: sources, routing, servers, and the order in which they start and stop.
+module K8sReq.Host.Commands.Serve
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Host
+open K8sReq.Host.Admin
+open K8sReq.Host.Http
+open K8sReq.Host.Proxy
+open K8sReq.Host.Routing
+open K8sReq.Host.Sources
+
+// Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
+let private scanInterval = TimeSpan.FromMilliseconds 200.0
+
+// Within the 30 s that a pod is given by default.
+let private drainTimeout = TimeSpan.FromSeconds 25.0
+
+let private viaName = "k8sreq"
+
+/// A proxy that serves.
+[<NoEquality; NoComparison>]
+type Running = {
+    ProxyPort: int
+    ProbePort: int
+    Totals: unit -> CopyTotals
+    /// Stops listening, waits for the copies that are under way, for a limited time, and gives the totals.
+    Stop: unit -> Task<CopyTotals>
+    /// Completed only if a part ended that never should.
+    Failed: Task<exn>
+}
+
+let private reportProblems (logger: ILogger) (before: ManifestProblem list) (now: ManifestProblem list) =
+    for problem in List.except before now do
+        Log.manifestProblem logger (ManifestProblem.describe problem)
+
+    for problem in List.except now before do
+        Log.manifestProblemGone logger (ManifestProblem.describe problem)
+
+let private followFolder (logger: ILogger) clock (folder: ManifestFolder) (controller: Controller) stop =
+    let first = folder.Scan()
+    reportProblems logger [] first.Problems
+    controller.Post(FolderContent.toEvents first)
+    let mutable problems = first.Problems
+
+    let onChange (content: FolderContent) =
+        reportProblems logger problems content.Problems
+        problems <- content.Problems
+        controller.Post(FolderContent.toEvents content)
+
+    folder.FollowAsync(clock, scanInterval, first, onChange, stop)
+
+let private reportCopy (logger: ILogger) : CopyReport =
+    fun target outcome ->
+        if not (TargetOutcome.isDelivered outcome) && logger.IsEnabled LogLevel.Warning then
+            Log.copyFailed logger (string target.Clone) target.Endpoint (TargetOutcome.describe outcome)
+
+// Completed with the first exception of these tasks, unless it is that they were told to stop.
+let private firstFailure (background: Task list) : Task<exn> =
+    let failed =
+        TaskCompletionSource<exn>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    for running in background do
+        running.ContinueWith(
+            (fun (ended: Task) ->
+                match ended.Exception with
+                | null -> ()
+                | error -> failed.TrySetResult(error.GetBaseException()) |> ignore),
+            TaskScheduler.Default
+        )
+        |> ignore
+
+    failed.Task
+
+/// Starts the proxy: the probes first, then the routes, then the port that requests come in by.
+let start
+    (loggers: ILoggerFactory)
+    (clock: TimeProvider)
+    (settings: Settings)
+    : Task<Result<Running, BindError>> = task {
+    let logger = loggers.CreateLogger "k8sreq"
+    let stopping = new CancellationTokenSource()
+    let abandoning = new CancellationTokenSource()
+    let holder = RouteTableHolder()
+    let ledger = CopyLedger()
+    let controller = Controller(logger, Set.singleton WatchScope.AllNamespaces, holder)
+
+    let client, connections =
+        TargetClient.overSocketsHttpHandler clock {
+            Write = settings.WriteTimeout
+            Read = settings.ReadTimeout
+        }
+
+    let proxy =
+        DuplicateHandler.create {
+            FindTargets = fun host -> RouteTable.find host holder.Current
+            Client = client
+            Report = reportCopy logger
+            Ledger = ledger
+            Stop = abandoning.Token
+            Clock = clock
+            ReadTimeout = settings.ReadTimeout
+            BodySizeLimit = settings.BodySizeLimit
+            ViaName = viaName
+        }
+
+    let isReady () =
+        holder.IsKnown && not stopping.IsCancellationRequested
+
+    match! HttpServer.start loggers settings.ReadTimeout settings.ProbeAddr (Probes.handler isReady) with
+    | Error error -> return Error error
+    | Ok probeServer ->
+        Log.listening logger "Probes" $"port {probeServer.Port}"
+        let controlling = controller.RunAsync stopping.Token
+
+        let following =
+            followFolder logger clock (ManifestFolder settings.Manifests) controller stopping.Token
+
+        // Whoever can connect is answered by routes that are known.
+        let! _ = Task.WhenAny(holder.WhenKnown, controlling)
+
+        match! HttpServer.start loggers settings.ReadTimeout settings.HttpAddr proxy with
+        | Error error ->
+            stopping.Cancel()
+            do! probeServer.StopAsync CancellationToken.None
+            return Error error
+        | Ok proxyServer ->
+            Log.listening logger "Proxy" $"port {proxyServer.Port}"
+
+            let stop () = task {
+                stopping.Cancel()
+                use giveUp = new CancellationTokenSource(drainTimeout, clock)
+                do! proxyServer.StopAsync giveUp.Token
+
+                try
+                    do! ledger.WhenIdle().WaitAsync giveUp.Token
+                with :? OperationCanceledException ->
+                    abandoning.Cancel()
+                    // Each of them ends at once now; what is counted is then complete.
+                    do! ledger.WhenIdle()
+
+                connections.Dispose()
+                do! probeServer.StopAsync CancellationToken.None
+                return ledger.Totals
+            }
+
+            return
+                Ok {
+                    ProxyPort = proxyServer.Port
+                    ProbePort = probeServer.Port
+                    Totals = fun () -> ledger.Totals
+                    Stop = stop
+                    Failed = firstFailure [ controlling; following ]
+                }
+}

@@ -1,0 +1,60 @@
+/// The Connection field as the server hands it on.
+///
+/// Kestrel replaces a Connection field in which it knows exactly one option by that option: of `keep-alive, X-Hop` it
+/// keeps `keep-alive`, and nobody learns any more that X-Hop is not to be forwarded (RFC 9110 section 7.6.1). It does
+/// not where it knows no option, or two. So the value is decoded to one that means the same and survives.
+module K8sReq.Host.Http.ConnectionField
+
+open System
+open System.Text
+
+let private isOption (name: string) (option: string) =
+    option.Equals(name, StringComparison.OrdinalIgnoreCase)
+
+let private isKnown option =
+    isOption "close" option
+    || isOption "keep-alive" option
+    || isOption "upgrade" option
+
+/// A value that Kestrel understands as it does the given one, and keeps. Keep-alive is what HTTP/1.1 does anyway, and
+/// nothing is ever upgraded here, so both can be left out; with close, keep-alive stands as the second known option.
+let rewrite (value: string) : string =
+    let options =
+        value.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
+
+    let others = options |> Array.filter (isKnown >> not)
+
+    if others.Length = 0 then
+        value
+    elif options |> Array.exists (isOption "close") then
+        String.Join(", ", Array.append [| "close"; "keep-alive" |] others)
+    else
+        String.Join(", ", others)
+
+/// Latin-1, with `rewrite` applied to what is decoded.
+type private RewritingEncoding() =
+    inherit Encoding()
+    let latin1 = Encoding.Latin1
+
+    let decode (bytes: byte[]) (index: int) (count: int) =
+        rewrite (latin1.GetString(bytes, index, count))
+
+    override _.GetByteCount(chars: char[], index: int, count: int) =
+        latin1.GetByteCount(chars, index, count)
+
+    override _.GetMaxByteCount count = latin1.GetMaxByteCount count
+
+    override _.GetBytes(chars: char[], charIndex: int, count: int, bytes: byte[], byteIndex: int) =
+        latin1.GetBytes(chars, charIndex, count, bytes, byteIndex)
+
+    override _.GetCharCount(bytes: byte[], index: int, count: int) = (decode bytes index count).Length
+    // The longest that is added is "keep-alive, ".
+    override _.GetMaxCharCount count = latin1.GetMaxCharCount count + 16
+
+    override _.GetChars(bytes: byte[], byteIndex: int, count: int, chars: char[], charIndex: int) =
+        let decoded = decode bytes byteIndex count
+        decoded.CopyTo(0, chars, charIndex, decoded.Length)
+        decoded.Length
+
+/// To decode a Connection field's value with.
+let encoding: Encoding = RewritingEncoding()

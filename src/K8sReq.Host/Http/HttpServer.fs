@@ -1,0 +1,144 @@
+namespace K8sReq.Host.Http
+
+open System
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Connections
+open Microsoft.AspNetCore.Hosting.Server
+open Microsoft.AspNetCore.Hosting.Server.Features
+open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
+open Microsoft.AspNetCore.Server.Kestrel.Core
+open Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Options
+open K8sReq.Core
+
+/// An address that could not be listened on, and why.
+type BindError = {
+    Address: ListenAddress
+    Reason: string
+}
+
+/// A pipeline as Kestrel calls it. A request that no handler takes is answered 404.
+type private PipelineApplication(handler: HttpHandler) =
+    // The last function ends every pipeline; applied once, here.
+    let pipeline: HttpFunc = handler earlyReturn
+
+    interface IHttpApplication<HttpContext> with
+        member _.CreateContext features = DefaultHttpContext features
+
+        member _.ProcessRequestAsync ctx = task {
+            match! pipeline ctx with
+            | Some _ -> ()
+            | None when ctx.Response.HasStarted -> ()
+            | None -> ctx.Response.StatusCode <- StatusCodes.Status404NotFound
+        }
+
+        member _.DisposeContext(_, _) = ()
+
+/// Kestrel with one pipeline behind one address. Each address has a server of its own: the admin ports go on
+/// answering while the proxy's is stopped, and no header a client controls decides which pipeline it reaches.
+[<Sealed>]
+type HttpServer private (server: KestrelServer, address: ListenAddress) =
+    /// The port that is listened on, also where port 0 was asked for.
+    member _.Port =
+        match server.Features.Get<IServerAddressesFeature>() with
+        | null -> address.Port
+        | addresses ->
+            addresses.Addresses
+            |> Seq.tryHead
+            |> Option.map (fun url -> BindingAddress.Parse(url).Port)
+            |> Option.defaultValue address.Port
+
+    /// Stops listening, lets requests that are being answered finish, and closes what is left when the token says so.
+    member _.StopAsync(giveUp: CancellationToken) : Task = task {
+        do! server.StopAsync giveUp
+        server.Dispose()
+    }
+
+    static member internal Create(server, address) = HttpServer(server, address)
+
+module HttpServer =
+    let private configureEndpoint (headersTimeout: TimeSpan) (endpoint: ListenOptions) =
+        endpoint.Protocols <- HttpProtocols.Http1AndHttp2
+        Http2Preface.recognise headersTimeout endpoint
+
+    let private listen (options: KestrelServerOptions) configure (address: ListenAddress) =
+        let configure = Action<ListenOptions> configure
+
+        match address.Host with
+        | ListenHost.Any -> options.ListenAnyIP(address.Port, configure)
+        // Kestrel chooses no port for the two loopback addresses at once.
+        | ListenHost.Localhost when address.Port = 0 -> options.Listen(IPAddress.Loopback, 0, configure)
+        | ListenHost.Localhost -> options.ListenLocalhost(address.Port, configure)
+        | ListenHost.Address ip -> options.Listen(ip, address.Port, configure)
+
+    let private optionsFor (headersTimeout: TimeSpan) =
+        let options = KestrelServerOptions()
+        options.AddServerHeader <- false
+        // A request target in absolute form may name another host than the Host field; see RequestCapture.hostOf.
+        options.AllowHostHeaderOverride <- true
+        // Kestrel takes a connection with prior knowledge of HTTP/2 for one with TLS; its scheme says http all the same.
+        options.AllowAlternateSchemes <- true
+        // Bytes above 127 in a field's value survive; UTF-8 that is none would be refused or changed.
+        options.RequestHeaderEncodingSelector <-
+            fun name ->
+                if name.Equals("Connection", StringComparison.OrdinalIgnoreCase) then
+                    ConnectionField.encoding
+                else
+                    Encoding.Latin1
+
+        // Bodies are bounded by whoever reads them, in size and in time.
+        options.Limits.MaxRequestBodySize <- Nullable()
+        options.Limits.MinRequestBodyDataRate <- null
+        options.Limits.MaxRequestLineSize <- 32 * 1024
+        options.Limits.MaxRequestHeadersTotalSize <- 64 * 1024
+        options.Limits.MaxRequestHeaderCount <- 500
+        options.Limits.RequestHeadersTimeout <- headersTimeout
+        options
+
+    // What the system said, without the layers that Kestrel wraps it in.
+    let rec private reasonOf (error: exn) =
+        match error with
+        | :? SocketException as socket -> socket.Message
+        | _ ->
+            match error.InnerException with
+            | null -> error.Message
+            | inner -> reasonOf inner
+
+    /// Listens on the address and sends what comes in through the pipeline. `headersTimeout` bounds the time that a
+    /// client may take for a request's head.
+    let start
+        (loggers: ILoggerFactory)
+        (headersTimeout: TimeSpan)
+        (address: ListenAddress)
+        (handler: HttpHandler)
+        : Task<Result<HttpServer, BindError>> = task {
+        let options = optionsFor headersTimeout
+        listen options (configureEndpoint headersTimeout) address
+
+        let transport =
+            SocketTransportFactory(Options.Create(SocketTransportOptions()), loggers)
+
+        let server = new KestrelServer(Options.Create options, transport, loggers)
+
+        try
+            do! server.StartAsync(PipelineApplication handler, CancellationToken.None)
+            return Ok(HttpServer.Create(server, address))
+        with
+        | :? IOException
+        | :? SocketException
+        | :? AddressInUseException as error ->
+            server.Dispose()
+
+            return
+                Error {
+                    Address = address
+                    Reason = reasonOf error
+                }
+    }

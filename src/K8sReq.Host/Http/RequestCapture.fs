@@ -1,0 +1,170 @@
+namespace K8sReq.Host.Http
+
+open System
+open System.Collections.Generic
+open System.IO
+open System.IO.Pipelines
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Connections
+open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
+open K8sReq.Core
+
+/// Why a request could not be captured whole. Nothing of it may be copied then.
+[<RequireQualifiedAccess>]
+type CaptureError =
+    | TooLarge of limit: int64
+    | TooSlow of limit: TimeSpan
+    /// The server's own word for what is wrong with the request.
+    | Malformed of status: int * reason: string
+    /// There is nobody to answer.
+    | ClientGone
+
+/// A request with the memory that its body is in; whoever holds it releases that memory.
+[<NoEquality; NoComparison>]
+type CapturedBody = {
+    Request: CapturedRequest
+    Buffer: BodyBuffer voption
+}
+
+module CapturedBody =
+    /// Gives the body's memory back, if it has any. Once.
+    let release (captured: CapturedBody) =
+        match captured.Buffer with
+        | ValueSome buffer -> buffer.Release()
+        | ValueNone -> ()
+
+module RequestCapture =
+    let private requestOf (ctx: HttpContext) =
+        match ctx.Features.Get<IHttpRequestFeature>() with
+        | null -> invalidOp "A request without a request feature."
+        | feature -> feature
+
+    /// The request target as it came over the wire.
+    let rawTarget (ctx: HttpContext) : string = (requestOf ctx).RawTarget
+
+    /// The host that a request is for, with its port if it has one, as the client wrote it: what an absolute request
+    /// target says, and only without one what the Host field says (RFC 9112 section 3.2.2).
+    let hostOf (ctx: HttpContext) : string =
+        match RequestTarget.tryAuthority (rawTarget ctx) with
+        | Some authority -> authority
+        | None -> string ctx.Request.Headers.Host
+
+    /// The lines of the head, the values of one name in their order. HTTP/2's pseudo-header fields are not among them.
+    let headerLines (headers: IHeaderDictionary) : HeaderLine[] =
+        let lines = ResizeArray<HeaderLine>(headers.Count)
+
+        for KeyValue(name, values) in headers do
+            if not (name.StartsWith ':') then
+                for value in values do
+                    lines.Add(struct (name, string value))
+
+        lines.ToArray()
+
+    // Whether a message has a body is said by its framing (RFC 9112 section 6.3), not by its method. HTTP/2 has
+    // neither field if the client does not know the length, and says it by the stream's end.
+    let private hasBody (ctx: HttpContext) =
+        ctx.Request.ContentLength.HasValue
+        || (match ctx.Features.Get<IHttpRequestBodyDetectionFeature>() with
+            | null -> false
+            | detection -> detection.CanHaveBody)
+
+    // Reads to the end of the body. The clock runs only while there is something to wait for.
+    let private readBody
+        (clock: TimeProvider)
+        (timeout: TimeSpan)
+        (limit: int64)
+        (reader: PipeReader)
+        (buffer: BodyBuffer)
+        = task {
+        let mutable deadline: CancellationTokenSource | null = null
+        let mutable outcome = ValueNone
+
+        try
+            try
+                while outcome.IsNone do
+                    let mutable result = Unchecked.defaultof<ReadResult>
+
+                    if not (reader.TryRead(&result)) then
+                        let source =
+                            match deadline with
+                            | null -> new CancellationTokenSource(timeout, clock)
+                            | running -> running
+
+                        deadline <- source
+                        let! awaited = reader.ReadAsync source.Token
+                        result <- awaited
+
+                    if buffer.Length + result.Buffer.Length > limit then
+                        outcome <- ValueSome(Error(CaptureError.TooLarge limit))
+                    else
+                        buffer.Append result.Buffer
+
+                        if result.IsCompleted then
+                            outcome <- ValueSome(Ok())
+
+                    reader.AdvanceTo result.Buffer.End
+            with
+            | :? BadHttpRequestException as error ->
+                outcome <- ValueSome(Error(CaptureError.Malformed(error.StatusCode, error.Message)))
+            | :? OperationCanceledException ->
+                let isLate =
+                    match deadline with
+                    | null -> false
+                    | source -> source.IsCancellationRequested
+
+                outcome <-
+                    ValueSome(
+                        Error(
+                            if isLate then
+                                CaptureError.TooSlow timeout
+                            else
+                                CaptureError.ClientGone
+                        )
+                    )
+            | :? IOException -> outcome <- ValueSome(Error CaptureError.ClientGone)
+        finally
+            match deadline with
+            | null -> ()
+            | source -> source.Dispose()
+
+        return outcome.Value
+    }
+
+    let private withBody (ctx: HttpContext) lines (body: BodyBuffer voption) = {
+        Request = {
+            Method = ctx.Request.Method
+            Target = RequestTarget.originForm (rawTarget ctx)
+            Host = hostOf ctx
+            Headers = lines
+            Body = body |> ValueOption.map _.Bytes
+        }
+        Buffer = body
+    }
+
+    /// Copies all of a request that its copies need, so that nothing touches the context afterwards. `lines` are
+    /// the head's lines that copies carry. A body that is declared larger than the limit (bytes) is not read.
+    let capture
+        (clock: TimeProvider)
+        (timeout: TimeSpan)
+        (limit: int64 option)
+        (lines: HeaderLine[])
+        (ctx: HttpContext)
+        : Task<Result<CapturedBody, CaptureError>> = task {
+        let limit = defaultArg limit Int64.MaxValue
+        let declared = ctx.Request.ContentLength.GetValueOrDefault()
+
+        if declared > limit then
+            return Error(CaptureError.TooLarge limit)
+        elif not (hasBody ctx) then
+            return Ok(withBody ctx lines ValueNone)
+        else
+            let buffer = BodyBuffer declared
+
+            match! readBody clock timeout limit ctx.Request.BodyReader buffer with
+            | Ok() -> return Ok(withBody ctx lines (ValueSome buffer))
+            | Error error ->
+                buffer.Release()
+                return Error error
+    }

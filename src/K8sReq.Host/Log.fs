@@ -1,0 +1,62 @@
+/// Everything the program says while it runs, defined once. Never a body, a header, a query string or a path.
+module K8sReq.Host.Log
+
+open System
+open Microsoft.Extensions.Logging
+
+let private message1<'A> level id text : ILogger -> 'A -> unit =
+    let define = LoggerMessage.Define<'A>(level, EventId id, text)
+    fun (logger: ILogger) (a: 'A) -> define.Invoke(logger, a, null)
+
+let private message2<'A, 'B> level id text : ILogger -> 'A -> 'B -> unit =
+    let define = LoggerMessage.Define<'A, 'B>(level, EventId id, text)
+    fun (logger: ILogger) (a: 'A) (b: 'B) -> define.Invoke(logger, a, b, null)
+
+let private message3<'A, 'B, 'C> level id text : ILogger -> 'A -> 'B -> 'C -> unit =
+    let define = LoggerMessage.Define<'A, 'B, 'C>(level, EventId id, text)
+    fun (logger: ILogger) (a: 'A) (b: 'B) (c: 'C) -> define.Invoke(logger, a, b, c, null)
+
+/// What a port is for, and the port.
+let listening: ILogger -> string -> string -> unit =
+    message2<string, string> LogLevel.Information 1 "{Endpoint} listening on {Address}"
+
+let routesChanged: ILogger -> int -> int -> int -> unit =
+    message3<int, int, int>
+        LogLevel.Information
+        2
+        "Routes: {Hosts} hosts with {Targets} targets; {Unrouted} RequestClones not routed"
+
+/// The RequestClone, and why.
+let notRouted: ILogger -> string -> string -> unit =
+    message2<string, string> LogLevel.Warning 3 "RequestClone {Clone} is not routed: {Reason}"
+
+/// What is wrong in the folder of manifests.
+let manifestProblem: ILogger -> string -> unit =
+    message1<string> LogLevel.Warning 4 "{Problem}"
+
+/// What was wrong in the folder of manifests and is no more.
+let manifestProblemGone: ILogger -> string -> unit =
+    message1<string> LogLevel.Information 5 "No longer: {Problem}"
+
+/// RequestClone, address and outcome of a copy that was not delivered.
+let copyFailed: ILogger -> string -> string -> string -> unit =
+    message3<string, string, string>
+        LogLevel.Warning
+        6
+        "A copy for {Clone} was not delivered to {Address}: {Outcome}"
+
+let stopping: ILogger -> string -> unit =
+    message1<string> LogLevel.Information 7 "{Signal}: stopping"
+
+let stopped: ILogger -> int64 -> int64 -> int64 -> unit =
+    message3<int64, int64, int64>
+        LogLevel.Information
+        8
+        "Stopped. {Accepted} copies were accepted: {Delivered} delivered, {Failed} failed"
+
+let private withoutError =
+    LoggerMessage.Define<string>(LogLevel.Critical, EventId 9, "{What} failed; the process ends")
+
+/// A part of the program ended that never should.
+let fatal (logger: ILogger) (what: string) (error: exn) =
+    withoutError.Invoke(logger, what, error)

@@ -1,0 +1,150 @@
+/// The program: reads what it is asked to do, does it, and gives the exit code.
+/// 0: done or stopped as asked; 1: could not do it; 2: not asked properly.
+module K8sReq.Host.Program
+
+open System
+open System.Collections
+open System.IO
+open System.Reflection
+open System.Runtime.InteropServices
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.DependencyInjection
+open Microsoft.Extensions.Logging
+open Microsoft.Extensions.Logging.Console
+open K8sReq.Core
+open K8sReq.Host.Commands
+open K8sReq.Host.Http
+
+let private environment () =
+    Environment.GetEnvironmentVariables()
+    |> Seq.cast<DictionaryEntry>
+    |> Seq.map (fun entry -> string entry.Key, string entry.Value)
+    |> Map.ofSeq
+
+let private version =
+    match Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>() with
+    | null -> "unknown"
+    | attribute -> attribute.InformationalVersion
+
+let private createLoggers () =
+    LoggerFactory.Create(fun logging ->
+        logging
+            .SetMinimumLevel(LogLevel.Information)
+            // The server's own lines repeat what ours say; one of its warnings, that HTTP/2 needs TLS, is not true here.
+            .AddFilter("Microsoft", LogLevel.Error)
+            .AddSimpleConsole(fun console ->
+                console.SingleLine <- true
+                console.ColorBehavior <- LoggerColorBehavior.Disabled
+                console.UseUtcTimestamp <- true
+                console.TimestampFormat <- "yyyy-MM-ddTHH:mm:ss.fffZ ")
+            .Services.Configure<ConsoleLoggerOptions>(fun (options: ConsoleLoggerOptions) ->
+                options.LogToStandardErrorThreshold <- LogLevel.Trace)
+        |> ignore)
+
+/// Completed by SIGTERM or SIGINT, with its name. A second one ends the process at once.
+let private watchSignals () : Task<string> * IDisposable list =
+    let received =
+        TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let register (signal: PosixSignal) =
+        PosixSignalRegistration.Create(
+            signal,
+            fun context ->
+                // Left to itself, the runtime would end the process now. The second time it may.
+                context.Cancel <- received.TrySetResult(string signal)
+        )
+        :> IDisposable
+
+    let registrations = [ register PosixSignal.SIGTERM; register PosixSignal.SIGINT ]
+    received.Task, registrations
+
+let private reportBindError (name: string) (error: BindError) =
+    eprintfn $"k8sreq: cannot listen on {error.Address} ({name}): {error.Reason}"
+    1
+
+let private nameOf (settings: Settings) (error: BindError) =
+    if error.Address = settings.ProbeAddr then
+        "PROBE_ADDR"
+    else
+        "HTTP_ADDR"
+
+let private serve (settings: Settings) : Task<int> = task {
+    use loggers = createLoggers ()
+    let logger = loggers.CreateLogger "k8sreq"
+    let signalled, registrations = watchSignals ()
+
+    match! Serve.start loggers TimeProvider.System settings with
+    | Error error -> return reportBindError (nameOf settings error) error
+    | Ok running ->
+        let! ended = Task.WhenAny(signalled, running.Failed)
+        let hasFailed = Object.ReferenceEquals(ended, running.Failed)
+
+        if hasFailed then
+            let! error = running.Failed
+            Log.fatal logger "Routing" error
+        else
+            let! signal = signalled
+            Log.stopping logger signal
+
+        let! totals = running.Stop()
+        Log.stopped logger totals.Accepted totals.Delivered totals.Failed
+
+        for registration in registrations do
+            registration.Dispose()
+
+        return if hasFailed then 1 else 0
+}
+
+let private receive (settings: ReceiverSettings) : Task<int> = task {
+    use loggers = createLoggers ()
+    let signalled, registrations = watchSignals ()
+    let handler = Receive.handler settings.Name Console.Out
+
+    match! HttpServer.start loggers (TimeSpan.FromSeconds 30.0) settings.Addr handler with
+    | Error error -> return reportBindError "--addr" error
+    | Ok server ->
+        printfn $"{settings.Name} receives on port {server.Port}"
+        let! _ = signalled
+        use giveUp = new CancellationTokenSource(TimeSpan.FromSeconds 1.0)
+        do! server.StopAsync giveUp.Token
+
+        for registration in registrations do
+            registration.Dispose()
+
+        return 0
+}
+
+let private refuse (errors: SettingError list) =
+    for error in errors do
+        eprintfn $"k8sreq: {Settings.describeError error}"
+
+    2
+
+let private withFolder folder run =
+    if Directory.Exists folder then
+        run ()
+    else
+        Task.FromResult(
+            refuse [
+                SettingError.Invalid("the folder of manifests", folder, "a folder that exists")
+            ]
+        )
+
+let private run (command: Command) : Task<int> =
+    match command with
+    | Command.Help ->
+        printfn $"{CommandLine.help}"
+        Task.FromResult 0
+    | Command.Version ->
+        printfn $"k8sreq {version}"
+        Task.FromResult 0
+    | Command.Check folder -> withFolder folder (fun () -> Task.FromResult(Check.run Console.Out folder))
+    | Command.Receive settings -> receive settings
+    | Command.Serve settings -> withFolder settings.Manifests (fun () -> serve settings)
+
+[<EntryPoint>]
+let main arguments =
+    match CommandLine.parse (environment ()) (List.ofArray arguments) with
+    | Error errors -> refuse errors
+    | Ok command -> (run command).GetAwaiter().GetResult()

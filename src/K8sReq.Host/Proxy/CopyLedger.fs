@@ -1,0 +1,72 @@
+namespace K8sReq.Host.Proxy
+
+open System.Threading
+open System.Threading.Tasks
+open K8sReq.Core
+
+/// How many copies have been accepted, and how many have ended how.
+/// `Accepted = Delivered + Failed + Pending`, always.
+[<Struct>]
+type CopyTotals = {
+    Accepted: int64
+    Delivered: int64
+    Failed: int64
+} with
+
+    member totals.Pending = totals.Accepted - totals.Delivered - totals.Failed
+
+/// Keeps the totals and tells when no copy is under way.
+[<Sealed>]
+type CopyLedger() =
+    let gate = Lock()
+
+    let mutable totals = {
+        Accepted = 0L
+        Delivered = 0L
+        Failed = 0L
+    }
+
+    let mutable idle: TaskCompletionSource | null = null
+
+    member _.Totals = lock gate (fun () -> totals)
+
+    /// To be called before the client is told that its copies were accepted.
+    member _.Accept(copies: int) =
+        lock gate (fun () ->
+            totals <- {
+                totals with
+                    Accepted = totals.Accepted + int64 copies
+            })
+
+    /// To be called once for every accepted copy.
+    member _.End(outcome: TargetOutcome) =
+        lock gate (fun () ->
+            totals <-
+                if TargetOutcome.isDelivered outcome then
+                    {
+                        totals with
+                            Delivered = totals.Delivered + 1L
+                    }
+                else
+                    {
+                        totals with
+                            Failed = totals.Failed + 1L
+                    }
+
+            match idle with
+            | null -> ()
+            | waiting ->
+                if totals.Pending = 0L then
+                    waiting.TrySetResult() |> ignore)
+
+    /// Completed once no copy is under way. For the time after the last copy was accepted; ask once.
+    member _.WhenIdle() : Task =
+        lock gate (fun () ->
+            if totals.Pending = 0L then
+                Task.CompletedTask
+            else
+                let waiting =
+                    TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+
+                idle <- waiting
+                waiting.Task)

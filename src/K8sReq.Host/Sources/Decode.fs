@@ -1,0 +1,248 @@
+/// Objects as they are written in JSON to the domain's types. The one place that knows their wire shapes.
+module K8sReq.Host.Sources.Decode
+
+open System.Net
+open System.Text.Json
+open FsToolkit.ErrorHandling
+open K8sReq.Core
+
+[<Literal>]
+let Group = "proxy.infra.doodle.com"
+
+[<Literal>]
+let ApiVersion = "proxy.infra.doodle.com/v1beta1"
+
+/// What kind of value stands there, as people say it.
+let private kindOf (value: JsonElement) =
+    match value.ValueKind with
+    | JsonValueKind.Object -> "an object"
+    | JsonValueKind.Array -> "a list"
+    | JsonValueKind.String -> "a text"
+    | JsonValueKind.Number -> $"the number {value.GetRawText()}"
+    | JsonValueKind.True -> "true"
+    | JsonValueKind.False -> "false"
+    | JsonValueKind.Null
+    | JsonValueKind.Undefined
+    | _ -> "nothing"
+
+/// A field of an object; null counts as absent, as it does for the API server.
+let private tryField (name: string) (parent: JsonElement) : JsonElement option =
+    match parent.TryGetProperty name with
+    | true, value when value.ValueKind <> JsonValueKind.Null -> Some value
+    | _ -> None
+
+let private asText path (value: JsonElement) =
+    if value.ValueKind = JsonValueKind.String then
+        Ok(string (value.GetString()))
+    else
+        // The commonest mistake: a number that YAML did not see quoted.
+        let hint =
+            if value.ValueKind = JsonValueKind.Number then
+                $" (write \"{value.GetRawText()}\")"
+            else
+                ""
+
+        Error(FieldFault.WrongType(path, "a string", kindOf value + hint))
+
+let private optionalText path name parent : Result<string option, FieldFault> =
+    match tryField name parent with
+    | None -> Ok None
+    | Some value -> asText path value |> Result.map Some
+
+let private requiredText path name parent =
+    match tryField name parent with
+    | None -> Error(FieldFault.Missing path)
+    | Some value -> asText path value
+
+let private asObject path (value: JsonElement) =
+    if value.ValueKind = JsonValueKind.Object then
+        Ok value
+    else
+        Error(FieldFault.WrongType(path, "an object", kindOf value))
+
+let private requiredObject path name parent =
+    match tryField name parent with
+    | None -> Error(FieldFault.Missing path)
+    | Some value -> asObject path value
+
+/// `spec` of a RequestClone, with every fault at once.
+let cloneSpec (manifest: JsonElement) : Result<CloneSpec, FieldFault list> =
+    let spec = requiredObject "spec" "spec" manifest
+
+    // What cannot be read because its parent cannot is no fault of its own: the parent's is enough.
+    match spec with
+    | Error fault -> Error [ fault ]
+    | Ok spec ->
+        let host = requiredText "spec.host" "host" spec
+
+        match requiredObject "spec.backend" "backend" spec with
+        | Error fault ->
+            // Only the host can be judged. The others are given values that are right, to hear of the host alone.
+            match RequestClone.createSpec host (Ok "any") (Ok "80") with
+            | Ok _ -> Error [ fault ]
+            | Error faults -> Error(faults @ [ fault ])
+        | Ok backend ->
+            RequestClone.createSpec
+                host
+                (requiredText "spec.backend.serviceName" "serviceName" backend)
+                (requiredText "spec.backend.servicePort" "servicePort" backend)
+
+let private portNumber path (port: JsonElement) =
+    match tryField "port" port with
+    | None -> Error(FieldFault.Missing path)
+    | Some value when value.ValueKind <> JsonValueKind.Number ->
+        Error(FieldFault.WrongType(path, "a number", kindOf value))
+    | Some value ->
+        match value.TryGetInt32() with
+        | true, number when number >= 1 && number <= 65535 -> Ok number
+        | _ -> Error(FieldFault.BadValue(path, value.GetRawText(), "a whole number from 1 to 65535"))
+
+let private servicePort index (value: JsonElement) : Validation<ServicePort, FieldFault> =
+    let path = $"spec.ports[{index}]"
+
+    match asObject path value with
+    | Error fault -> Error [ fault ]
+    | Ok port -> validation {
+        let! name = optionalText $"{path}.name" "name" port
+        and! number = portNumber $"{path}.port" port
+        and! protocol = optionalText $"{path}.protocol" "protocol" port
+
+        return {
+            Name = name
+            Number = number
+            Protocol = defaultArg protocol "TCP"
+        }
+      }
+
+let private servicePorts (spec: JsonElement) : Validation<ServicePort list, FieldFault> =
+    match tryField "ports" spec with
+    | None -> Ok []
+    | Some ports when ports.ValueKind <> JsonValueKind.Array ->
+        Error [ FieldFault.WrongType("spec.ports", "a list", kindOf ports) ]
+    | Some ports ->
+        ports.EnumerateArray()
+        |> Seq.toList
+        |> List.mapi servicePort
+        |> List.sequenceValidationA
+
+let private clusterAddress (text: string) =
+    match text with
+    | "" -> Ok ServiceAddress.Unassigned
+    | "None" -> Ok ServiceAddress.Headless
+    | _ ->
+        match IPAddress.TryParse text with
+        | true, NonNull address -> Ok(ServiceAddress.ClusterIP address)
+        | _ -> Error(FieldFault.BadValue("spec.clusterIP", text, "an IP address or None"))
+
+let private serviceAddress (spec: JsonElement) : Validation<ServiceAddress, FieldFault> = validation {
+    let! serviceType = optionalText "spec.type" "type" spec
+    and! alias = optionalText "spec.externalName" "externalName" spec
+
+    and! clusterIP =
+        optionalText "spec.clusterIP" "clusterIP" spec
+        |> Result.map (Option.defaultValue "")
+
+    return!
+        if serviceType = Some "ExternalName" then
+            Ok(ServiceAddress.ExternalName(defaultArg alias ""))
+        else
+            clusterAddress clusterIP |> Result.mapError List.singleton
+}
+
+/// A Service, with every fault at once.
+let service (key: ObjectKey) (manifest: JsonElement) : Result<BackendService, FieldFault list> =
+    match requiredObject "spec" "spec" manifest with
+    | Error fault -> Error [ fault ]
+    | Ok spec -> validation {
+        let! address = serviceAddress spec
+        and! ports = servicePorts spec
+
+        return {
+            Key = key
+            Address = address
+            Ports = ports
+        }
+      }
+
+// The names of both kinds are DNS names, and so are those of namespaces.
+let private isObjectName (text: string) =
+    text.Length >= 1
+    && text.Length <= 253
+    && text
+       |> Seq.forall (fun c ->
+           System.Char.IsAsciiLetterLower c
+           || System.Char.IsAsciiDigit c
+           || c = '-'
+           || c = '.')
+    && System.Char.IsAsciiLetterOrDigit text[0]
+    && System.Char.IsAsciiLetterOrDigit text[text.Length - 1]
+
+let private objectName path (text: string) =
+    if isObjectName text then
+        Ok text
+    else
+        Error(FieldFault.BadValue(path, text, "lower-case letters, digits, '-' and '.'"))
+
+/// An object's key. Without a namespace it is in `default`, where kubectl puts it too.
+let key (manifest: JsonElement) : Result<ObjectKey, FieldFault list> =
+    match requiredObject "metadata" "metadata" manifest with
+    | Error fault -> Error [ fault ]
+    | Ok metadata -> validation {
+        let! name =
+            requiredText "metadata.name" "name" metadata
+            |> Result.bind (objectName "metadata.name")
+
+        and! ns =
+            optionalText "metadata.namespace" "namespace" metadata
+            |> Result.map (Option.defaultValue "default")
+            |> Result.bind (objectName "metadata.namespace")
+
+        return ObjectKey.create ns name
+      }
+
+/// What an object says it is.
+[<RequireQualifiedAccess>]
+type Kind =
+    | RequestClone
+    | Service
+    /// A list of objects; of this kind, where the list's own kind says it for those that do not.
+    | List of items: JsonElement list * itemKind: string option * itemApiVersion: string
+    /// Anything else that could be applied to a cluster.
+    | Other
+    | Unusable of FieldFault
+
+let private kindNamed (apiVersion: string) (kindName: string) (manifest: JsonElement) =
+    match apiVersion, kindName with
+    | ApiVersion, "RequestClone" -> Kind.RequestClone
+    | other, "RequestClone" when other.StartsWith(Group + "/", System.StringComparison.Ordinal) ->
+        Kind.Unusable(FieldFault.BadValue("apiVersion", other, ApiVersion))
+    | "v1", "Service" -> Kind.Service
+    | _, name when name.EndsWith("List", System.StringComparison.Ordinal) ->
+        match tryField "items" manifest with
+        | Some items when items.ValueKind = JsonValueKind.Array ->
+            let itemKind = name.Substring(0, name.Length - "List".Length)
+
+            Kind.List(
+                List.ofSeq (items.EnumerateArray()),
+                (if itemKind = "" then None else Some itemKind),
+                apiVersion
+            )
+        | Some items -> Kind.Unusable(FieldFault.WrongType("items", "a list", kindOf items))
+        // Some kind of another group whose name happens to end so.
+        | None -> Kind.Other
+    | _ -> Kind.Other
+
+/// Reads `apiVersion` and `kind`; an item of a list takes what it leaves out from `inherited`.
+let kind (inherited: (string * string) option) (manifest: JsonElement) : Kind =
+    match asObject "the document" manifest with
+    | Error fault -> Kind.Unusable fault
+    | Ok manifest ->
+        let orInherited choose path name =
+            match tryField name manifest, inherited with
+            | None, Some pair -> Ok(choose pair)
+            | _ -> requiredText path name manifest
+
+        match orInherited fst "apiVersion" "apiVersion", orInherited snd "kind" "kind" with
+        | Ok apiVersion, Ok kindName -> kindNamed apiVersion kindName manifest
+        | Error fault, _
+        | _, Error fault -> Kind.Unusable fault

@@ -1,0 +1,257 @@
+namespace K8sReq.Host.Sources
+
+open System
+open System.IO
+open System.IO.Enumeration
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open K8sReq.Core
+
+/// By what a file is known to have changed, without reading it.
+[<Struct>]
+type FileStamp = {
+    Modified: DateTime
+    Length: int64
+    /// Where a link leads: a mounted ConfigMap changes by a link being replaced.
+    FinalPath: string
+}
+
+/// A file of the folder, as of the last scan.
+type private KnownFile = {
+    /// As it was last seen; it is read once two scans have seen the same.
+    Seen: FileStamp option
+    /// As it was when it was last read.
+    Read: FileStamp option
+    /// The last good content.
+    Manifests: Manifest list
+    /// What is wrong with the last good content, and then with the file as it is now.
+    Problems: ManifestProblem list
+    ParseProblem: ManifestProblem option
+}
+
+/// What the folder says, all files together.
+type FolderContent = {
+    Clones: RequestClone list
+    Services: BackendService list
+    Problems: ManifestProblem list
+}
+
+module FolderContent =
+    // Of objects that are declared twice the later counts: files in the order of their paths, then lines.
+    let private merge kind (keyOf: 'T -> ObjectKey) (declared: (ManifestPlace * 'T) list) =
+        ((Map.empty, []), declared)
+        ||> List.fold (fun (merged, duplicates) (place, value) ->
+            let key = keyOf value
+
+            match Map.tryFind key merged with
+            | None -> Map.add key (place, value) merged, duplicates
+            | Some(first, _) ->
+                Map.add key (place, value) merged,
+                ManifestProblem.Duplicate(place, kind, key, first) :: duplicates)
+        |> fun (merged, duplicates) -> merged |> Map.values |> Seq.map snd |> List.ofSeq, List.rev duplicates
+
+    /// Puts the contents of files together, in this order.
+    let ofManifests (manifests: Manifest list) (problems: ManifestProblem list) : FolderContent =
+        let clones, cloneDuplicates =
+            manifests
+            |> List.choose (fun manifest ->
+                match manifest with
+                | Manifest.Clone(place, clone) -> Some(place, clone)
+                | Manifest.Service _ -> None)
+            |> merge "RequestClone" _.Key
+
+        let services, serviceDuplicates =
+            manifests
+            |> List.choose (fun manifest ->
+                match manifest with
+                | Manifest.Service(place, service) -> Some(place, service)
+                | Manifest.Clone _ -> None)
+            |> merge "Service" _.Key
+
+        {
+            Clones = clones
+            Services = services
+            Problems = problems @ cloneDuplicates @ serviceDuplicates
+        }
+
+    /// The complete sets, as listings of all namespaces.
+    let toEvents (content: FolderContent) : ClusterEvent list = [
+        ClusterEvent.ClonesListed(WatchScope.AllNamespaces, content.Clones)
+        ClusterEvent.ServicesListed(WatchScope.AllNamespaces, content.Services)
+    ]
+
+/// Reads a folder again and again. A file counts as changed only once two scans in a row have seen the same of it,
+/// so that one which is being written is not read half-way, nor one that is being replaced missed. One reader only.
+[<Sealed>]
+type ManifestFolder(root: string) =
+    let mutable files: Map<string, KnownFile> = Map.empty
+    let mutable folderProblem: ManifestProblem option = None
+    let mutable hasScanned = false
+
+    // Names that begin with a dot are skipped, folders included: a mounted ConfigMap keeps its versions in such ones.
+    let isHidden (entry: byref<FileSystemEntry>) = entry.FileName.StartsWith '.'
+
+    let enumerate () =
+        FileSystemEnumerable<string>(
+            root,
+            (fun (entry: byref<FileSystemEntry>) -> entry.ToFullPath()),
+            EnumerationOptions(RecurseSubdirectories = true, AttributesToSkip = enum<FileAttributes> 0),
+            ShouldIncludePredicate =
+                (fun (entry: byref<FileSystemEntry>) ->
+                    not entry.IsDirectory
+                    && not (isHidden &entry)
+                    && ManifestFile.isManifest (entry.FileName.ToString())),
+            ShouldRecursePredicate =
+                (fun (entry: byref<FileSystemEntry>) ->
+                    not (isHidden &entry)
+                    // A link to a folder may lead back up.
+                    && not (entry.Attributes.HasFlag FileAttributes.ReparsePoint))
+        )
+        |> Seq.sortWith (fun a b -> String.CompareOrdinal(a, b))
+        |> List.ofSeq
+
+    // With every link on the way resolved. As deep as Linux follows them.
+    let rec realPath depth (path: string) : string =
+        match Path.GetDirectoryName path with
+        | null -> path
+        | parent ->
+            let here = Path.Combine(realPath depth parent, string (Path.GetFileName path))
+
+            match FileInfo(here).LinkTarget with
+            | null -> here
+            | _ when depth = 0 -> here
+            | target -> realPath (depth - 1) (Path.GetFullPath(target, parent))
+
+    let stampOf (path: string) : FileStamp =
+        let file =
+            match FileInfo(path).LinkTarget with
+            | null -> FileInfo path
+            | _ -> FileInfo(realPath 40 path)
+
+        {
+            Modified = file.LastWriteTimeUtc
+            Length = file.Length
+            FinalPath = file.FullName
+        }
+
+    // None if the file has gone, or cannot be asked.
+    let tryStamp path =
+        try
+            Some(stampOf path)
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> None
+
+    let shown (path: string) =
+        Path.Combine(root, Path.GetRelativePath(root, path))
+
+    let readFile path (stamp: FileStamp) (known: KnownFile) =
+        let withProblem problem = {
+            known with
+                Seen = Some stamp
+                Read = Some stamp
+                ParseProblem = Some problem
+        }
+
+        try
+            let text = File.ReadAllText(path, UTF8Encoding(false, true))
+
+            if tryStamp path <> Some stamp then
+                // It changed while it was read: wait until it is quiet.
+                { known with Seen = None }
+            else
+                match ManifestFile.parse (shown path) text with
+                | Ok(manifests, problems) -> {
+                    Seen = Some stamp
+                    Read = Some stamp
+                    Manifests = manifests
+                    Problems = problems
+                    ParseProblem = None
+                  }
+                | Error problem -> withProblem problem
+        with
+        | :? DecoderFallbackException ->
+            withProblem (ManifestProblem.Unparsable({ File = shown path; Line = 1 }, "the text is not UTF-8"))
+        | :? IOException
+        | :? UnauthorizedAccessException as error ->
+            withProblem (ManifestProblem.Unreadable(shown path, error.Message))
+
+    let unknown = {
+        Seen = None
+        Read = None
+        Manifests = []
+        Problems = []
+        ParseProblem = None
+    }
+
+    let scanFile path =
+        let known = files |> Map.tryFind path |> Option.defaultValue unknown
+
+        match tryStamp path with
+        | None -> { known with Seen = None }
+        | stamp when stamp = known.Read -> { known with Seen = stamp }
+        | Some stamp when known.Seen = Some stamp || not hasScanned -> readFile path stamp known
+        | stamp -> { known with Seen = stamp }
+
+    // A file that was there and is not: kept for one more scan, in case it is being replaced.
+    let missing (listed: string list) =
+        let isListed = Set.ofList listed
+
+        files
+        |> Map.filter (fun path known -> not (isListed.Contains path) && known.Seen.IsSome)
+        |> Map.map (fun _ known -> { known with Seen = None })
+
+    let content () =
+        let all = files |> Map.values |> List.ofSeq
+
+        FolderContent.ofManifests
+            (all |> List.collect _.Manifests)
+            (Option.toList folderProblem
+             @ (all
+                |> List.collect (fun file -> file.Problems @ Option.toList file.ParseProblem)))
+
+    /// Looks at the folder and gives what it says now. The first scan reads every file as it is. A folder that
+    /// cannot be listed says what it said before.
+    member _.Scan() : FolderContent =
+        try
+            let listed = enumerate ()
+            let present = listed |> List.map (fun path -> path, scanFile path) |> Map.ofList
+
+            files <-
+                (missing listed, present)
+                ||> Map.fold (fun all path file -> Map.add path file all)
+
+            folderProblem <- None
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException as error ->
+            folderProblem <- Some(ManifestProblem.Unreadable(root, error.Message))
+
+        hasScanned <- true
+        content ()
+
+    /// Scans every `interval` and hands on what differs from what was handed on before. Runs until the token says stop.
+    member folder.FollowAsync
+        (
+            clock: TimeProvider,
+            interval: TimeSpan,
+            first: FolderContent,
+            onChange: FolderContent -> unit,
+            stop: CancellationToken
+        ) : Task = task {
+        use timer = new PeriodicTimer(interval, clock)
+        let mutable last = first
+        let mutable isRunning = true
+
+        while isRunning do
+            let! ticked = timer.WaitForNextTickAsync stop
+            isRunning <- ticked
+
+            if ticked then
+                let now = folder.Scan()
+
+                if now <> last then
+                    last <- now
+                    onChange now
+    }

@@ -1,0 +1,221 @@
+/// The text of a manifest file to JSON documents, each with the line it begins on.
+module K8sReq.Host.Sources.ManifestText
+
+open System
+open System.Buffers
+open System.Globalization
+open System.IO
+open System.Text
+open System.Text.Json
+open YamlDotNet.Core
+open YamlDotNet.RepresentationModel
+
+/// A document and the number of its first line, from 1.
+[<Struct; NoEquality; NoComparison>]
+type Document = { Line: int; Root: JsonElement }
+
+/// Where and why a text could not be parsed. Lines count from 1.
+type TextError = { Line: int; Reason: string }
+
+// An alias repeats all of what it stands for; a few lines of YAML can mean billions of nodes.
+let private mostNodes = 1_000_000
+
+let private isNull (text: string) =
+    match text with
+    | ""
+    | "~"
+    | "null"
+    | "Null"
+    | "NULL" -> true
+    | _ -> false
+
+// kubectl reads YAML 1.1, where these words are booleans too.
+let private tryBoolean (text: string) =
+    match text.ToLowerInvariant() with
+    | "true"
+    | "yes"
+    | "on"
+    | "y" -> Some true
+    | "false"
+    | "no"
+    | "off"
+    | "n" -> Some false
+    | _ -> None
+
+let private tryInteger (text: string) =
+    match Int64.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture) with
+    | true, number -> Some number
+    | _ -> None
+
+let private tryFloat (text: string) =
+    let looksLikeOne =
+        text |> Seq.forall (fun c -> Char.IsAsciiDigit c || "+-.eE".Contains c)
+        && text |> Seq.exists Char.IsAsciiDigit
+
+    match Double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture) with
+    | true, number when looksLikeOne && Double.IsFinite number -> Some number
+    | _ -> None
+
+let private writePlain (writer: Utf8JsonWriter) (text: string) =
+    if isNull text then
+        writer.WriteNullValue()
+    else
+        match tryBoolean text, tryInteger text, tryFloat text with
+        | Some value, _, _ -> writer.WriteBooleanValue value
+        | _, Some value, _ -> writer.WriteNumberValue value
+        | _, _, Some value -> writer.WriteNumberValue value
+        | None, None, None -> writer.WriteStringValue text
+
+let private isPlain (scalar: YamlScalarNode) =
+    scalar.Style = ScalarStyle.Plain && scalar.Tag.IsEmpty
+
+let private refuse (node: YamlNode) (reason: string) : 'T =
+    let mutable first = node.Start
+    let mutable last = node.End
+    raise (YamlException(&first, &last, reason))
+
+let private keyOf (node: YamlNode) =
+    match node with
+    | :? YamlScalarNode as scalar -> string scalar.Value
+    | other -> refuse other "A key must be a scalar"
+
+let rec private write (writer: Utf8JsonWriter) (budget: int ref) (node: YamlNode) =
+    budget.Value <- budget.Value - 1
+
+    if budget.Value < 0 then
+        refuse node "The document's aliases stand for too much"
+
+    match node with
+    | :? YamlScalarNode as scalar when isPlain scalar -> writePlain writer (string scalar.Value)
+    | :? YamlScalarNode as scalar -> writer.WriteStringValue scalar.Value
+    | :? YamlSequenceNode as sequence ->
+        writer.WriteStartArray()
+
+        for item in sequence.Children do
+            write writer budget item
+
+        writer.WriteEndArray()
+    | :? YamlMappingNode as mapping ->
+        writer.WriteStartObject()
+
+        for KeyValue(key, value) in mapping.Children do
+            writer.WritePropertyName(keyOf key)
+            write writer budget value
+
+        writer.WriteEndObject()
+    | other -> refuse other "This node is not understood"
+
+let private toJson (root: YamlNode) =
+    let buffer = ArrayBufferWriter<byte>()
+
+    do
+        use writer = new Utf8JsonWriter(buffer)
+        write writer (ref mostNodes) root
+
+    use document = JsonDocument.Parse buffer.WrittenMemory
+    document.RootElement.Clone()
+
+let private isEmptyDocument (root: YamlNode) =
+    match root with
+    | :? YamlScalarNode as scalar -> isPlain scalar && isNull (string scalar.Value)
+    | _ -> false
+
+let private reasonOf (error: exn) =
+    match error.InnerException with
+    | null -> error.Message
+    | inner -> inner.Message
+
+// Loads once for the place of a fault: behind the merging parser it is lost. The parser answers some malformed texts
+// with an exception that names none; then it is where the scanner stands.
+let private tryFault (text: string) : TextError option =
+    let scanner = Scanner(new StringReader(text))
+
+    try
+        YamlStream().Load(Parser scanner)
+        None
+    with
+    | :? YamlException as error ->
+        Some {
+            Line = int error.Start.Line
+            Reason = reasonOf error
+        }
+    | :? InvalidOperationException ->
+        Some {
+            Line = int scanner.CurrentPosition.Line
+            Reason = "a list or a mapping is not closed"
+        }
+
+let private loadYaml (text: string) : Result<Document list, TextError> =
+    try
+        let stream = YamlStream()
+        stream.Load(MergingParser(Parser(new StringReader(text))))
+
+        Ok [
+            for document in stream.Documents do
+                if not (isEmptyDocument document.RootNode) then
+                    {
+                        Line = int document.RootNode.Start.Line
+                        Root = toJson document.RootNode
+                    }
+        ]
+    with
+    | :? YamlException as error ->
+        Error {
+            Line = int error.Start.Line
+            Reason = reasonOf error
+        }
+    | :? ArgumentException
+    | :? InvalidOperationException as error -> Error { Line = 1; Reason = error.Message }
+
+/// All documents of a YAML file, the empty ones left out.
+let parseYaml (text: string) : Result<Document list, TextError> =
+    match tryFault text with
+    | Some fault -> Error fault
+    | None -> loadYaml text
+
+/// All documents of a JSON file: one after the other is allowed, as it is for kubectl.
+let parseJson (text: string) : Result<Document list, TextError> =
+    let bytes = Encoding.UTF8.GetBytes text
+
+    let lineAt (position: int64) =
+        1
+        + (Array.sub bytes 0 (int position) |> Array.filter ((=) 10uy) |> Array.length)
+
+    let rec readAll documents (position: int) =
+        let mutable reader =
+            Utf8JsonReader(bytes.AsSpan position, JsonReaderOptions(AllowMultipleValues = true))
+
+        if not (reader.Read()) then
+            Ok(List.rev documents)
+        else
+            let start = position + int reader.TokenStartIndex
+            use document = JsonDocument.ParseValue &reader
+
+            readAll
+                ({
+                    Line = lineAt start
+                    Root = document.RootElement.Clone()
+                 }
+                 :: documents)
+                (position + int reader.BytesConsumed)
+
+    // A reader starts anew behind each document, and counts lines from there.
+    let rec firstBroken (position: int) =
+        let mutable reader =
+            Utf8JsonReader(bytes.AsSpan position, JsonReaderOptions(AllowMultipleValues = true))
+
+        try
+            while reader.Read() do
+                ()
+
+            None
+        with :? JsonException as error ->
+            Some error
+
+    match firstBroken 0 with
+    | None -> readAll [] 0
+    | Some error ->
+        Error {
+            Line = 1 + int (error.LineNumber.GetValueOrDefault())
+            Reason = error.Message.Split(" LineNumber:")[0]
+        }
