@@ -1,0 +1,71 @@
+module K8sReq.Host.Tests.CopyLedgerTests
+
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Core
+open K8sReq.Host.Proxy
+
+let tests =
+    testList "CopyLedger" [
+        testProperty
+            "accepted = delivered + failed + pending, after any sequence"
+            (fun (accepts: byte list) (ends: bool list) ->
+                let ledger = CopyLedger()
+                accepts |> List.iter (int >> ledger.Accept)
+                let accepted = accepts |> List.sumBy int64
+                let ended = ends |> List.truncate (int accepted)
+
+                for isDelivered in ended do
+                    ledger.End(
+                        if isDelivered then
+                            TargetOutcome.Delivered 200
+                        else
+                            TargetOutcome.Cancelled
+                    )
+
+                let delivered = ended |> List.filter id |> List.length |> int64
+                let totals = ledger.Totals
+
+                totals = {
+                             Accepted = accepted
+                             Delivered = delivered
+                             Failed = int64 ended.Length - delivered
+                         }
+                && totals.Pending = accepted - int64 ended.Length)
+
+        testCaseTask "idle at once if nothing is under way"
+        <| fun () -> task { do! CopyLedger().WhenIdle() }
+
+        testCaseTask "idle once the last copy has ended, whatever its end"
+        <| fun () -> task {
+            let ledger = CopyLedger()
+            ledger.Accept 2
+            let idle = ledger.WhenIdle()
+            ledger.End(TargetOutcome.Delivered 200)
+            Expect.isFalse idle.IsCompleted "one is still under way"
+            ledger.End(TargetOutcome.ConnectFailed "refused")
+            do! idle
+        }
+
+        testCaseTask "counts right from many threads at once"
+        <| fun () -> task {
+            let ledger = CopyLedger()
+
+            let work () =
+                for _ in 1..1000 do
+                    ledger.Accept 2
+                    ledger.End(TargetOutcome.Delivered 200)
+                    ledger.End(TargetOutcome.Rejected 500)
+
+            do! Task.WhenAll [ for _ in 1..8 -> Task.Run work ]
+
+            Expect.equal
+                ledger.Totals
+                {
+                    Accepted = 16000L
+                    Delivered = 8000L
+                    Failed = 8000L
+                }
+                "none lost"
+        }
+    ]

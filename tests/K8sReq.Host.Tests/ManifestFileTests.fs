@@ -1,0 +1,214 @@
+module K8sReq.Host.Tests.ManifestFileTests
+
+open Expecto
+open K8sReq.Core
+open K8sReq.Host.Sources
+
+let private parse text =
+    match ManifestFile.parse "m.yaml" text with
+    | Ok(manifests, problems) -> manifests, problems |> List.map ManifestProblem.describe
+    | Error problem -> failtest (ManifestProblem.describe problem)
+
+let private keys manifests =
+    manifests
+    |> List.map (fun manifest ->
+        match manifest with
+        | Manifest.Clone(place, clone) -> $"clone {clone.Key} {place.Line} {Result.isOk clone.Spec}"
+        | Manifest.Service(place, service) -> $"service {service.Key} {place.Line}")
+
+let private serviceOf text =
+    match parse text with
+    | [ Manifest.Service(_, service) ], [] -> service
+    | other -> failtest $"{other}"
+
+let private service spec =
+    serviceOf $"apiVersion: v1\nkind: Service\nmetadata: {{name: app}}\nspec: {spec}\n"
+
+let private problem text expected =
+    match parse text with
+    | _, [ problem ] -> Expect.equal problem expected "said"
+    | _, problems -> failtest $"{problems}"
+
+let tests =
+    testList "ManifestFile" [
+        test "objects of both kinds, others are passed over" {
+            let manifests, problems =
+                parse (
+                    Manifests.service "app" 80
+                    + "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n---\n"
+                    + "apiVersion: other.example/v1\nkind: RequestClone\nmetadata: {name: x}\n---\n"
+                    + "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {name: x}\n---\n"
+                    + Manifests.clone "copy" "a.example" "app"
+                )
+
+            Expect.equal (keys manifests) [ "service shop/app 1"; "clone shop/copy 18 True" ] "two"
+            Expect.isEmpty problems "nothing wrong"
+        }
+
+        test "lists of any kind" {
+            let manifests, problems =
+                parse
+                    """
+apiVersion: v1
+kind: List
+items:
+  - apiVersion: v1
+    kind: Service
+    metadata: {name: a}
+    spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}
+  - apiVersion: v1
+    kind: List
+    items:
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: c}}
+---
+apiVersion: proxy.infra.doodle.com/v1beta1
+kind: RequestCloneList
+items:
+  - metadata: {name: b}
+    spec: {host: b.example, backend: {serviceName: a, servicePort: "80"}}
+"""
+
+            Expect.equal (keys manifests) [ "service default/a 2"; "clone default/b 14 True" ] "both"
+            Expect.isEmpty problems "nothing wrong"
+        }
+
+        test "a Service's address and ports" {
+            let read =
+                service "{clusterIP: 10.0.0.1, ports: [{name: http, port: 80}, {port: 53, protocol: UDP}]}"
+
+            Expect.equal read.Key (ObjectKey.create "default" "app") "in the default namespace"
+
+            Expect.equal
+                read.Address
+                (ServiceAddress.ClusterIP(System.Net.IPAddress.Parse "10.0.0.1"))
+                "its address"
+
+            Expect.equal
+                read.Ports
+                [
+                    {
+                        Name = Some "http"
+                        Number = 80
+                        Protocol = "TCP"
+                    }
+                    {
+                        Name = None
+                        Number = 53
+                        Protocol = "UDP"
+                    }
+                ]
+                "its ports"
+        }
+
+        test "Services without an address of their own" {
+            Expect.equal (service "{clusterIP: None}").Address ServiceAddress.Headless "headless"
+            Expect.equal (service "{ports: [{port: 80}]}").Address ServiceAddress.Unassigned "none yet"
+            Expect.equal (service "{clusterIP: ''}").Address ServiceAddress.Unassigned "empty"
+
+            Expect.equal
+                (service "{type: ExternalName, externalName: x.example}").Address
+                (ServiceAddress.ExternalName "x.example")
+                "an alias"
+        }
+
+        test "a RequestClone that is not valid is reported by name with every fault, and kept as invalid" {
+            let manifests, problems =
+                parse
+                    "apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\nmetadata: {name: bad, namespace: shop}\nspec: {host: '*.example', backend: {servicePort: 80}}\n"
+
+            Expect.equal (keys manifests) [ "clone shop/bad 1 False" ] "kept"
+
+            Expect.equal
+                problems
+                [
+                    "m.yaml:1: RequestClone shop/bad is not valid: "
+                    + "spec.host is \"*.example\", but must be one host name; wildcards are not matched; "
+                    + "spec.backend.serviceName is missing; "
+                    + "spec.backend.servicePort must be a string, not the number 80 (write \"80\")"
+                ]
+                "all at once"
+        }
+
+        test "fields of the wrong type or missing, wherever they stand" {
+            let clone spec =
+                $"apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\nmetadata: {{name: bad}}\n{spec}\n"
+
+            let says spec faults =
+                problem (clone spec) $"m.yaml:1: RequestClone default/bad is not valid: {faults}"
+
+            says "" "spec is missing"
+            says "spec: text" "spec must be an object, not a text"
+            says "spec: {backend: 3}" "spec.host is missing; spec.backend must be an object, not the number 3"
+            says "spec: {host: a.example}" "spec.backend is missing"
+            says "spec: {host: null, backend: {serviceName: a, servicePort: b}}" "spec.host is missing"
+
+            says
+                "spec: {host: [a], backend: {serviceName: a, servicePort: b}}"
+                "spec.host must be a string, not a list"
+
+            says
+                "spec: {host: yes, backend: {serviceName: a, servicePort: b}}"
+                "spec.host must be a string, not true"
+        }
+
+        test "a Service that is not valid is reported by name with every fault" {
+            match
+                parse
+                    "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {clusterIP: nowhere, ports: [{port: http}, {port: 0}, 5, {name: 1}]}\n"
+            with
+            | [ Manifest.Service(_, service) ], [ problem ] ->
+                match service.Address with
+                | ServiceAddress.Unreadable faults -> Expect.equal faults.Length 6 "every one"
+                | address -> failtest $"{address}"
+
+                Expect.equal
+                    problem
+                    ("m.yaml:1: Service default/bad is not valid: "
+                     + "spec.clusterIP is \"nowhere\", but must be an IP address or None; "
+                     + "spec.ports[0].port must be a number, not a text; "
+                     + "spec.ports[1].port is \"0\", but must be a whole number from 1 to 65535; "
+                     + "spec.ports[2] must be an object, not the number 5; "
+                     + "spec.ports[3].port is missing; "
+                     + "spec.ports[3].name must be a string, not the number 1 (write \"1\")")
+                    "all at once"
+            | other -> failtest $"{other}"
+        }
+
+        test "documents that are no objects are said with their places" {
+            let _, problems =
+                parse
+                    "apiVersion: v1\nkind: Service\nmetadata: {namespace: A}\n---\njust text\n---\nkind: Service\n"
+
+            Expect.equal
+                problems
+                [
+                    "m.yaml:1: metadata.name is missing; metadata.namespace is \"A\", but must be lower-case letters, digits, '-' and '.'"
+                    "m.yaml:5: the document must be an object, not a text"
+                    "m.yaml:7: apiVersion is missing"
+                ]
+                "each"
+        }
+
+        test "another version of the resource is said to be one" {
+            problem
+                "apiVersion: proxy.infra.doodle.com/v1\nkind: RequestClone\nmetadata: {name: a}\n"
+                "m.yaml:1: apiVersion is \"proxy.infra.doodle.com/v1\", but must be proxy.infra.doodle.com/v1beta1"
+        }
+
+        test "JSON manifests are read the same" {
+            let text =
+                """{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"},"spec":{"clusterIP":"10.0.0.1","ports":[{"port":80}]}}"""
+
+            match ManifestFile.parse "m.json" text with
+            | Ok(manifests, []) -> Expect.equal (keys manifests) [ "service default/a 1" ] "read"
+            | other -> failtest $"{other}"
+        }
+
+        test "files are known by their names" {
+            for name in [ "a.yaml"; "b.yml"; "c.json"; "D.YAML" ] do
+                Expect.isTrue (ManifestFile.isManifest name) name
+
+            for name in [ "a.txt"; "yaml"; "a.yaml~"; "README.md" ] do
+                Expect.isFalse (ManifestFile.isManifest name) name
+        }
+    ]

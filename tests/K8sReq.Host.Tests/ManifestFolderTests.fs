@@ -1,0 +1,203 @@
+module K8sReq.Host.Tests.ManifestFolderTests
+
+open System
+open System.IO
+open System.Threading
+open System.Threading.Channels
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Host.Sources
+
+let private service = Manifests.service
+
+let private names (content: FolderContent) =
+    content.Services |> List.map _.Key.Name |> List.sort
+
+let private problems (content: FolderContent) =
+    content.Problems |> List.map ManifestProblem.describe
+
+/// Scans until a change has been seen twice.
+let private settle (folder: ManifestFolder) =
+    folder.Scan() |> ignore
+    folder.Scan()
+
+let tests =
+    testList "ManifestFolder" [
+        test "files of all kinds, in folders below, but nothing hidden" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            files.Write("deep/er/b.yml", service "b" 80)
+
+            files.Write(
+                "c.json",
+                """{"apiVersion":"v1","kind":"Service","metadata":{"name":"c"},"spec":{}}"""
+            )
+
+            files.Write("README.md", "no manifest")
+            files.Write(".hidden.yaml", service "hidden" 80)
+            files.Write(".git/x.yaml", service "hidden" 80)
+            Expect.equal (names ((ManifestFolder files.Path).Scan())) [ "a"; "b"; "c" ] "three"
+        }
+
+        test "a change counts once two scans have seen the same" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            let folder = ManifestFolder files.Path
+            Expect.equal (names (folder.Scan())) [ "a" ] "the first scan reads at once"
+            files.Write("a.yaml", service "after" 80)
+            files.Write("b.yaml", service "b" 80)
+            Expect.equal (names (folder.Scan())) [ "a" ] "seen once"
+            Expect.equal (names (folder.Scan())) [ "after"; "b" ] "seen twice"
+        }
+
+        test "a file that is being written is not read half-way" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            let folder = ManifestFolder files.Path
+            folder.Scan() |> ignore
+
+            // Each scan finds it longer than the one before.
+            for length in [ 0; 10; 20; 30; 40 ] do
+                files.Write("a.yaml", (service "long" 80).Substring(0, length))
+                Expect.equal (names (folder.Scan())) [ "a" ] "what it held before"
+
+            files.Write("a.yaml", service "long" 80)
+            Expect.equal (names (settle folder)) [ "long" ] "once it is whole"
+        }
+
+        test "a file that goes is forgotten, one that is replaced is not missed" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            files.Write("b.yaml", service "b" 80)
+            let folder = ManifestFolder files.Path
+            folder.Scan() |> ignore
+            files.Delete "a.yaml"
+            files.Delete "b.yaml"
+            Expect.equal (names (folder.Scan())) [ "a"; "b" ] "not yet"
+            files.Write("b.yaml", service "b2" 80)
+            Expect.equal (names (folder.Scan())) [ "b" ] "gone; the other is there again"
+            Expect.equal (names (folder.Scan())) [ "b2" ] "and read"
+        }
+
+        test "a file that cannot be parsed keeps its last good content and touches no other file" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            files.Write("b.yaml", service "b" 80)
+            let folder = ManifestFolder files.Path
+            folder.Scan() |> ignore
+            files.Write("a.yaml", "kind: Service\nmetadata: [\nx: 1\n")
+            files.Write("b.yaml", service "b2" 80)
+            let content = settle folder
+            Expect.equal (names content) [ "a"; "b2" ] "the last good one, and the new one"
+
+            match problems content with
+            | [ problem ] ->
+                Expect.stringStarts problem $"""{files.At "a.yaml"}:3: cannot be parsed: """ "file and line"
+            | other -> failtest $"{other}"
+
+            files.Write("a.yaml", service "a3" 80)
+            let mended = settle folder
+            Expect.equal (names mended) [ "a3"; "b2" ] "mended"
+            Expect.isEmpty mended.Problems "and nothing wrong any more"
+        }
+
+        test "a file that was never good is reported, the others are served" {
+            use files = new TestFolder()
+            files.Write("a.yaml", "{")
+            files.Write("b.yaml", service "b" 80)
+            let content = (ManifestFolder files.Path).Scan()
+            Expect.equal (names content) [ "b" ] "served"
+            Expect.equal content.Problems.Length 1 "reported"
+        }
+
+        test "a file that is no UTF-8 is one that cannot be parsed" {
+            use files = new TestFolder()
+            File.WriteAllBytes(files.At "a.yaml", [| 0xC3uy; 0x28uy |])
+
+            Expect.equal
+                (problems ((ManifestFolder files.Path).Scan()))
+                [ $"""{files.At "a.yaml"}:1: cannot be parsed: the text is not UTF-8""" ]
+                "said"
+        }
+
+        test "an object that is declared twice is reported; the later one counts" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "same" 80)
+            files.Write("b.yaml", service "same" 81)
+            let content = (ManifestFolder files.Path).Scan()
+
+            Expect.equal
+                (content.Services |> List.collect _.Ports |> List.map _.Number)
+                [ 81 ]
+                "as after kubectl apply"
+
+            Expect.equal
+                (problems content)
+                [
+                    $"""{files.At "b.yaml"}:1: Service shop/same is declared before, at {files.At "a.yaml"}:1; this one counts"""
+                ]
+                "said"
+        }
+
+        test "a folder that vanishes says what it said before" {
+            use files = new TestFolder()
+            files.Write("in/a.yaml", service "a" 80)
+            let folder = ManifestFolder(files.At "in")
+            folder.Scan() |> ignore
+            Directory.Move(files.At "in", files.At "away")
+            let content = settle folder
+            Expect.equal (names content) [ "a" ] "still"
+            Expect.equal content.Problems.Length 1 "and it is reported"
+            Directory.Move(files.At "away", files.At "in")
+            Expect.isEmpty (settle folder).Problems "until it is back"
+        }
+
+        test "a mounted ConfigMap changes by its link" {
+            use files = new TestFolder()
+            files.Write("..v1/a.yaml", service "a" 80)
+            files.Write("..v2/a.yaml", service "b" 80)
+            Directory.CreateSymbolicLink(files.At "..data", "..v1") |> ignore
+
+            File.CreateSymbolicLink(files.At "a.yaml", Path.Combine("..data", "a.yaml"))
+            |> ignore
+
+            let folder = ManifestFolder files.Path
+            Expect.equal (names (folder.Scan())) [ "a" ] "once, through the link"
+            Directory.Delete(files.At "..data")
+            Directory.CreateSymbolicLink(files.At "..data", "..v2") |> ignore
+            Expect.equal (names (settle folder)) [ "b" ] "what the link leads to now"
+        }
+
+        testCaseTask "following hands on each change once, and no scan without one"
+        <| fun () -> task {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            let clock = TestClock()
+            let interval = TimeSpan.FromMilliseconds 200.0
+            let folder = ManifestFolder files.Path
+            let changes = Channel.CreateUnbounded<FolderContent>()
+            use stop = new CancellationTokenSource()
+            let first = folder.Scan()
+
+            let following =
+                folder.FollowAsync(clock, interval, first, changes.Writer.TryWrite >> ignore, stop.Token)
+
+            do! clock.TimerStarted interval
+
+            let tickUntilChange () =
+                Waiting.until "a change" (fun () ->
+                    clock.Advance interval
+                    Task.FromResult(changes.Reader.Count > 0))
+
+            files.Write("a.yaml", service "after" 80)
+            do! tickUntilChange ()
+            let! change = changes.Reader.ReadAsync()
+            Expect.equal (names change) [ "after" ] "the change"
+            files.Write("a.yaml", service "last" 80)
+            do! tickUntilChange ()
+            let! last = changes.Reader.ReadAsync()
+            Expect.equal (names last) [ "last" ] "the next change, and nothing between"
+            stop.Cancel()
+            do! following.ContinueWith(fun (_: Task) -> ())
+        }
+    ]

@@ -1,0 +1,108 @@
+module K8sReq.Host.Tests.ManifestTextTests
+
+open System.Text.Json
+open Expecto
+open K8sReq.Host.Sources
+
+let private yaml text = ManifestText.parseYaml text
+let private json text = ManifestText.parseJson text
+
+let private documents result =
+    match result with
+    | Ok(documents: ManifestText.Document list) ->
+        documents |> List.map (fun d -> d.Line, d.Root.GetRawText())
+    | Error(error: ManifestText.TextError) -> failtest $"{error}"
+
+let private lineOf result =
+    match result with
+    | Ok(_: ManifestText.Document list) -> failtest "parsed"
+    | Error(error: ManifestText.TextError) ->
+        Expect.isNotEmpty error.Reason "a reason"
+        error.Line
+
+let private becomes (text, expected) = test $"{text} is {expected}" {
+    Expect.equal (documents (yaml $"a: {text}")) [ 1, $"""{{"a":{expected}}}""" ] "as JSON"
+}
+
+let tests =
+    testList "ManifestText" [
+        testList
+            "scalars are what kubectl takes them for"
+            ([
+                "80", "80"
+                "\"80\"", "\"80\""
+                "'80'", "\"80\""
+                "!!str 80", "\"80\""
+                "true", "true"
+                "yes", "true"
+                "Off", "false"
+                "\"yes\"", "\"yes\""
+                "", "null"
+                "~", "null"
+                "1.5", "1.5"
+                "-3", "-3"
+                "10.0.0.1", "\"10.0.0.1\""
+                "http", "\"http\""
+                "2026-01-01", "\"2026-01-01\""
+                "{b: [1, x]}", """{"b":[1,"x"]}"""
+             ]
+             |> List.map becomes)
+
+        test "several documents, each with its line; empty ones are left out" {
+            Expect.equal
+                (documents (yaml "# comment\na: 1\n---\n---\n# nothing\n---\n\nb: 2\n...\n"))
+                [ 2, """{"a":1}"""; 8, """{"b":2}""" ]
+                "two"
+        }
+
+        test "an empty file has no documents" {
+            Expect.isEmpty (documents (yaml "")) "YAML"
+            Expect.isEmpty (documents (yaml "# only a comment\n")) "a comment"
+            Expect.isEmpty (documents (json " \n")) "JSON"
+        }
+
+        test "anchors, aliases and merge keys" {
+            Expect.equal
+                (documents (yaml "base: &b {x: 1}\nsame: *b\nmore: {<<: *b, y: 2}\n"))
+                [ 1, """{"base":{"x":1},"same":{"x":1},"more":{"x":1,"y":2}}""" ]
+                "resolved"
+        }
+
+        test "a faulty YAML file names the line" {
+            Expect.equal (lineOf (yaml "a: 1\nb: [1, 2\nc: 3\n")) 3 "where the list was not closed"
+            Expect.equal (lineOf (yaml "a: 1\nb: c: d\n")) 2 "a mapping within a line"
+            Expect.equal (lineOf (yaml "a: 1\nb: 2\na: 3\n")) 3 "a key twice"
+
+            // The parser names no place for this one: it is known only once the document has been read.
+            match yaml "a: 1\n---\nb: *nobody\n" with
+            | Error error -> Expect.stringContains error.Reason "nobody" "an alias of nothing"
+            | Ok _ -> failtest "parsed"
+        }
+
+        test "aliases that stand for too much are refused" {
+            let level n =
+                let items = String.replicate 10 $"*l{n - 1}, "
+                $"l{n}: &l{n} [{items}]\n"
+
+            let bomb = "l0: &l0 [x]\n" + String.concat "" (List.map level [ 1..9 ])
+            lineOf (yaml bomb) |> ignore
+        }
+
+        test "JSON, one document after the other" {
+            Expect.equal
+                (documents (json "{\"a\": 1}\n\n{\"b\":\n\t[2]}"))
+                [ 1, "{\"a\": 1}"; 3, "{\"b\":\n\t[2]}" ]
+                "two"
+        }
+
+        test "a faulty JSON file names the line" {
+            Expect.equal (lineOf (json "{\n  \"a\": 1,\n  b\n}")) 3 "in the first document"
+            Expect.equal (lineOf (json "{}\n{\n\"a\": }")) 3 "in the second"
+            Expect.equal (lineOf (json "{\"a\":")) 1 "cut short"
+        }
+
+        testProperty "no text makes it throw" (fun (text: string | null) ->
+            yaml (string text) |> ignore
+            json (string text) |> ignore
+            yaml $"a: {text}\n  - {text}" |> ignore)
+    ]

@@ -1,0 +1,31 @@
+module K8sReq.Host.Tests.Program
+
+open Expecto
+
+[<EntryPoint>]
+let main arguments =
+    runTestsWithCLIArgs
+        []
+        arguments
+        (testList "Host" [
+            HttpHandlerTests.tests
+            BodyBufferTests.tests
+            ConnectionFieldTests.tests
+            HeadBlockTests.tests
+            CopyLedgerTests.tests
+            FanOutTests.tests
+            TargetClientTests.tests
+            ControllerTests.tests
+            ManifestTextTests.tests
+            ManifestFileTests.tests
+            ManifestFolderTests.tests
+            CheckTests.tests
+            ReceiveTests.tests
+            ProxyRequestTests.tests
+            ProxyCopyTests.tests
+            ProxyMatchingTests.tests
+            ServeTests.tests
+            LoadTests.tests
+            ProgramTests.tests
+            WebhookTests.tests
+        ])

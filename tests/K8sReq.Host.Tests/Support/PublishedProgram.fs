@@ -1,0 +1,94 @@
+namespace K8sReq.Host.Tests
+
+open System
+open System.Collections.Concurrent
+open System.Diagnostics
+open System.IO
+open System.Text.RegularExpressions
+open System.Threading.Tasks
+
+/// The published program as a process.
+[<Sealed>]
+type PublishedProgram
+    private (running: Process, output: ConcurrentQueue<string>, errors: ConcurrentQueue<string>) =
+    static let rec rootFrom (folder: DirectoryInfo) : string =
+        if File.Exists(Path.Combine(folder.FullName, "paket.dependencies")) then
+            folder.FullName
+        else
+            match folder.Parent with
+            | null -> failwith "The tests do not run below the repository."
+            | parent -> rootFrom parent
+
+    /// The repository.
+    static member Root = rootFrom (DirectoryInfo AppContext.BaseDirectory)
+
+    /// Where `build.fsx publish` leaves the program.
+    static member Path = Path.Combine(PublishedProgram.Root, "artifacts", "k8sreq", "k8sreq")
+
+    /// Starts it with these arguments and only these variables set.
+    static member Start(arguments: string list, ?variables: (string * string) list) : PublishedProgram =
+        let info =
+            ProcessStartInfo(
+                PublishedProgram.Path,
+                arguments,
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                UseShellExecute = false
+            )
+
+        info.Environment.Clear()
+
+        for name, value in defaultArg variables [] do
+            info.Environment[name] <- value
+
+        let output, errors = ConcurrentQueue(), ConcurrentQueue()
+        let running = new Process(StartInfo = info)
+        running.OutputDataReceived.Add(fun line -> Option.ofObj line.Data |> Option.iter output.Enqueue)
+        running.ErrorDataReceived.Add(fun line -> Option.ofObj line.Data |> Option.iter errors.Enqueue)
+        running.Start() |> ignore
+        running.BeginOutputReadLine()
+        running.BeginErrorReadLine()
+        new PublishedProgram(running, output, errors)
+
+    /// What it has printed.
+    member _.Output = String.Join("\n", output)
+    /// What it has said on standard error, where its log goes.
+    member _.Errors = String.Join("\n", errors)
+
+    /// The exit code, once it has ended and everything it printed has been read.
+    member _.ExitCode() : Task<int> =
+        task {
+            do! running.WaitForExitAsync()
+            return running.ExitCode
+        }
+        |> Waiting.within "the program to end"
+
+    /// Waits until its log or its output matches, and gives the first group.
+    member program.Says(pattern: string) : Task<string> = task {
+        let find () =
+            Regex.Match(program.Errors + "\n" + program.Output, pattern)
+
+        do!
+            Waiting.until $"the program to say {pattern}" (fun () ->
+                if running.HasExited && not (find().Success) then
+                    failwith $"the program ended: {program.Errors}"
+
+                Task.FromResult(find().Success))
+
+        return find().Groups[1].Value
+    }
+
+    /// Sends it a signal by its name: TERM, INT.
+    member _.Signal(name: string) : Task<unit> = task {
+        use kill = Process.Start("kill", [ $"-{name}"; string running.Id ])
+        do! kill.WaitForExitAsync()
+    }
+
+    member _.HasExited = running.HasExited
+
+    interface IDisposable with
+        member _.Dispose() =
+            if not running.HasExited then
+                running.Kill()
+
+            running.Dispose()

@@ -1,0 +1,273 @@
+module K8sReq.Host.Tests.TargetClientTests
+
+open System
+open System.Buffers
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Core
+open K8sReq.Host.Proxy
+
+let private timeouts = {
+    Write = TimeSpan.FromSeconds 10.0
+    Read = TimeSpan.FromSeconds 20.0
+}
+
+let private targetAt port : Target =
+    match HostName.parse "a.example" with
+    | Ok host -> {
+        Clone = ObjectKey.create "shop" "copy"
+        Host = host
+        Service = ObjectKey.create "shop" "app"
+        Address = IPAddress.Loopback
+        Port = port
+      }
+    | Error error -> failwith $"{error}"
+
+let private get = {
+    Method = "GET"
+    Target = "/"
+    Host = "a.example"
+    Headers = [| struct ("Via", "1.1 k8sreq") |]
+    Body = ValueNone
+}
+
+let private post (body: byte[]) = {
+    get with
+        Method = "POST"
+        Body = ValueSome(ReadOnlySequence body)
+}
+
+let private newClient clock =
+    TargetClient.overSocketsHttpHandler clock timeouts
+
+let private sendTo (client: TargetClient) port request stop =
+    client (targetAt port) request stop
+    |> Async.StartAsTask
+    |> Waiting.within "the outcome"
+
+let private sendWith request port = task {
+    let client, connections = newClient TimeProvider.System
+    use _ = connections
+    return! sendTo client port request CancellationToken.None
+}
+
+/// What comes of a POST to a target that answers this.
+let private answered (answer: string) (expected: TargetOutcome -> bool) name =
+    testCaseTask name
+    <| fun () -> task {
+        use target = TestTarget.answering answer
+        let! outcome = sendWith (post "abc"B) target.Port
+        Expect.isTrue (expected outcome) $"{outcome}"
+    }
+
+let private isBadAnswer outcome =
+    match outcome with
+    | TargetOutcome.BadAnswer _ -> true
+    | _ -> false
+
+let private isSendFailed outcome =
+    match outcome with
+    | TargetOutcome.SendFailed _ -> true
+    | _ -> false
+
+let tests =
+    testList "TargetClient" [
+        "2xx is delivered"
+        |> answered "HTTP/1.1 204 No Content\r\n\r\n" ((=) (TargetOutcome.Delivered 204))
+
+        "a chunked answer with trailers is read to its end"
+        |> answered
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n"
+            ((=) (TargetOutcome.Delivered 200))
+
+        "1xx before the answer is not the answer"
+        |> answered
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+            ((=) (TargetOutcome.Delivered 201))
+
+        "5xx is no delivery"
+        |> answered "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n" ((=) (TargetOutcome.Rejected 500))
+
+        "garbage is a bad answer" |> answered "SSH-2.0-OpenSSH\r\n\r\n" isBadAnswer
+        "an endless head is a bad answer"
+        |> answered ("HTTP/1.1 200 OK\r\nX: " + String('x', 200_000)) isBadAnswer
+
+        testCaseTask "a redirect is not followed"
+        <| fun () -> task {
+            use elsewhere = TestTarget.ok ()
+
+            use target =
+                TestTarget.answering
+                    $"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:{elsewhere.Port}/\r\nContent-Length: 0\r\n\r\n"
+
+            let! outcome = sendWith (post "abc"B) target.Port
+            Expect.equal outcome (TargetOutcome.Rejected 307) "its outcome"
+            Expect.equal elsewhere.Connections 0 "nobody asked there"
+        }
+
+        testCaseTask "a cookie that a target sets is not sent back"
+        <| fun () -> task {
+            use target =
+                TestTarget.answering "HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+
+            let client, connections = newClient TimeProvider.System
+            use _ = connections
+
+            for _ in 1..2 do
+                let! outcome = sendTo client target.Port get CancellationToken.None
+                Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
+
+            let! requests = target.Take 2
+            Expect.isEmpty (requests |> List.collect (fun request -> request.Values "Cookie")) "no cookie"
+        }
+
+        testCaseTask "a connection is used again"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            let client, connections = newClient TimeProvider.System
+            use _ = connections
+
+            for _ in 1..20 do
+                let! outcome = sendTo client target.Port (post "abc"B) CancellationToken.None
+                Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
+
+            Expect.equal target.Connections 1 "one for all"
+        }
+
+        testCaseTask "a target that refuses"
+        <| fun () -> task {
+            match! sendWith (post "abc"B) (TestTarget.refusedPort ()) with
+            | TargetOutcome.ConnectFailed reason -> Expect.stringContains reason "refused" "the system's word"
+            | outcome -> failtest $"{outcome}"
+        }
+
+        testCaseTask "a target that closes without an answer"
+        <| fun () -> task {
+            use target =
+                new TestTarget(fun keep _ reader -> task {
+                    let! message = reader.Read()
+                    Option.iter keep message
+                })
+
+            let! outcome = sendWith (post "abc"B) target.Port
+            Expect.isTrue (isSendFailed outcome) $"{outcome}"
+        }
+
+        testCaseTask "a target that resets in the middle of a body"
+        <| fun () -> task {
+            use target =
+                new TestTarget(fun _ stream reader -> task {
+                    let! _ = reader.ReadHead()
+                    stream.Socket.LingerState <- LingerOption(true, 0)
+                    stream.Socket.Close()
+                })
+
+            let! outcome = sendWith (post (Array.zeroCreate 5_000_000)) target.Port
+            Expect.isTrue (isSendFailed outcome) $"{outcome}"
+        }
+
+        testCaseTask "a target that never answers"
+        <| fun () -> task {
+            use target = TestTarget.silent ()
+            let clock = TestClock()
+            let client, connections = newClient clock
+            use _ = connections
+            let sending = sendTo client target.Port (post "abc"B) CancellationToken.None
+            let! _ = target.Next()
+            // Everything has been sent, so this is the time for the answer: the clock is moved past it until it ends.
+            do!
+                Waiting.until "the timeout" (fun () ->
+                    clock.Advance timeouts.Read
+                    Task.FromResult sending.IsCompleted)
+
+            let! outcome = sending
+            Expect.equal outcome (TargetOutcome.TimedOut TimeoutPhase.Answering) "timed out"
+        }
+
+        testCaseTask "a target that never answers a request without a body"
+        <| fun () -> task {
+            use target = TestTarget.silent ()
+            let clock = TestClock()
+            let client, connections = newClient clock
+            use _ = connections
+            let sending = sendTo client target.Port get CancellationToken.None
+            let! _ = target.Next()
+            clock.Advance(timeouts.Write + timeouts.Read)
+            let! outcome = sending
+            Expect.equal outcome (TargetOutcome.TimedOut TimeoutPhase.Answering) "timed out"
+        }
+
+        testCaseTask "a target that accepts and never reads"
+        <| fun () -> task {
+            use target = new TestTarget(fun _ _ _ -> task { do! Task.Delay Timeout.Infinite })
+
+            let clock = TestClock()
+            let client, connections = newClient clock
+            use _ = connections
+            // More than the system's buffers take.
+            let sending =
+                sendTo client target.Port (post (Array.zeroCreate 50_000_000)) CancellationToken.None
+
+            do! clock.TimerStarted timeouts.Write
+            clock.Advance timeouts.Write
+            let! outcome = sending
+            Expect.equal outcome (TargetOutcome.TimedOut TimeoutPhase.Sending) "timed out"
+        }
+
+        testCaseTask "an answer before the request was read is the answer"
+        <| fun () -> task {
+            use target =
+                new TestTarget(fun _ stream reader -> task {
+                    match! reader.ReadHead() with
+                    | None -> ()
+                    | Some(_, fields) ->
+                        let answer = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"B
+                        do! stream.WriteAsync(answer, 0, answer.Length)
+                        let! _ = reader.ReadBody fields
+                        ()
+                })
+
+            let! outcome = sendWith (post (Array.zeroCreate 50_000_000)) target.Port
+            Expect.equal outcome (TargetOutcome.Rejected 413) "the target's answer"
+        }
+
+        testCaseTask "an endless answer does not keep the send"
+        <| fun () -> task {
+            use target =
+                new TestTarget(fun _ stream reader -> task {
+                    let! _ = reader.Read()
+                    do! stream.WriteAsync("HTTP/1.1 200 OK\r\n\r\n"B, 0, 19)
+                    let zeros = Array.zeroCreate<byte> 65536
+
+                    while true do
+                        do! stream.WriteAsync(zeros, 0, zeros.Length)
+                })
+
+            let! outcome = sendWith (post "abc"B) target.Port
+            Expect.equal outcome (TargetOutcome.Delivered 200) "by its status"
+        }
+
+        testCaseTask "a copy that is cancelled"
+        <| fun () -> task {
+            use target = TestTarget.silent ()
+            use stop = new CancellationTokenSource()
+            let client, connections = newClient TimeProvider.System
+            use _ = connections
+            let sending = sendTo client target.Port (post "abc"B) stop.Token
+            let! _ = target.Next()
+            stop.Cancel()
+            let! outcome = sending
+            Expect.equal outcome TargetOutcome.Cancelled "cancelled"
+        }
+
+        test "what cannot be sent as it is is known beforehand" {
+            for method, target in [ "GET", "/"; "PURGE", "/x"; "purge", "/"; "M-SEARCH", "/"; "OPTIONS", "/" ] do
+                Expect.isTrue (TargetClient.canSend method target) $"{method} {target}"
+
+            for method, target in [ "CONNECT", "a:1"; "OPTIONS", "*"; "post", "/"; "Get", "/" ] do
+                Expect.isFalse (TargetClient.canSend method target) $"{method} {target}"
+        }
+    ]

@@ -1,0 +1,158 @@
+/// Real webhooks, and bodies that are hard on whoever decodes them: a copy is faithful if its signature still verifies.
+module K8sReq.Host.Tests.WebhookTests
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Net.Http
+open System.Security.Cryptography
+open System.Text
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Host.Tests.HttpMessage
+
+let private secret = "It's a Secret to Everybody"B
+
+let private signatureOf (body: byte[]) =
+    "sha256="
+    + Convert.ToHexString(HMACSHA256.HashData(secret, body)).ToLowerInvariant()
+
+type private Webhook = { Event: string; Body: byte[] }
+
+// Beside the repository where it is developed; no part of it.
+let private folder =
+    Path.Combine(PublishedProgram.Root, "..", "shared", "data", "github-webhooks")
+
+let private github () =
+    Directory.GetFiles(folder, "*.payload.json")
+    |> Array.sort
+    |> Array.map (fun path -> {
+        Event = (string (Path.GetFileName path)).Split("__")[0]
+        Body = File.ReadAllBytes path
+    })
+    |> List.ofArray
+
+let private generated =
+    let random = Random 7
+    let noise = Array.zeroCreate<byte> 100_000
+    random.NextBytes noise
+
+    [
+        Encoding.UTF8.GetBytes "{\"text\":\"grüße 你好 🎉 \\u0000 \u2028\"}"
+        Encoding.UTF8.GetBytes "\uFEFF{ \"a\" :\t1 ,\r\n\r\n \"b\":\u00a02 }\n\n\n"
+        Encoding.Latin1.GetBytes "payload=%7B%7D&x=+é"
+        [| 0uy; 13uy; 10uy; 13uy; 10uy; 0uy; 255uy |]
+        "0\r\n\r\nGET / HTTP/1.1\r\n\r\n"B
+        noise
+        Array.empty
+    ]
+    |> List.mapi (fun index body -> {
+        Event = $"generated_{index}"
+        Body = body
+    })
+
+let private post (client: HttpClient) port (delivery: string) (webhook: Webhook) = task {
+    let content = new ByteArrayContent(webhook.Body)
+
+    content.Headers.TryAddWithoutValidation("Content-Type", "application/json")
+    |> ignore
+
+    use request =
+        new HttpRequestMessage(
+            HttpMethod.Post,
+            $"http://127.0.0.1:{port}/hooks?source=github",
+            Content = content
+        )
+
+    request.Headers.Host <- "webhooks.example"
+
+    request.Headers.TryAddWithoutValidation("X-GitHub-Event", webhook.Event)
+    |> ignore
+
+    request.Headers.TryAddWithoutValidation("X-GitHub-Delivery", delivery) |> ignore
+
+    request.Headers.TryAddWithoutValidation("X-Hub-Signature-256", signatureOf webhook.Body)
+    |> ignore
+
+    use! response = client.SendAsync request
+    Expect.equal (int response.StatusCode) 202 delivery
+}
+
+/// Every delivery has come exactly once, under its event, and its signature verifies.
+let private verify (sent: ConcurrentDictionary<string, Webhook>) (copies: Message list) =
+    let delivered =
+        copies
+        |> List.map (fun copy -> copy.Values "X-GitHub-Delivery" |> List.exactlyOne)
+
+    Expect.equal (delivered |> List.distinct |> List.length) sent.Count "every delivery"
+    Expect.equal delivered.Length sent.Count "exactly once"
+
+    for copy, delivery in List.zip copies delivered do
+        Expect.equal (copy.Values "X-Hub-Signature-256") [ signatureOf copy.Body ] "the signature verifies"
+        Expect.equal (copy.Values "X-GitHub-Event") [ sent[delivery].Event ] "the event"
+        Expect.isTrue (copy.Body = sent[delivery].Body) "the body is that delivery's"
+
+/// Sends each alone, then all of them `times` at once, through the published program to two targets.
+let private deliver (webhooks: Webhook list) (times: int) = task {
+    use first = TestTarget.ok ()
+    use second = TestTarget.ok ()
+    use folder = new TestFolder()
+    folder.Write("all.yaml", Manifests.route "webhooks.example" [ first.Port; second.Port ])
+
+    use program =
+        PublishedProgram.Start [
+            "--manifests"
+            folder.Path
+            "--http-addr=127.0.0.1:0"
+            "--probe-addr=127.0.0.1:0"
+        ]
+
+    let! port = program.Says @"Proxy listening on port (\d+)"
+    use client = new HttpClient()
+    let sent = ConcurrentDictionary<string, Webhook>()
+
+    let send delivery webhook =
+        sent[delivery] <- webhook
+        post client port delivery webhook
+
+    for index, webhook in List.indexed webhooks do
+        do! send $"alone-{index}" webhook
+
+    let! _ =
+        Task.WhenAll [
+            for round in 1..times do
+                for index, webhook in List.indexed webhooks -> send $"together-{round}-{index}" webhook
+        ]
+
+    for target in [ first; second ] do
+        let! copies = target.Take sent.Count
+        verify sent copies
+
+    do! program.Signal "TERM"
+    let! code = program.ExitCode()
+    Expect.equal code 0 "ended as asked"
+    Expect.equal (first.Waiting, second.Waiting) (0, 0) "nothing came twice"
+    let copies = 2 * sent.Count
+
+    Expect.stringContains
+        program.Errors
+        $"{copies} copies were accepted: {copies} delivered, 0 failed"
+        "counted"
+}
+
+let tests =
+    testSequenced
+    <| testList "webhooks" [
+        testCaseTask "bodies that are hard to keep as they are"
+        <| fun () -> task { do! deliver generated 40 }
+
+        testCaseTask "GitHub's, alone and hundreds at once"
+        <| fun () -> task {
+            if not (Directory.Exists folder) then
+                skiptest "the folder of GitHub's webhooks is not here"
+
+            let webhooks = github ()
+            Expect.isGreaterThan webhooks.Length 20 "they are there"
+            do! deliver webhooks 10
+        }
+    ]
