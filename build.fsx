@@ -173,7 +173,8 @@ let ci () =
 /// Ends a process that this script started.
 let stop (started: Process) =
     try
-        if not started.HasExited then
+        // Ctrl-C reaches it too: it is ending by itself, unless only this script was asked to.
+        if not (started.WaitForExit 500) then
             started.Kill()
             started.WaitForExit()
     with :? InvalidOperationException ->
@@ -224,7 +225,7 @@ let runExample arguments =
             printfn ""
 
             printfn
-                """  curl -i http://%s/hooks?source=readme -H 'Host: webhooks.example' -H 'Content-Type: application/json' -d '{"event":"ping"}'"""
+                """  curl -i 'http://%s/hooks?source=readme' -H 'Host: webhooks.example' -H 'Content-Type: application/json' -d '{"event":"ping"}'"""
                 host
 
             printfn ""
