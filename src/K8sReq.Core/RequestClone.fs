@@ -51,20 +51,12 @@ module PortRef =
             None
 
 module RequestClone =
-    // A Service's name is a DNS label (RFC 1123).
-    let private isServiceName (text: string) =
-        text.Length >= 1
-        && text.Length <= 63
-        && text
-           |> Seq.forall (fun c -> Char.IsAsciiLetterLower c || Char.IsAsciiDigit c || c = '-')
-        && not (text.StartsWith '-' || text.EndsWith '-')
-
     let private host (text: string) =
         HostName.parse text
         |> Result.mapError (fun e -> FieldFault.BadValue("spec.host", text, HostName.describeError e))
 
     let private serviceName (text: string) =
-        if isServiceName text then
+        if KubernetesName.isLabel text then
             Ok text
         else
             Error(

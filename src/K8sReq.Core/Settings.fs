@@ -157,25 +157,18 @@ module Settings =
         GoDuration.tryParse text
         |> Option.filter (fun time -> time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromDays 49.0)
 
-    let private isNamespace (text: string) =
-        text.Length >= 1
-        && text.Length <= 63
-        && text
-           |> Seq.forall (fun c -> Char.IsAsciiLetterLower c || Char.IsAsciiDigit c || c = '-')
-        && not (text.StartsWith '-' || text.EndsWith '-')
-
     let private tryNamespaces (text: string) =
         let names =
             text.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
 
-        if Array.forall isNamespace names then
+        if Array.forall KubernetesName.isLabel names then
             Some(List.ofArray (Array.distinct names))
         else
             None
 
     let private tryOptionalNamespace (text: string) =
         if text = "" then Some None
-        elif isNamespace text then Some(Some text)
+        elif KubernetesName.isLabel text then Some(Some text)
         else None
 
     // What was given for a setting, and where. An empty variable counts as not set, as it did for the users of

@@ -88,6 +88,18 @@ let tests =
             lineOf (yaml bomb) |> ignore
         }
 
+        test "a document that is nested too deeply is refused" {
+            let nested n =
+                "a: " + String.replicate n "[" + String.replicate n "]"
+
+            documents (yaml (nested 60)) |> ignore
+            Expect.equal (lineOf (yaml ("b: 1\n" + nested 100))) 2 "too deep for JSON"
+            Expect.equal (lineOf (yaml ("b: 1\n" + nested 200_000))) 2 "deep enough to overflow the stack"
+            Expect.equal (lineOf (json (String.replicate 200_000 "["))) 1 "as JSON"
+            let levels = [ for n in 1..70 -> $"l{n}: &l{n} [*l{n - 1}]\n" ] |> String.concat ""
+            lineOf (yaml ("l0: &l0 x\n" + levels)) |> ignore
+        }
+
         test "JSON, one document after the other" {
             Expect.equal
                 (documents (json "{\"a\": 1}\n\n{\"b\":\n\t[2]}"))

@@ -134,7 +134,7 @@ let tests =
                 let! _ = receiver.Says "(\"a\": 1)"
                 ()
 
-            do! program.Signal "TERM"
+            program.Terminate()
             let! code = program.ExitCode()
             Expect.equal code 0 "ended as asked"
             Expect.stringContains program.Errors "SIGTERM: stopping" "said so"
@@ -145,7 +145,7 @@ let tests =
                 "with the totals"
 
             for receiver in [ first; second ] do
-                do! receiver.Signal "INT"
+                receiver.Terminate()
                 let! code = receiver.ExitCode()
                 Expect.equal code 0 "ended as asked"
         }
@@ -176,7 +176,7 @@ let tests =
 
             let clients = [ for _ in 1..8 -> client () ]
             do! Waiting.until "some load" (fun () -> Task.FromResult(acknowledged > 200))
-            do! program.Signal "TERM"
+            program.Terminate()
             let! _ = Task.WhenAll clients
             let! code = program.ExitCode()
             Expect.equal code 0 "ended as asked"
@@ -192,10 +192,10 @@ let tests =
             use program = program
             let! _ = TestClient.roundTrip port "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
             let! _ = target.Next()
-            do! program.Signal "TERM"
+            program.Terminate()
             let! _ = program.Says "(SIGTERM: stopping)"
             Expect.isFalse program.HasExited "it waits for the copy"
-            do! program.Signal "TERM"
+            program.Terminate()
             let! code = program.ExitCode()
             Expect.notEqual code 0 "not as asked the first time"
         }

@@ -91,6 +91,22 @@ let tests =
             Expect.equal (totals.Accepted, totals.Delivered) (1L, 1L) "delivered"
         }
 
+        testCaseTask "stopping does not wait for connections that have sent nothing"
+        <| fun () -> task {
+            let clock = TestClock()
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ 1 ], clock = clock)
+            use! idle = TestClient.Connect proxy.Port
+            use! begun = TestClient.Connect proxy.Port
+            do! begun.Send "P"
+            // An answer shows that connections are being served.
+            let! _ = TestClient.roundTrip proxy.Port "GET / HTTP/1.1\r\nHost: b.example\r\n\r\n"
+            // The clock stands still: whatever waits for it waits for ever.
+            let! _ = proxy.Stop() |> Waiting.within "the end"
+            let! isClosed = idle.IsClosed()
+            let! isClosedToo = begun.IsClosed()
+            Expect.isTrue (isClosed && isClosedToo) "both are closed"
+        }
+
         testCaseTask "stopping gives up on copies that do not end, and counts them as failed"
         <| fun () -> task {
             use target = TestTarget.silent ()

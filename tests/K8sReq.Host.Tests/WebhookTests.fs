@@ -128,7 +128,7 @@ let private deliver (webhooks: Webhook list) (times: int) = task {
         let! copies = target.Take sent.Count
         verify sent copies
 
-    do! program.Signal "TERM"
+    program.Terminate()
     let! code = program.ExitCode()
     Expect.equal code 0 "ended as asked"
     Expect.equal (first.Waiting, second.Waiting) (0, 0) "nothing came twice"

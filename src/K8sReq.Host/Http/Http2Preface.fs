@@ -48,7 +48,13 @@ type private PriorKnowledge() =
 /// `patience` is closed: Kestrel's own limits start only after this.
 let recognise (patience: TimeSpan) (endpoint: ListenOptions) : unit =
     let sniff (next: ConnectionDelegate) (connection: ConnectionContext) : Task = task {
-        use waiting = new CancellationTokenSource()
+        // A server that stops asks its connections to end; nobody else hears it before the protocol is chosen.
+        let stopRequested =
+            match connection.Features.Get<IConnectionLifetimeNotificationFeature>() with
+            | null -> CancellationToken.None
+            | lifetime -> lifetime.ConnectionClosedRequested
+
+        use waiting = CancellationTokenSource.CreateLinkedTokenSource stopRequested
         let input = connection.Transport.Input
         let mutable verdict = Verdict.TooFewBytes
         let mutable isOver = false

@@ -59,14 +59,16 @@ type CopyLedger() =
                 if totals.Pending = 0L then
                     waiting.TrySetResult() |> ignore)
 
-    /// Completed once no copy is under way. For the time after the last copy was accepted; ask once.
+    /// Completed once no copy is under way. For the time after the last copy was accepted.
     member _.WhenIdle() : Task =
         lock gate (fun () ->
             if totals.Pending = 0L then
                 Task.CompletedTask
             else
                 let waiting =
-                    TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                    match idle with
+                    | null -> TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                    | asked -> asked
 
                 idle <- waiting
                 waiting.Task)

@@ -155,7 +155,7 @@ let sendCopies (services: DuplicateServices) (targets: Target[]) (captured: Capt
 /// The proxy's whole pipeline.
 let create (services: DuplicateServices) : HttpHandler =
     refuseUnsendable
+    >=> refuseUnclearFraming
     >=> withTargets services.FindTargets (fun targets ->
-        refuseUnclearFraming
-        >=> withCarriedHeaders services.ViaName (fun lines ->
+        withCarriedHeaders services.ViaName (fun lines ->
             withCapture services lines (fun captured -> sendCopies services targets captured >=> accepted)))

@@ -179,6 +179,8 @@ module TargetClient =
                 return TargetOutcome.TimedOut TimeoutPhase.Answering
             | :? OperationCanceledException -> return TargetOutcome.TimedOut TimeoutPhase.Sending
             | :? IOException as error -> return TargetOutcome.SendFailed(rootReason error)
+            // Caught here and not further out: the body must be let go of whatever happens.
+            | error -> return TargetOutcome.Faulted(rootReason error)
         }
 
         // An answer can come before the request has been read. Then the handler is still sending the body from

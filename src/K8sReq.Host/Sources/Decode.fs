@@ -164,21 +164,8 @@ let service (key: ObjectKey) (manifest: JsonElement) : Result<BackendService, Fi
         }
       }
 
-// The names of both kinds are DNS names, and so are those of namespaces.
-let private isObjectName (text: string) =
-    text.Length >= 1
-    && text.Length <= 253
-    && text
-       |> Seq.forall (fun c ->
-           System.Char.IsAsciiLetterLower c
-           || System.Char.IsAsciiDigit c
-           || c = '-'
-           || c = '.')
-    && System.Char.IsAsciiLetterOrDigit text[0]
-    && System.Char.IsAsciiLetterOrDigit text[text.Length - 1]
-
 let private objectName path (text: string) =
-    if isObjectName text then
+    if KubernetesName.isSubdomain text then
         Ok text
     else
         Error(FieldFault.BadValue(path, text, "lower-case letters, digits, '-' and '.'"))

@@ -8,6 +8,7 @@ open System.IO
 open System.Text
 open System.Text.Json
 open YamlDotNet.Core
+open YamlDotNet.Core.Events
 open YamlDotNet.RepresentationModel
 
 /// A document and the number of its first line, from 1.
@@ -125,13 +126,35 @@ let private reasonOf (error: exn) =
     | null -> error.Message
     | inner -> inner.Message
 
-// Loads once for the place of a fault: behind the merging parser it is lost. The parser answers some malformed texts
-// with an exception that names none; then it is where the scanner stands.
+// As deep as JSON documents may be, too; far deeper ones would overflow the stack of whoever loads them.
+let private deepest = 64
+
+// Counts a level up or down, and refuses those that are too deep. The stream and the document are levels as well.
+let private levelAfter (level: int) (event: ParsingEvent) =
+    let next = level + event.NestingIncrease
+
+    if next > deepest + 2 then
+        let mutable first = event.Start
+        let mutable last = event.End
+        raise (YamlException(&first, &last, $"There are more than {deepest} levels"))
+
+    next
+
+// Parses, then loads once, for the place of a fault: behind the merging parser it is lost. The parser answers some
+// malformed texts with an exception that names none; then it is where the scanner stands.
 let private tryFault (text: string) : TextError option =
     let scanner = Scanner(new StringReader(text))
 
     try
-        YamlStream().Load(Parser scanner)
+        let parser = Parser scanner
+        let mutable level = 0
+
+        while parser.MoveNext() do
+            match parser.Current with
+            | null -> ()
+            | event -> level <- levelAfter level event
+
+        YamlStream().Load(Parser(new StringReader(text)))
         None
     with
     | :? YamlException as error ->
@@ -164,8 +187,10 @@ let private loadYaml (text: string) : Result<Document list, TextError> =
             Line = int error.Start.Line
             Reason = reasonOf error
         }
+    // What JSON cannot say: a lone half of a surrogate pair, too many levels behind aliases.
     | :? ArgumentException
-    | :? InvalidOperationException as error -> Error { Line = 1; Reason = error.Message }
+    | :? InvalidOperationException
+    | :? JsonException as error -> Error { Line = 1; Reason = error.Message }
 
 /// All documents of a YAML file, the empty ones left out.
 let parseYaml (text: string) : Result<Document list, TextError> =

@@ -4,8 +4,13 @@ open System
 open System.Collections.Concurrent
 open System.Diagnostics
 open System.IO
+open System.Runtime.InteropServices
 open System.Text.RegularExpressions
 open System.Threading.Tasks
+
+module private Native =
+    [<DllImport("libc", SetLastError = true)>]
+    extern int kill(int pid, int signal)
 
 /// The published program as a process.
 [<Sealed>]
@@ -78,11 +83,10 @@ type PublishedProgram
         return find().Groups[1].Value
     }
 
-    /// Sends it a signal by its name: TERM, INT.
-    member _.Signal(name: string) : Task<unit> = task {
-        use kill = Process.Start("kill", [ $"-{name}"; string running.Id ])
-        do! kill.WaitForExitAsync()
-    }
+    /// Tells it to end.
+    member _.Terminate() =
+        if Native.kill (running.Id, 15) <> 0 then
+            failwith "SIGTERM could not be sent"
 
     member _.HasExited = running.HasExited
 
