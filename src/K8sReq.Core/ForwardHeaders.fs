@@ -45,7 +45,7 @@ module ForwardHeaders =
     // A member is "protocol received-by [comment]"; the comment may hold commas, and then its pieces have
     // no received-by that is ours.
     let private receivedBy (viaMember: string) =
-        match viaMember.Split(' ', StringSplitOptions.RemoveEmptyEntries) with
+        match viaMember.Split([| ' '; '\t' |], StringSplitOptions.RemoveEmptyEntries) with
         | [||]
         | [| _ |] -> ""
         | parts -> parts[1]

@@ -15,7 +15,7 @@ type SettingError =
     | UnknownFlag of flag: string
     | UnexpectedArgument of argument: string
 
-/// All that the proxy can be told. Times are never 0.
+/// All that the proxy can be told. Timeouts are never 0.
 type Settings = {
     HttpAddr: ListenAddress
     MetricsAddr: ListenAddress
@@ -28,6 +28,12 @@ type Settings = {
     WriteTimeout: TimeSpan
     /// Bytes; None for no limit.
     BodySizeLimit: int64 option
+    /// The name that Via fields know this proxy by.
+    ViaName: string
+    /// How long to go on serving, unready, after being told to stop.
+    ShutdownDelay: TimeSpan
+    /// How long accepted copies have for their end after that.
+    GracefulShutdownTimeout: TimeSpan
     EnableLeaderElection: bool
     LeaderElectionNamespace: string option
     /// Empty for all.
@@ -53,7 +59,7 @@ module SettingSpec =
 
 module Settings =
     let private address = "[HOST]:PORT, such as :8080 or 127.0.0.1:8080"
-    let private duration = "a duration above 0, such as 30s, 1m30s or 500ms"
+    let private duration = "a duration of 1ms or more, such as 30s, 1m30s or 500ms"
 
     let private spec name byDefault accepted help = {
         Name = name
@@ -96,6 +102,27 @@ module Settings =
             "a number of bytes, 0 for no limit"
             "the largest body that is accepted"
 
+    let private viaName =
+        spec
+            "via-name"
+            "k8sreq"
+            "letters, digits and any of !#$%&'*+-.^_`|~"
+            "the name in the Via field of copies; a request that has it already is a loop"
+
+    let private shutdownDelay =
+        spec
+            "shutdown-delay"
+            "0s"
+            "a duration, such as 5s or 0s"
+            "how long to go on serving, unready, after SIGTERM"
+
+    let private gracefulShutdownTimeout =
+        spec
+            "graceful-shutdown-timeout"
+            "25s"
+            "a duration, such as 25s or 0s"
+            "how long accepted copies have for their end after that"
+
     let private enableLeaderElection = {
         spec "enable-leader-election" "false" "true or false" "accepted; used with a cluster only" with
             IsSwitch = true
@@ -123,6 +150,9 @@ module Settings =
         readTimeout
         writeTimeout
         bodySizeLimit
+        viaName
+        shutdownDelay
+        gracefulShutdownTimeout
         namespaces
         enableLeaderElection
         leaderElectionNamespace
@@ -156,6 +186,13 @@ module Settings =
     let private tryTimeout (text: string) =
         GoDuration.tryParse text
         |> Option.filter (fun time -> time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromDays 49.0)
+
+    let private tryDelay (text: string) =
+        GoDuration.tryParse text
+        |> Option.filter (fun time -> time <= TimeSpan.FromDays 49.0)
+
+    let private tryToken (text: string) =
+        if MessageSyntax.isToken text then Some text else None
 
     let private tryNamespaces (text: string) =
         let names =
@@ -199,6 +236,15 @@ module Settings =
                 )
             )
 
+    // Telemetry is configured by the standard variables; flags of the same names are accepted as they were before.
+    let private telemetry name = spec name "" "a value" ""
+
+    let private tryFlag (name: string) =
+        if name.StartsWith "otel-" then
+            Some(telemetry name)
+        else
+            specs |> List.tryFind (fun spec -> spec.Name = name)
+
     // The values of the flags that could be read (the last of several wins), and what is wrong with the others.
     let private readFlags (arguments: string list) : Map<string, string> * SettingError list =
         let rec go flags errors (arguments: string list) =
@@ -212,7 +258,7 @@ module Settings =
                     | -1 -> argument.Substring 2, None
                     | equals -> argument.Substring(2, equals - 2), Some(argument.Substring(equals + 1))
 
-                match specs |> List.tryFind (fun spec -> spec.Name = name), inlined, rest with
+                match tryFlag name, inlined, rest with
                 | None, None, value :: afterValue when not (value.StartsWith "--") ->
                     // What follows an unknown flag is most likely its value, and no error of its own.
                     go flags (SettingError.UnknownFlag("--" + name) :: errors) afterValue
@@ -237,6 +283,9 @@ module Settings =
             and! readTimeout = read tryTimeout readTimeout
             and! writeTimeout = read tryTimeout writeTimeout
             and! bodySizeLimit = read (tryInteger 0L Int64.MaxValue) bodySizeLimit
+            and! viaName = read tryToken viaName
+            and! shutdownDelay = read tryDelay shutdownDelay
+            and! gracefulShutdownTimeout = read tryDelay gracefulShutdownTimeout
             and! enableLeaderElection = read tryBool enableLeaderElection
             and! leaderElectionNamespace = read tryOptionalNamespace leaderElectionNamespace
             and! namespaces = read tryNamespaces namespaces
@@ -250,6 +299,9 @@ module Settings =
                 ReadTimeout = readTimeout
                 WriteTimeout = writeTimeout
                 BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit
+                ViaName = viaName
+                ShutdownDelay = shutdownDelay
+                GracefulShutdownTimeout = gracefulShutdownTimeout
                 EnableLeaderElection = enableLeaderElection
                 LeaderElectionNamespace = leaderElectionNamespace
                 Namespaces = namespaces

@@ -90,6 +90,7 @@ let tests =
                     "1.0 a, 1.1 K8sReq (comment)"
                     "HTTP/1.1  k8sreq"
                     "2 k8sreq,1.1 b"
+                    "1.1\tk8sreq"
                 ] do
                 Expect.isTrue (hasPassed value) value
         }

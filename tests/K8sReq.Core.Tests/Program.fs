@@ -13,6 +13,7 @@ let main arguments =
             ClusterStateTests.tests
             ResolutionTests.tests
             RouteTableTests.tests
+            MessageSyntaxTests.tests
             RequestTargetTests.tests
             ForwardHeadersTests.tests
             TargetOutcomeTests.tests

@@ -38,6 +38,9 @@ let tests =
                     ReadTimeout = TimeSpan.FromSeconds 30.0
                     WriteTimeout = TimeSpan.FromSeconds 30.0
                     BodySizeLimit = Some 2_000_000L
+                    ViaName = "k8sreq"
+                    ShutdownDelay = TimeSpan.Zero
+                    GracefulShutdownTimeout = TimeSpan.FromSeconds 25.0
                     EnableLeaderElection = false
                     LeaderElectionNamespace = None
                     Namespaces = []
@@ -56,6 +59,9 @@ let tests =
                     "PROXY_READ_TIMEOUT", "1m30s"
                     "PROXY_WRITE_TIMEOUT", "500ms"
                     "BODY_SIZE_LIMIT", "0"
+                    "VIA_NAME", "edge-1"
+                    "SHUTDOWN_DELAY", "5s"
+                    "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
                     "ENABLE_LEADER_ELECTION", "true"
                     "LEADER_ELECTION_NAMESPACE", "kube-system"
                     "NAMESPACES", "a, b,a,"
@@ -76,6 +82,9 @@ let tests =
                     ReadTimeout = TimeSpan.FromSeconds 90.0
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
                     BodySizeLimit = None
+                    ViaName = "edge-1"
+                    ShutdownDelay = TimeSpan.FromSeconds 5.0
+                    GracefulShutdownTimeout = TimeSpan.Zero
                     EnableLeaderElection = true
                     LeaderElectionNamespace = Some "kube-system"
                     Namespaces = [ "a"; "b" ]
@@ -107,6 +116,16 @@ let tests =
                 "followed by another flag"
         }
 
+        test "flags of telemetry are accepted" {
+            let settings =
+                read
+                    []
+                    (folder
+                     @ [ "--otel-service-name=x"; "--otel-exporter-otlp-endpoint"; "http://x:4317" ])
+
+            Expect.equal settings.Manifests "dir" "and nothing else is changed by them"
+        }
+
         test "an empty variable counts as not set" {
             Expect.equal (read [ "HTTP_ADDR", "" ] folder).HttpAddr.Port 8080 "the default"
         }
@@ -133,7 +152,7 @@ let tests =
                 SettingError.Invalid(
                     "PROXY_READ_TIMEOUT",
                     "30",
-                    "a duration above 0, such as 30s, 1m30s or 500ms"
+                    "a duration of 1ms or more, such as 30s, 1m30s or 500ms"
                 )
                 SettingError.Invalid("--body-size-limit", "-1", "a number of bytes, 0 for no limit")
                 SettingError.Invalid("--enable-leader-election", "maybe", "true or false")
@@ -161,8 +180,12 @@ let tests =
             SettingError.Invalid(
                 "--proxy-write-timeout",
                 "0s",
-                "a duration above 0, such as 30s, 1m30s or 500ms"
+                "a duration of 1ms or more, such as 30s, 1m30s or 500ms"
             )
+        ]
+
+        refuses "a Via name is a token" [ "VIA_NAME", "a b" ] folder [
+            SettingError.Invalid("VIA_NAME", "a b", "letters, digits and any of !#$%&'*+-.^_`|~")
         ]
 
         test "without a folder there is nothing to serve" {

@@ -2,11 +2,16 @@ module K8sReq.Host.Tests.ManifestFolderTests
 
 open System
 open System.IO
+open System.Runtime.InteropServices
 open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Host.Sources
+
+module private Native =
+    [<DllImport("libc", SetLastError = true)>]
+    extern int mkfifo(string path, uint mode)
 
 let private service = Manifests.service
 
@@ -150,6 +155,17 @@ let tests =
             Expect.equal content.Problems.Length 1 "and it is reported"
             Directory.Move(files.At "away", files.At "in")
             Expect.isEmpty (settle folder).Problems "until it is back"
+        }
+
+        test "an empty file, a pipe and a device are not opened" {
+            use files = new TestFolder()
+            files.Write("a.yaml", service "a" 80)
+            files.Write("empty.yaml", "")
+            Expect.equal (Native.mkfifo (files.At "pipe.yaml", 0o600u)) 0 "made"
+            File.CreateSymbolicLink(files.At "zero.yaml", "/dev/zero") |> ignore
+            let content = (ManifestFolder files.Path).Scan()
+            Expect.equal (names content) [ "a" ] "the others are served"
+            Expect.isEmpty content.Problems "and nothing is wrong"
         }
 
         test "a mounted ConfigMap changes by its link" {

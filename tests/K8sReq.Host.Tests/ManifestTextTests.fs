@@ -64,8 +64,15 @@ let tests =
         test "anchors, aliases and merge keys" {
             Expect.equal
                 (documents (yaml "base: &b {x: 1}\nsame: *b\nmore: {<<: *b, y: 2}\n"))
-                [ 1, """{"base":{"x":1},"same":{"x":1},"more":{"x":1,"y":2}}""" ]
+                [ 1, """{"base":{"x":1},"same":{"x":1},"more":{"y":2,"x":1}}""" ]
                 "resolved"
+        }
+
+        test "an own key wins over one that is merged, wherever it stands" {
+            Expect.equal
+                (documents (yaml "a: &a {x: 1, y: 1}\nb: &b {z: 3}\nc:\n  <<: [*a, *b]\n  x: 2\n"))
+                [ 1, """{"a":{"x":1,"y":1},"b":{"z":3},"c":{"x":2,"y":1,"z":3}}""" ]
+                "as kubectl reads it"
         }
 
         test "a faulty YAML file names the line" {

@@ -48,7 +48,7 @@ let tests =
                 [|
                     "k8sreq: --nope is no flag of this program; --help lists them"
                     "k8sreq: --http-addr is \"8080\"; accepted is [HOST]:PORT, such as :8080 or 127.0.0.1:8080"
-                    "k8sreq: PROXY_READ_TIMEOUT is \"soon\"; accepted is a duration above 0, such as 30s, 1m30s or 500ms"
+                    "k8sreq: PROXY_READ_TIMEOUT is \"soon\"; accepted is a duration of 1ms or more, such as 30s, 1m30s or 500ms"
                 |]
                 "each on a line"
         }

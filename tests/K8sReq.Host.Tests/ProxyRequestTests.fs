@@ -120,6 +120,25 @@ let tests =
         |> expectRefusal 508 false
         <| "that has passed this proxy is answered 508"
 
+        testCaseTask "is a loop by the name that the proxy was given"
+        <| fun () -> task {
+            do!
+                withProxy
+                    (fun settings -> { settings with ViaName = "edge" })
+                    TimeProvider.System
+                    (fun proxy target -> task {
+                        let withVia name =
+                            $"GET / HTTP/1.1\r\n{host}Via: 1.1 {name}\r\n\r\n"
+
+                        let! loop = TestClient.roundTrip proxy.Port (withVia "edge")
+                        Expect.equal (TestClient.status loop) 508 "its own name"
+                        let! other = TestClient.roundTrip proxy.Port (withVia "k8sreq")
+                        Expect.equal (TestClient.status other) 202 "another's"
+                        let! copy = target.Next()
+                        Expect.equal (copy.Values "Via") [ "1.1 k8sreq"; "1.1 edge" ] "appended"
+                    })
+        }
+
         testCaseTask "of a copy that comes back is answered 508: a loop ends after one round"
         <| fun () -> task {
             use! inner = TestProxy.Start(Manifests.service "none" 1)
@@ -336,6 +355,67 @@ let tests =
 
         $"GET /caf\u00e9 HTTP/1.1\r\n{host}\r\n" |> expectRefusal 400 true
         <| "with bytes above 127 in its target is answered 400"
+
+        $"GET / HTTP/1.1\r\n{host}X(A: 1\r\n\r\n" |> expectRefusal 400 true
+        <| "with a field name that is none is answered 400"
+
+        $"POST / HTTP/1.1\r\n{host}Content-Length: +3\r\n\r\nabc"
+        |> expectRefusal 400 true
+        <| "with a length that has a sign is answered 400"
+
+        $"POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        |> expectRefusal 400 true
+        <| "in HTTP/1.0 with a transfer coding is answered 400"
+
+        "GET / HTTP/1.1\r\nHost: a.example:65536\r\n\r\n" |> expectRefusal 400 true
+        <| "for a host with a port that there cannot be is answered 400"
+
+        testCaseTask "whose client closes its side after it is answered all the same"
+        <| fun () -> task {
+            do!
+                simply (fun proxy target -> task {
+                    for n in 1..50 do
+                        use! client = TestClient.Connect proxy.Port
+                        do! client.Send $"POST /{n} HTTP/1.1\r\n{host}Content-Length: 3\r\n\r\nabc"
+                        client.Finish()
+                        let! answer = client.Answer()
+                        Expect.equal (TestClient.status answer) 202 "accepted"
+                        let! isClosed = client.IsClosed()
+                        Expect.isTrue isClosed "and the connection ends"
+
+                    let! _ = target.Take 50
+                    ()
+                })
+        }
+
+        testCaseTask "over HTTP/2 with what HTTP/1.1 could not say is answered 400, and nothing is copied"
+        <| fun () -> task {
+            do!
+                simply (fun proxy target -> task {
+                    let path value = [ ":path", value ]
+                    let field name value = [ ":path", "/"; name, value ]
+
+                    for headers in
+                        [
+                            path "/caf\u00c3\u00a9"
+                            path "/x HTTP/1.1"
+                            path "/x\ty"
+                            path "/\u0001"
+                            path "/\u007f"
+                            field "transfer-encoding " "chunked"
+                            field "content-length " "0"
+                            field "connection:close, x" "v"
+                        ] do
+                        let! block = Http2Client.get proxy.Port (":authority", "a.example") headers
+                        Expect.equal block[0] Http2Client.status400 $"{headers}"
+
+                    expectNoCopy proxy target
+                    let! block = Http2Client.get proxy.Port (":authority", "a.example") (path "/good")
+                    Expect.notEqual block[0] Http2Client.status400 "a good one"
+                    let! copy = target.Next()
+                    Expect.equal copy.Start "GET /good HTTP/1.1" "is copied"
+                })
+        }
 
         $"OPTIONS * HTTP/1.1\r\n{host}\r\n" |> expectRefusal 501 true
         <| "for * names nothing that could be copied: 501"

@@ -91,6 +91,35 @@ let tests =
             Expect.equal (totals.Accepted, totals.Delivered) (1L, 1L) "delivered"
         }
 
+        testCaseTask "told to stop, it goes on serving for the shutdown delay, unready"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            let clock = TestClock()
+            let delay = TimeSpan.FromSeconds 5.0
+
+            use! proxy =
+                TestProxy.Start(
+                    Manifests.route "a.example" [ target.Port ],
+                    (fun settings -> { settings with ShutdownDelay = delay }),
+                    clock
+                )
+
+            let stopping = proxy.Stop()
+            do! clock.TimerStarted delay
+            let! ready = get proxy.ProbePort "/readyz"
+            Expect.equal ready 503 "unready at once"
+
+            let! answer =
+                TestClient.roundTrip proxy.Port "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+
+            Expect.equal (TestClient.status answer) 202 "and still serving"
+            let! _ = target.Next()
+            Expect.isFalse stopping.IsCompleted "it has not stopped"
+            clock.Advance delay
+            let! totals = stopping |> Waiting.within "the end"
+            Expect.equal totals.Delivered 1L "what came meanwhile is delivered"
+        }
+
         testCaseTask "stopping does not wait for connections that have sent nothing"
         <| fun () -> task {
             let clock = TestClock()

@@ -16,11 +16,6 @@ open K8sReq.Host.Sources
 // Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
 let private scanInterval = TimeSpan.FromMilliseconds 200.0
 
-// Within the 30 s that a pod is given by default.
-let private drainTimeout = TimeSpan.FromSeconds 25.0
-
-let private viaName = "k8sreq"
-
 /// A proxy that serves.
 [<NoEquality; NoComparison>]
 type Running = {
@@ -104,7 +99,7 @@ let start
             Clock = clock
             ReadTimeout = settings.ReadTimeout
             BodySizeLimit = settings.BodySizeLimit
-            ViaName = viaName
+            ViaName = settings.ViaName
         }
 
     let isReady () =
@@ -132,7 +127,12 @@ let start
 
             let stop () = task {
                 stopping.Cancel()
-                use giveUp = new CancellationTokenSource(drainTimeout, clock)
+
+                // Whoever sends requests here needs time to see that it should not any more.
+                if settings.ShutdownDelay > TimeSpan.Zero then
+                    do! Task.Delay(settings.ShutdownDelay, clock)
+
+                use giveUp = new CancellationTokenSource(settings.GracefulShutdownTimeout, clock)
                 do! proxyServer.StopAsync giveUp.Token
 
                 try

@@ -6,7 +6,6 @@
 module K8sReq.Host.Http.ConnectionField
 
 open System
-open System.Text
 
 let private isOption (name: string) (option: string) =
     option.Equals(name, StringComparison.OrdinalIgnoreCase)
@@ -31,30 +30,5 @@ let rewrite (value: string) : string =
     else
         String.Join(", ", others)
 
-/// Latin-1, with `rewrite` applied to what is decoded.
-type private RewritingEncoding() =
-    inherit Encoding()
-    let latin1 = Encoding.Latin1
-
-    let decode (bytes: byte[]) (index: int) (count: int) =
-        rewrite (latin1.GetString(bytes, index, count))
-
-    override _.GetByteCount(chars: char[], index: int, count: int) =
-        latin1.GetByteCount(chars, index, count)
-
-    override _.GetMaxByteCount count = latin1.GetMaxByteCount count
-
-    override _.GetBytes(chars: char[], charIndex: int, count: int, bytes: byte[], byteIndex: int) =
-        latin1.GetBytes(chars, charIndex, count, bytes, byteIndex)
-
-    override _.GetCharCount(bytes: byte[], index: int, count: int) = (decode bytes index count).Length
-    // The longest that is added is "keep-alive, ".
-    override _.GetMaxCharCount count = latin1.GetMaxCharCount count + 16
-
-    override _.GetChars(bytes: byte[], byteIndex: int, count: int, chars: char[], charIndex: int) =
-        let decoded = decode bytes byteIndex count
-        decoded.CopyTo(0, chars, charIndex, decoded.Length)
-        decoded.Length
-
-/// To decode a Connection field's value with.
-let encoding: Encoding = RewritingEncoding()
+/// To decode a Connection field's value with. The longest that is added is "keep-alive, ".
+let encoding = FieldEncoding(rewrite, 16)

@@ -67,6 +67,7 @@ module HttpServer =
     let private configureEndpoint (headersTimeout: TimeSpan) (endpoint: ListenOptions) =
         endpoint.Protocols <- HttpProtocols.Http1AndHttp2
         Http2Preface.recognise headersTimeout endpoint
+        HalfClose.allow endpoint
 
     let private listen (options: KestrelServerOptions) configure (address: ListenAddress) =
         let configure = Action<ListenOptions> configure
@@ -90,6 +91,8 @@ module HttpServer =
             fun name ->
                 if name.Equals("Connection", StringComparison.OrdinalIgnoreCase) then
                     ConnectionField.encoding
+                elif name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase) then
+                    FieldEncoding.contentLength
                 else
                     Encoding.Latin1
 

@@ -78,56 +78,47 @@ module RequestCapture =
         (reader: PipeReader)
         (buffer: BodyBuffer)
         = task {
-        let mutable deadline: CancellationTokenSource | null = null
+        let mutable timer: ITimer | null = null
+        let mutable isLate = false
         let mutable outcome = ValueNone
 
+        // The read is ended, not given up: the server could not go on with the connection otherwise.
+        let onTimeout (_: obj | null) =
+            Volatile.Write(&isLate, true)
+            reader.CancelPendingRead()
+
         try
-            try
-                while outcome.IsNone do
-                    let mutable result = Unchecked.defaultof<ReadResult>
+            while outcome.IsNone do
+                let mutable result = Unchecked.defaultof<ReadResult>
 
-                    if not (reader.TryRead(&result)) then
-                        let source =
-                            match deadline with
-                            | null -> new CancellationTokenSource(timeout, clock)
-                            | running -> running
+                if not (reader.TryRead(&result)) then
+                    if isNull timer then
+                        timer <- clock.CreateTimer(onTimeout, reader, timeout, Timeout.InfiniteTimeSpan)
 
-                        deadline <- source
-                        let! awaited = reader.ReadAsync source.Token
-                        result <- awaited
+                    let! awaited = reader.ReadAsync()
+                    result <- awaited
 
-                    if buffer.Length + result.Buffer.Length > limit then
-                        outcome <- ValueSome(Error(CaptureError.TooLarge limit))
-                    else
-                        buffer.Append result.Buffer
+                if buffer.Length + result.Buffer.Length > limit then
+                    outcome <- ValueSome(Error(CaptureError.TooLarge limit))
+                else
+                    buffer.Append result.Buffer
 
-                        if result.IsCompleted then
-                            outcome <- ValueSome(Ok())
+                    if result.IsCompleted then
+                        outcome <- ValueSome(Ok())
+                    elif Volatile.Read &isLate then
+                        outcome <- ValueSome(Error(CaptureError.TooSlow timeout))
 
-                    reader.AdvanceTo result.Buffer.End
-            with
-            | :? BadHttpRequestException as error ->
-                outcome <- ValueSome(Error(CaptureError.Malformed(error.StatusCode, error.Message)))
-            | :? OperationCanceledException ->
-                let isLate =
-                    match deadline with
-                    | null -> false
-                    | source -> source.IsCancellationRequested
+                reader.AdvanceTo result.Buffer.End
+        with
+        | :? BadHttpRequestException as error ->
+            outcome <- ValueSome(Error(CaptureError.Malformed(error.StatusCode, error.Message)))
+        | :? OperationCanceledException
+        | :? IOException -> outcome <- ValueSome(Error CaptureError.ClientGone)
 
-                outcome <-
-                    ValueSome(
-                        Error(
-                            if isLate then
-                                CaptureError.TooSlow timeout
-                            else
-                                CaptureError.ClientGone
-                        )
-                    )
-            | :? IOException -> outcome <- ValueSome(Error CaptureError.ClientGone)
-        finally
-            match deadline with
-            | null -> ()
-            | source -> source.Dispose()
+        match timer with
+        | null -> ()
+        // Waits for a callback that is running: the reader serves the connection's next request.
+        | running -> do! running.DisposeAsync()
 
         return outcome.Value
     }

@@ -43,13 +43,21 @@ let private unsendable =
         StatusCodes.Status501NotImplemented
         "CONNECT, OPTIONS * and methods that are known ones in other letters are not copied."
 
+let private malformed =
+    refuseAndClose
+        StatusCodes.Status400BadRequest
+        "The request has a method, target or field name that is none."
+
+let private badHost =
+    refuseAndClose StatusCodes.Status400BadRequest "The host has a port that is none."
+
 let private unknownCoding =
     refuseAndClose StatusCodes.Status501NotImplemented "Of transfer codings, chunked alone is understood."
 
 let private badFraming =
     refuseAndClose
         StatusCodes.Status400BadRequest
-        "A request has Content-Length or Transfer-Encoding, not both."
+        "A request has Content-Length or Transfer-Encoding, not both, and not the latter in HTTP/1.0."
 
 let private accepted: HttpHandler = setStatusCode StatusCodes.Status202Accepted
 
@@ -78,6 +86,19 @@ let refuseUnsendable: HttpHandler =
         else
             refusal ctx
 
+/// Refuses what is no HTTP. HTTP/1.1 gets no further than the server with most of it; over HTTP/2 the server passes
+/// on fields and targets that, written into an HTTP/1.1 head, mean something else or break it.
+let refuseMalformed: HttpHandler =
+    let refusal = malformed earlyReturn
+
+    fun next ctx ->
+        let isWellFormed =
+            MessageSyntax.isToken ctx.Request.Method
+            && MessageSyntax.isTarget (RequestCapture.rawTarget ctx)
+            && ctx.Request.Headers.Keys |> Seq.forall MessageSyntax.isFieldName
+
+        if isWellFormed then next ctx else refusal ctx
+
 /// Refuses framings by which a copy could mean something else than the request. Two fields that declare the end (RFC
 /// 9112 section 6.3): where they differ, whoever reads the other one is made to see requests that nobody sent; Kestrel
 /// goes by Transfer-Encoding and renames the other field. And transfer codings beside chunked: the copy is sent
@@ -91,7 +112,11 @@ let refuseUnclearFraming: HttpHandler =
 
         if headers.TransferEncoding.Count = 0 then
             next ctx
-        elif headers.ContainsKey "X-Content-Length" then
+        // HTTP/1.0 does not know the field: whoever sends it there frames the message otherwise (RFC 9112 section 6.1).
+        elif
+            headers.ContainsKey "X-Content-Length"
+            || HttpProtocol.IsHttp10 ctx.Request.Protocol
+        then
             twoFramings ctx
         elif
             not (
@@ -102,13 +127,18 @@ let refuseUnclearFraming: HttpHandler =
         else
             next ctx
 
-/// Goes on with the targets of the request's host, which is all that has been looked at by then. 503 if there are none.
+/// Goes on with the targets of the request's host. 503 if there are none.
 let withTargets (findTargets: string -> Target[]) (handler: Target[] -> HttpHandler) : HttpHandler =
-    let refusal = noTargets earlyReturn
+    let noTargets = noTargets earlyReturn
+    let badHost = badHost earlyReturn
 
     fun next ctx ->
-        match findTargets (RequestCapture.hostOf ctx) with
-        | [||] -> refusal ctx
+        let host = RequestCapture.hostOf ctx
+
+        match findTargets host with
+        | [||] -> noTargets ctx
+        // Of such a host SocketsHttpHandler would make a second Host field.
+        | _ when not (HostName.hasValidPort host) -> badHost ctx
         | targets -> handler targets next ctx
 
 /// Goes on with the head's lines that copies carry. 508 if the request has passed this proxy before.
@@ -154,7 +184,8 @@ let sendCopies (services: DuplicateServices) (targets: Target[]) (captured: Capt
 
 /// The proxy's whole pipeline.
 let create (services: DuplicateServices) : HttpHandler =
-    refuseUnsendable
+    refuseMalformed
+    >=> refuseUnsendable
     >=> refuseUnclearFraming
     >=> withTargets services.FindTargets (fun targets ->
         withCarriedHeaders services.ViaName (fun lines ->

@@ -85,6 +85,9 @@ module FolderContent =
 /// so that one which is being written is not read half-way, nor one that is being replaced missed. One reader only.
 [<Sealed>]
 type ManifestFolder(root: string) =
+    // Far more than any manifest; a file is held in memory several times over while it is read.
+    static let largestFile = 64L * 1024L * 1024L
+
     let mutable files: Map<string, KnownFile> = Map.empty
     let mutable folderProblem: ManifestProblem option = None
     let mutable hasScanned = false
@@ -155,7 +158,14 @@ type ManifestFolder(root: string) =
         }
 
         try
-            let text = File.ReadAllText(path, UTF8Encoding(false, true))
+            // An empty file says nothing. Nor is a pipe or a device opened, which would give its length as 0 and never end.
+            let text =
+                if stamp.Length = 0L then
+                    ""
+                elif stamp.Length > largestFile then
+                    raise (IOException $"it is larger than {largestFile} bytes")
+                else
+                    File.ReadAllText(path, UTF8Encoding(false, true))
 
             if tryStamp path <> Some stamp then
                 // It changed while it was read: wait until it is quiet.

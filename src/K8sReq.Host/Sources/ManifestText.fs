@@ -80,6 +80,28 @@ let private keyOf (node: YamlNode) =
     | :? YamlScalarNode as scalar -> string scalar.Value
     | other -> refuse other "A key must be a scalar"
 
+let private isMergeKey (node: YamlNode) =
+    match node with
+    | :? YamlScalarNode as scalar -> isPlain scalar && scalar.Value = "<<"
+    | _ -> false
+
+// A mapping's own entries, then those that it merges in (YAML 1.1, "<<") and does not have itself.
+let rec private entries (mapping: YamlMappingNode) : (string * YamlNode) list =
+    let merges, own =
+        mapping.Children
+        |> List.ofSeq
+        |> List.partition (fun entry -> isMergeKey entry.Key)
+
+    let rec merged (value: YamlNode) =
+        match value with
+        | :? YamlMappingNode as other -> entries other
+        | :? YamlSequenceNode as sequence -> sequence.Children |> List.ofSeq |> List.collect merged
+        | other -> refuse other "Only mappings can be merged"
+
+    (own |> List.map (fun entry -> keyOf entry.Key, entry.Value))
+    @ (merges |> List.collect (fun entry -> merged entry.Value))
+    |> List.distinctBy fst
+
 let rec private write (writer: Utf8JsonWriter) (budget: int ref) (node: YamlNode) =
     budget.Value <- budget.Value - 1
 
@@ -99,8 +121,8 @@ let rec private write (writer: Utf8JsonWriter) (budget: int ref) (node: YamlNode
     | :? YamlMappingNode as mapping ->
         writer.WriteStartObject()
 
-        for KeyValue(key, value) in mapping.Children do
-            writer.WritePropertyName(keyOf key)
+        for key, value in entries mapping do
+            writer.WritePropertyName key
             write writer budget value
 
         writer.WriteEndObject()
@@ -140,63 +162,49 @@ let private levelAfter (level: int) (event: ParsingEvent) =
 
     next
 
-// Parses, then loads once, for the place of a fault: behind the merging parser it is lost. The parser answers some
-// malformed texts with an exception that names none; then it is where the scanner stands.
-let private tryFault (text: string) : TextError option =
+// Refuses what is too deep before anything recursive sees it.
+let private checkLevels (scanner: Scanner) =
+    let parser = Parser scanner
+    let mutable level = 0
+
+    while parser.MoveNext() do
+        match parser.Current with
+        | null -> ()
+        | event -> level <- levelAfter level event
+
+let private documentsOf (stream: YamlStream) : Document list = [
+    for document in stream.Documents do
+        if not (isEmptyDocument document.RootNode) then
+            {
+                Line = int document.RootNode.Start.Line
+                Root = toJson document.RootNode
+            }
+]
+
+/// All documents of a YAML file, the empty ones left out.
+let parseYaml (text: string) : Result<Document list, TextError> =
     let scanner = Scanner(new StringReader(text))
 
     try
-        let parser = Parser scanner
-        let mutable level = 0
-
-        while parser.MoveNext() do
-            match parser.Current with
-            | null -> ()
-            | event -> level <- levelAfter level event
-
-        YamlStream().Load(Parser(new StringReader(text)))
-        None
-    with
-    | :? YamlException as error ->
-        Some {
-            Line = int error.Start.Line
-            Reason = reasonOf error
-        }
-    | :? InvalidOperationException ->
-        Some {
-            Line = int scanner.CurrentPosition.Line
-            Reason = "a list or a mapping is not closed"
-        }
-
-let private loadYaml (text: string) : Result<Document list, TextError> =
-    try
+        checkLevels scanner
         let stream = YamlStream()
-        stream.Load(MergingParser(Parser(new StringReader(text))))
-
-        Ok [
-            for document in stream.Documents do
-                if not (isEmptyDocument document.RootNode) then
-                    {
-                        Line = int document.RootNode.Start.Line
-                        Root = toJson document.RootNode
-                    }
-        ]
+        stream.Load(Parser(new StringReader(text)))
+        Ok(documentsOf stream)
     with
     | :? YamlException as error ->
         Error {
             Line = int error.Start.Line
             Reason = reasonOf error
         }
-    // What JSON cannot say: a lone half of a surrogate pair, too many levels behind aliases.
+    // The parser answers some malformed texts so, without a place; then it is where the scanner stands. So does the
+    // writer where JSON cannot say what stands there: a lone half of a surrogate pair, too many levels behind aliases.
     | :? ArgumentException
     | :? InvalidOperationException
-    | :? JsonException as error -> Error { Line = 1; Reason = error.Message }
-
-/// All documents of a YAML file, the empty ones left out.
-let parseYaml (text: string) : Result<Document list, TextError> =
-    match tryFault text with
-    | Some fault -> Error fault
-    | None -> loadYaml text
+    | :? JsonException as error ->
+        Error {
+            Line = int scanner.CurrentPosition.Line
+            Reason = error.Message
+        }
 
 /// All documents of a JSON file: one after the other is allowed, as it is for kubectl.
 let parseJson (text: string) : Result<Document list, TextError> =
