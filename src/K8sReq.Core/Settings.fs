@@ -28,6 +28,10 @@ type Settings = {
     WriteTimeout: TimeSpan
     /// Bytes; None for no limit.
     BodySizeLimit: int64 option
+    /// Of each target.
+    Lane: LaneLimits
+    /// Bytes of requests that are held in memory, all together.
+    BufferBytes: int64
     /// The name that Via fields know this proxy by.
     ViaName: string
     /// How long to go on serving, unready, after being told to stop.
@@ -102,6 +106,23 @@ module Settings =
             "a number of bytes, 0 for no limit"
             "the largest body that is accepted"
 
+    let private maxConcurrentRequests =
+        spec
+            "max-concurrent-requests"
+            "256"
+            "a whole number from 1 to 65535"
+            "the number of copies that are sent to one target at once"
+
+    let private queueBytes =
+        spec "queue-bytes" "16777216" "a number of bytes" "what may wait for one target; more is dropped"
+
+    let private bufferBytes =
+        spec
+            "buffer-bytes"
+            "268435456"
+            "a number of bytes from 65536"
+            "what requests may hold in memory, all together; more are answered 503"
+
     let private viaName =
         spec
             "via-name"
@@ -150,6 +171,9 @@ module Settings =
         readTimeout
         writeTimeout
         bodySizeLimit
+        maxConcurrentRequests
+        queueBytes
+        bufferBytes
         viaName
         shutdownDelay
         gracefulShutdownTimeout
@@ -283,6 +307,9 @@ module Settings =
             and! readTimeout = read tryTimeout readTimeout
             and! writeTimeout = read tryTimeout writeTimeout
             and! bodySizeLimit = read (tryInteger 0L Int64.MaxValue) bodySizeLimit
+            and! concurrency = read (tryInteger 1L 65535L) maxConcurrentRequests
+            and! queueBytes = read (tryInteger 0L Int64.MaxValue) queueBytes
+            and! bufferBytes = read (tryInteger 65536L Int64.MaxValue) bufferBytes
             and! viaName = read tryToken viaName
             and! shutdownDelay = read tryDelay shutdownDelay
             and! gracefulShutdownTimeout = read tryDelay gracefulShutdownTimeout
@@ -299,6 +326,11 @@ module Settings =
                 ReadTimeout = readTimeout
                 WriteTimeout = writeTimeout
                 BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit
+                Lane = {
+                    Concurrency = int concurrency
+                    QueueBytes = queueBytes
+                }
+                BufferBytes = bufferBytes
                 ViaName = viaName
                 ShutdownDelay = shutdownDelay
                 GracefulShutdownTimeout = gracefulShutdownTimeout

@@ -21,7 +21,9 @@ type TargetOutcome =
     | SendFailed of reason: string
     /// What came back is no HTTP answer.
     | BadAnswer of reason: string
-    /// The process ended before the copy did.
+    /// The target's lane had no room for it.
+    | Overflowed
+    /// It was given up: its target is no longer routed, or the process ended before it did.
     | Cancelled
     /// A defect of this program.
     | Faulted of reason: string
@@ -41,7 +43,21 @@ module TargetOutcome =
         | TargetOutcome.TimedOut _
         | TargetOutcome.SendFailed _
         | TargetOutcome.BadAnswer _
+        | TargetOutcome.Overflowed
         | TargetOutcome.Cancelled
+        | TargetOutcome.Faulted _ -> false
+
+    /// Whether the copy was given up without the target having failed it.
+    let isDropped (outcome: TargetOutcome) =
+        match outcome with
+        | TargetOutcome.Overflowed
+        | TargetOutcome.Cancelled -> true
+        | TargetOutcome.Delivered _
+        | TargetOutcome.Rejected _
+        | TargetOutcome.ConnectFailed _
+        | TargetOutcome.TimedOut _
+        | TargetOutcome.SendFailed _
+        | TargetOutcome.BadAnswer _
         | TargetOutcome.Faulted _ -> false
 
     /// A few words for a log line.
@@ -54,5 +70,6 @@ module TargetOutcome =
         | TargetOutcome.TimedOut TimeoutPhase.Answering -> "timed out waiting for the answer"
         | TargetOutcome.SendFailed reason -> $"the connection broke: {reason}"
         | TargetOutcome.BadAnswer reason -> $"the answer was not HTTP: {reason}"
-        | TargetOutcome.Cancelled -> "cancelled by the end of the process"
+        | TargetOutcome.Overflowed -> "no room: too many copies are waiting for this target"
+        | TargetOutcome.Cancelled -> "given up: the target is no longer routed, or the process ends"
         | TargetOutcome.Faulted reason -> $"failed by a defect: {reason}"

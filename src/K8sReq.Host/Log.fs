@@ -45,14 +45,35 @@ let copyFailed: ILogger -> string -> string -> string -> unit =
         6
         "A copy for {Clone} was not delivered to {Address}: {Outcome}"
 
+/// RequestClone and address of a target whose lane has begun to drop copies.
+let laneOverflowed: ILogger -> string -> string -> unit =
+    message2<string, string>
+        LogLevel.Warning
+        10
+        "Copies for {Clone} at {Address} are dropped: too many wait for it. This is said once until it takes them again"
+
+let laneRecovered: ILogger -> string -> string -> int64 -> unit =
+    message3<string, string, int64>
+        LogLevel.Information
+        11
+        "{Clone} at {Address} takes copies again; {Dropped} were dropped"
+
+/// RequestClone, address, and how many of its copies the end of the process has cut off.
+let abandoned: ILogger -> string -> string -> int -> unit =
+    message3<string, string, int> LogLevel.Warning 12 "Given up for {Clone} at {Address}: {Copies} copies"
+
 let stopping: ILogger -> string -> unit =
     message1<string> LogLevel.Information 7 "{Signal}: stopping"
 
-let stopped: ILogger -> int64 -> int64 -> int64 -> unit =
-    message3<int64, int64, int64>
-        LogLevel.Information
-        8
-        "Stopped. {Accepted} copies were accepted: {Delivered} delivered, {Failed} failed"
+let private stoppedWith =
+    LoggerMessage.Define<int64, int64, int64, int64>(
+        LogLevel.Information,
+        EventId 8,
+        "Stopped. {Accepted} copies were accepted: {Delivered} delivered, {Failed} failed, {Dropped} dropped"
+    )
+
+let stopped (logger: ILogger) (accepted: int64) (delivered: int64) (failed: int64) (dropped: int64) =
+    stoppedWith.Invoke(logger, accepted, delivered, failed, dropped, null)
 
 let private withoutError =
     LoggerMessage.Define<string>(LogLevel.Critical, EventId 9, "{What} failed; the process ends")

@@ -13,6 +13,7 @@ let main arguments =
             ClusterStateTests.tests
             ResolutionTests.tests
             RouteTableTests.tests
+            LaneLoadTests.tests
             MessageSyntaxTests.tests
             RequestTargetTests.tests
             ForwardHeadersTests.tests

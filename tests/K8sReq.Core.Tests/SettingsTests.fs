@@ -38,6 +38,11 @@ let tests =
                     ReadTimeout = TimeSpan.FromSeconds 30.0
                     WriteTimeout = TimeSpan.FromSeconds 30.0
                     BodySizeLimit = Some 2_000_000L
+                    Lane = {
+                        Concurrency = 256
+                        QueueBytes = 16777216L
+                    }
+                    BufferBytes = 268435456L
                     ViaName = "k8sreq"
                     ShutdownDelay = TimeSpan.Zero
                     GracefulShutdownTimeout = TimeSpan.FromSeconds 25.0
@@ -59,6 +64,9 @@ let tests =
                     "PROXY_READ_TIMEOUT", "1m30s"
                     "PROXY_WRITE_TIMEOUT", "500ms"
                     "BODY_SIZE_LIMIT", "0"
+                    "MAX_CONCURRENT_REQUESTS", "1"
+                    "QUEUE_BYTES", "0"
+                    "BUFFER_BYTES", "65536"
                     "VIA_NAME", "edge-1"
                     "SHUTDOWN_DELAY", "5s"
                     "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
@@ -82,6 +90,8 @@ let tests =
                     ReadTimeout = TimeSpan.FromSeconds 90.0
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
                     BodySizeLimit = None
+                    Lane = { Concurrency = 1; QueueBytes = 0L }
+                    BufferBytes = 65536L
                     ViaName = "edge-1"
                     ShutdownDelay = TimeSpan.FromSeconds 5.0
                     GracefulShutdownTimeout = TimeSpan.Zero

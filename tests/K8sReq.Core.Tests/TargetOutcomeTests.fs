@@ -23,6 +23,7 @@ let tests =
                 TargetOutcome.TimedOut TimeoutPhase.Answering
                 TargetOutcome.SendFailed "reset"
                 TargetOutcome.BadAnswer "garbage"
+                TargetOutcome.Overflowed
                 TargetOutcome.Cancelled
                 TargetOutcome.Faulted "bug"
             ]
@@ -31,6 +32,11 @@ let tests =
                 Expect.isFalse (TargetOutcome.isDelivered outcome) "no delivery"
 
             Expect.isTrue (TargetOutcome.isDelivered (TargetOutcome.Delivered 200)) "a delivery"
+
+            Expect.equal
+                (failures |> List.filter TargetOutcome.isDropped)
+                [ TargetOutcome.Overflowed; TargetOutcome.Cancelled ]
+                "what no target has failed"
 
             let words =
                 TargetOutcome.Delivered 200 :: failures |> List.map TargetOutcome.describe

@@ -39,7 +39,7 @@ let private withController test = task {
     use stop = new CancellationTokenSource()
     let log = new LogKeeper()
     let holder = RouteTableHolder()
-    let controller = Controller(log, everything, holder)
+    let controller = Controller(log, everything, holder, holder.Publish)
     let running = controller.RunAsync stop.Token
     do! test controller holder log
     stop.Cancel()

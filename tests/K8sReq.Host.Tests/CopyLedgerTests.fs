@@ -8,30 +8,38 @@ open K8sReq.Host.Proxy
 let tests =
     testList "CopyLedger" [
         testProperty
-            "accepted = delivered + failed + pending, after any sequence"
-            (fun (accepts: byte list) (ends: bool list) ->
+            "accepted = delivered + failed + dropped + pending, after any sequence"
+            (fun (accepts: byte list) (ends: byte list) ->
                 let ledger = CopyLedger()
                 accepts |> List.iter (int >> ledger.Accept)
                 let accepted = accepts |> List.sumBy int64
-                let ended = ends |> List.truncate (int accepted)
 
-                for isDelivered in ended do
-                    ledger.End(
-                        if isDelivered then
-                            TargetOutcome.Delivered 200
-                        else
-                            TargetOutcome.Cancelled
-                    )
+                let outcomes = [|
+                    TargetOutcome.Delivered 200
+                    TargetOutcome.Rejected 500
+                    TargetOutcome.Overflowed
+                    TargetOutcome.Cancelled
+                |]
 
-                let delivered = ended |> List.filter id |> List.length |> int64
-                let totals = ledger.Totals
+                let ended =
+                    ends
+                    |> List.truncate (int accepted)
+                    |> List.map (fun choice -> outcomes[int choice % outcomes.Length])
 
-                totals = {
-                             Accepted = accepted
-                             Delivered = delivered
-                             Failed = int64 ended.Length - delivered
-                         }
-                && totals.Pending = accepted - int64 ended.Length)
+                ended |> List.iter ledger.End
+
+                let count isSo =
+                    ended |> List.filter isSo |> List.length |> int64
+
+                let expected = {
+                    Accepted = accepted
+                    Delivered = count TargetOutcome.isDelivered
+                    Failed = count ((=) (TargetOutcome.Rejected 500))
+                    Dropped = count TargetOutcome.isDropped
+                }
+
+                ledger.Totals = expected
+                && ledger.Totals.Pending = accepted - int64 ended.Length)
 
         testCaseTask "idle at once if nothing is under way"
         <| fun () -> task { do! CopyLedger().WhenIdle() }
@@ -65,6 +73,7 @@ let tests =
                     Accepted = 16000L
                     Delivered = 8000L
                     Failed = 8000L
+                    Dropped = 0L
                 }
                 "none lost"
         }

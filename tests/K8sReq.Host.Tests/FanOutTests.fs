@@ -2,23 +2,11 @@ module K8sReq.Host.Tests.FanOutTests
 
 open System.Buffers
 open System.Collections.Concurrent
-open System.Net
 open System.Threading
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Proxy
-
-let private target name : Target =
-    match HostName.parse "a.example" with
-    | Ok host -> {
-        Clone = ObjectKey.create "shop" name
-        Host = host
-        Service = ObjectKey.create "shop" name
-        Address = IPAddress.Loopback
-        Port = 1
-      }
-    | Error error -> failwith $"{error}"
 
 let private request = {
     Method = "POST"
@@ -28,8 +16,22 @@ let private request = {
     Body = ValueSome(ReadOnlySequence "abc"B)
 }
 
-/// Runs a fan-out over targets of these names: outcomes by name, and how often the memory was given back.
-let private run (client: TargetClient) names = task {
+let private events = {
+    Overflowed = ignore
+    Recovered = fun _ _ -> ()
+}
+
+let private laneOf name =
+    Lane(Targets.named name, { Concurrency = 1; QueueBytes = 100L }, events)
+
+// The copy's turn is now.
+let private enter (lane: Lane) : Place =
+    match lane.TryEnter 3L with
+    | LaneEntry.Entered turn -> struct (lane, turn)
+    | entry -> failwith $"{entry}"
+
+/// Runs a fan-out over these places: outcomes by the targets' names, and how often the memory was given back.
+let private runIn (client: TargetClient) (places: Place list) = task {
     let outcomes = ConcurrentDictionary<string, TargetOutcome>()
     let mutable releases = 0
 
@@ -40,13 +42,16 @@ let private run (client: TargetClient) names = task {
                 Expect.equal releases 0 "released after the last report"
                 Expect.isTrue (outcomes.TryAdd(target.Clone.Name, outcome)) "reported once")
             (fun () -> releases <- releases + 1)
-            (names |> List.map target |> List.toArray)
+            (List.toArray places)
             request
             CancellationToken.None
         |> Async.StartAsTask
 
     return outcomes, releases
 }
+
+let private run client names =
+    runIn client (names |> List.map (laneOf >> enter))
 
 let tests =
     testList "FanOut" [
@@ -83,6 +88,43 @@ let tests =
             Expect.equal outcomes["faults"] (TargetOutcome.Faulted "later") "its outcome says so"
             Expect.equal outcomes["good"] (TargetOutcome.Delivered 200) "not cancelled"
             Expect.equal releases 1 "once"
+        }
+
+        testCaseTask "a send leaves its lane, whatever its end, and a copy that waits there is sent then"
+        <| fun () -> task {
+            let lane = laneOf "a"
+            let first = enter lane
+            let second = enter lane
+            let mutable sends = 0
+
+            let client: TargetClient =
+                fun _ _ _ -> async {
+                    sends <- sends + 1
+
+                    if sends = 1 then
+                        failwith "the first"
+
+                    return TargetOutcome.Delivered 200
+                }
+
+            let waiting = runIn client [ second ]
+            Expect.isFalse waiting.IsCompleted "it waits for the first"
+            let! outcomes, _ = runIn client [ first ]
+            Expect.equal outcomes["a"] (TargetOutcome.Faulted "the first") "failed"
+            let! outcomes, releases = waiting |> Waiting.within "the second"
+            Expect.equal outcomes["a"] (TargetOutcome.Delivered 200) "sent"
+            Expect.equal releases 1 "once"
+            Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that waits in a lane that is retired is cancelled and not sent"
+        <| fun () -> task {
+            let lane = laneOf "a"
+            let _ = enter lane
+            let waiting = runIn (fun _ _ _ -> failwith "sent") [ enter lane ]
+            lane.Retire()
+            let! outcomes, releases = waiting |> Waiting.within "the outcome"
+            Expect.equal (outcomes["a"], releases) (TargetOutcome.Cancelled, 1) "given up"
         }
 
         testCaseTask "sends are under way at the same time"

@@ -183,7 +183,8 @@ let tests =
             isHandler GET_HEAD
             isHandler DuplicateHandler.refuseUnsendable
             isHandler DuplicateHandler.refuseUnclearFraming
-            isHandler (DuplicateHandler.withTargets (fun _ -> [||]) (fun _ -> pass))
+            isHandler DuplicateHandler.refuseMalformed
+            isHandler (DuplicateHandler.requireTarget (fun _ -> [||]))
             isHandler (DuplicateHandler.withCarriedHeaders "k8sreq" (fun _ -> pass))
             isHandler (K8sReq.Host.Admin.Probes.handler (fun () -> true))
             isHandler (K8sReq.Host.Commands.Receive.handler "name" TextWriter.Null)

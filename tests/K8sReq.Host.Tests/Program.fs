@@ -13,6 +13,8 @@ let main arguments =
             ConnectionFieldTests.tests
             HeadBlockTests.tests
             CopyLedgerTests.tests
+            LaneTests.tests
+            LaneDirectoryTests.tests
             FanOutTests.tests
             TargetClientTests.tests
             ControllerTests.tests
@@ -24,6 +26,7 @@ let main arguments =
             ProxyRequestTests.tests
             ProxyCopyTests.tests
             ProxyMatchingTests.tests
+            IsolationTests.tests
             ServeTests.tests
             LoadTests.tests
             ProgramTests.tests

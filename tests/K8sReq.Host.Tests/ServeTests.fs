@@ -136,7 +136,7 @@ let tests =
             Expect.isTrue (isClosed && isClosedToo) "both are closed"
         }
 
-        testCaseTask "stopping gives up on copies that do not end, and counts them as failed"
+        testCaseTask "stopping gives up on copies that do not end, and counts them as dropped"
         <| fun () -> task {
             use target = TestTarget.silent ()
             let clock = TestClock()
@@ -155,8 +155,15 @@ let tests =
             let! totals = stopping |> Waiting.within "the end"
 
             Expect.equal
-                (totals.Accepted, totals.Delivered, totals.Failed, totals.Pending)
+                (totals.Accepted, totals.Delivered, totals.Dropped, totals.Pending)
                 (1L, 0L, 1L, 0L)
                 "accounted for"
+
+            Expect.exists
+                proxy.Log
+                (fun line ->
+                    line.Contains "Given up for shop/copy-0 at 127.0.0.1:"
+                    && line.Contains ": 1 copies")
+                "and named by target"
         }
     ]

@@ -2,6 +2,7 @@
 module K8sReq.Host.Commands.Serve
 
 open System
+open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -48,10 +49,26 @@ let private followFolder (logger: ILogger) clock (folder: ManifestFolder) (contr
 
     folder.FollowAsync(clock, scanInterval, first, onChange, stop)
 
-let private reportCopy (logger: ILogger) : CopyReport =
+// A full lane tells of its drops itself.
+let private reportCopy
+    (logger: ILogger)
+    (abandoned: ConcurrentDictionary<Target, int>)
+    (isAbandoning: unit -> bool)
+    : CopyReport =
     fun target outcome ->
-        if not (TargetOutcome.isDelivered outcome) && logger.IsEnabled LogLevel.Warning then
-            Log.copyFailed logger (string target.Clone) target.Endpoint (TargetOutcome.describe outcome)
+        match outcome with
+        | TargetOutcome.Delivered _
+        | TargetOutcome.Overflowed -> ()
+        | TargetOutcome.Cancelled when isAbandoning () ->
+            abandoned.AddOrUpdate(target, 1, (fun _ count -> count + 1)) |> ignore
+        | _ ->
+            if logger.IsEnabled LogLevel.Warning then
+                Log.copyFailed logger (string target.Clone) target.Endpoint (TargetOutcome.describe outcome)
+
+let private laneEvents (logger: ILogger) : LaneEvents = {
+    Overflowed = fun target -> Log.laneOverflowed logger (string target.Clone) target.Endpoint
+    Recovered = fun target count -> Log.laneRecovered logger (string target.Clone) target.Endpoint count
+}
 
 // Completed with the first exception of these tasks, unless it is that they were told to stop.
 let private firstFailure (background: Task list) : Task<exn> =
@@ -77,11 +94,22 @@ let start
     (settings: Settings)
     : Task<Result<Running, BindError>> = task {
     let logger = loggers.CreateLogger "k8sreq"
-    let stopping = new CancellationTokenSource()
+    // Set at once when it is to stop; routes are followed for as long as requests come in.
+    let mutable isStopping = false
+    let unfollowing = new CancellationTokenSource()
     let abandoning = new CancellationTokenSource()
     let holder = RouteTableHolder()
     let ledger = CopyLedger()
-    let controller = Controller(logger, Set.singleton WatchScope.AllNamespaces, holder)
+    let events = laneEvents logger
+    let lanes = LaneDirectory(fun target -> Lane(target, settings.Lane, events))
+    let abandoned = ConcurrentDictionary<Target, int>()
+
+    let publish table =
+        lanes.Update table
+        holder.Publish table
+
+    let controller =
+        Controller(logger, Set.singleton WatchScope.AllNamespaces, holder, publish)
 
     let client, connections =
         TargetClient.overSocketsHttpHandler clock {
@@ -91,9 +119,10 @@ let start
 
     let proxy =
         DuplicateHandler.create {
-            FindTargets = fun host -> RouteTable.find host holder.Current
+            FindLanes = lanes.Find
             Client = client
-            Report = reportCopy logger
+            Report = reportCopy logger abandoned (fun () -> abandoning.IsCancellationRequested)
+            Budget = BufferBudget settings.BufferBytes
             Ledger = ledger
             Stop = abandoning.Token
             Clock = clock
@@ -103,30 +132,30 @@ let start
         }
 
     let isReady () =
-        holder.IsKnown && not stopping.IsCancellationRequested
+        holder.IsKnown && not (Volatile.Read &isStopping)
 
     match! HttpServer.start loggers settings.ReadTimeout settings.ProbeAddr (Probes.handler isReady) with
     | Error error -> return Error error
     | Ok probeServer ->
         Log.listening logger "Probes" $"port {probeServer.Port}"
-        let controlling = controller.RunAsync stopping.Token
+        let controlling = controller.RunAsync unfollowing.Token
 
         let following =
-            followFolder logger clock (ManifestFolder settings.Manifests) controller stopping.Token
+            followFolder logger clock (ManifestFolder settings.Manifests) controller unfollowing.Token
 
         // Whoever can connect is answered by routes that are known.
         let! _ = Task.WhenAny(holder.WhenKnown, controlling)
 
         match! HttpServer.start loggers settings.ReadTimeout settings.HttpAddr proxy with
         | Error error ->
-            stopping.Cancel()
+            unfollowing.Cancel()
             do! probeServer.StopAsync CancellationToken.None
             return Error error
         | Ok proxyServer ->
             Log.listening logger "Proxy" $"port {proxyServer.Port}"
 
             let stop () = task {
-                stopping.Cancel()
+                Volatile.Write(&isStopping, true)
 
                 // Whoever sends requests here needs time to see that it should not any more.
                 if settings.ShutdownDelay > TimeSpan.Zero then
@@ -134,6 +163,7 @@ let start
 
                 use giveUp = new CancellationTokenSource(settings.GracefulShutdownTimeout, clock)
                 do! proxyServer.StopAsync giveUp.Token
+                unfollowing.Cancel()
 
                 try
                     do! ledger.WhenIdle().WaitAsync giveUp.Token
@@ -141,6 +171,9 @@ let start
                     abandoning.Cancel()
                     // Each of them ends at once now; what is counted is then complete.
                     do! ledger.WhenIdle()
+
+                for KeyValue(target, copies) in abandoned do
+                    Log.abandoned logger (string target.Clone) target.Endpoint copies
 
                 connections.Dispose()
                 do! probeServer.StopAsync CancellationToken.None

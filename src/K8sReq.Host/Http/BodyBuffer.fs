@@ -14,10 +14,11 @@ type private Segment(memory: ReadOnlyMemory<byte>) =
 
     member private segment.StartAt(index: int64) = segment.RunningIndex <- index
 
-/// A body's bytes in memory from the shared pool. Filled by one writer, then read by any number of copies, then
-/// released once by whoever owns it; nothing may read it after that.
+/// A request's memory: `headBytes` for its head, and its body's bytes in blocks from the shared pool, all taken from
+/// the budget. Filled by one writer, then read by any number of copies, then released once by whoever owns it; nothing
+/// may read it after that.
 [<Sealed>]
-type BodyBuffer(expectedLength: int64) =
+type BodyBuffer private (budget: BufferBudget, headBytes: int64, expectedLength: int64) =
     // Rented blocks grow with what has arrived, never with what a client merely announced.
     static let largestBlock = 64 * 1024
     static let smallestBlock = 4 * 1024
@@ -25,34 +26,64 @@ type BodyBuffer(expectedLength: int64) =
     let blocks = ResizeArray<byte[]>(1)
     let mutable usedOfLast = 0
     let mutable length = 0L
+    let mutable taken = headBytes
     let mutable isReleased = 0
 
-    let addBlock () =
+    let tryAddBlock () =
         let expected = int (min (int64 largestBlock) (expectedLength - length))
-        blocks.Add(ArrayPool.Shared.Rent(max smallestBlock expected))
-        usedOfLast <- 0
+        let block = ArrayPool.Shared.Rent(max smallestBlock expected)
 
+        if budget.TryTake block.Length then
+            taken <- taken + int64 block.Length
+            blocks.Add block
+            usedOfLast <- 0
+            true
+        else
+            ArrayPool.Shared.Return block
+            false
+
+    /// A buffer for a request with a head of so many bytes; None if the budget has not that much left.
+    static member TryCreate
+        (budget: BufferBudget, headBytes: int64, expectedLength: int64)
+        : BodyBuffer option =
+        if budget.TryTake headBytes then
+            Some(BodyBuffer(budget, headBytes, expectedLength))
+        else
+            None
+
+    /// Of the body.
     member _.Length = length
 
-    /// Copies these bytes to the end.
-    member buffer.Append(bytes: ReadOnlySequence<byte>) =
+    /// Of head and body: what a copy of the request weighs.
+    member _.Weight = headBytes + length
+
+    /// Copies these bytes to the end; false if the budget does not reach for all of them.
+    member buffer.TryAppend(bytes: ReadOnlySequence<byte>) : bool =
+        let mutable hasRoom = true
+
         for part in bytes do
-            buffer.Append part.Span
+            hasRoom <- hasRoom && buffer.TryAppend part.Span
 
-    /// Copies these bytes to the end.
-    member _.Append(bytes: ReadOnlySpan<byte>) =
+        hasRoom
+
+    /// Copies these bytes to the end; false if the budget does not reach for all of them.
+    member _.TryAppend(bytes: ReadOnlySpan<byte>) : bool =
         let mutable rest = bytes
+        let mutable hasRoom = true
 
-        while rest.Length > 0 do
+        while hasRoom && rest.Length > 0 do
             if blocks.Count = 0 || usedOfLast = blocks[blocks.Count - 1].Length then
-                addBlock ()
+                hasRoom <- tryAddBlock ()
 
-            let last = blocks[blocks.Count - 1]
-            let count = min rest.Length (last.Length - usedOfLast)
-            rest.Slice(0, count).CopyTo(last.AsSpan usedOfLast)
-            rest <- rest.Slice count
-            usedOfLast <- usedOfLast + count
-            length <- length + int64 count
+            if hasRoom then
+                let last = blocks[blocks.Count - 1]
+                let count = min rest.Length (last.Length - usedOfLast)
+                rest.Slice(0, count).CopyTo(last.AsSpan usedOfLast)
+                rest <- rest.Slice count
+                usedOfLast <- usedOfLast + count
+                length <- length + int64 count
+
+        hasRoom
 
     /// All bytes, in order. Valid until the release.
     member _.Bytes: ReadOnlySequence<byte> =
@@ -89,3 +120,4 @@ type BodyBuffer(expectedLength: int64) =
             ArrayPool.Shared.Return block
 
         blocks.Clear()
+        budget.Return taken

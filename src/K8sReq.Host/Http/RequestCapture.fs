@@ -18,22 +18,17 @@ type CaptureError =
     | TooSlow of limit: TimeSpan
     /// The server's own word for what is wrong with the request.
     | Malformed of status: int * reason: string
+    /// All captured requests together hold as much memory as they may.
+    | BudgetSpent
     /// There is nobody to answer.
     | ClientGone
 
-/// A request with the memory that its body is in; whoever holds it releases that memory.
+/// A request with the memory that it is in; whoever holds it releases that memory, once.
 [<NoEquality; NoComparison>]
 type CapturedBody = {
     Request: CapturedRequest
-    Buffer: BodyBuffer voption
+    Buffer: BodyBuffer
 }
-
-module CapturedBody =
-    /// Gives the body's memory back, if it has any. Once.
-    let release (captured: CapturedBody) =
-        match captured.Buffer with
-        | ValueSome buffer -> buffer.Release()
-        | ValueNone -> ()
 
 module RequestCapture =
     let private requestOf (ctx: HttpContext) =
@@ -100,13 +95,12 @@ module RequestCapture =
 
                 if buffer.Length + result.Buffer.Length > limit then
                     outcome <- ValueSome(Error(CaptureError.TooLarge limit))
-                else
-                    buffer.Append result.Buffer
-
-                    if result.IsCompleted then
-                        outcome <- ValueSome(Ok())
-                    elif Volatile.Read &isLate then
-                        outcome <- ValueSome(Error(CaptureError.TooSlow timeout))
+                elif not (buffer.TryAppend result.Buffer) then
+                    outcome <- ValueSome(Error CaptureError.BudgetSpent)
+                else if result.IsCompleted then
+                    outcome <- ValueSome(Ok())
+                elif Volatile.Read &isLate then
+                    outcome <- ValueSome(Error(CaptureError.TooSlow timeout))
 
                 reader.AdvanceTo result.Buffer.End
         with
@@ -123,15 +117,22 @@ module RequestCapture =
         return outcome.Value
     }
 
-    let private withBody (ctx: HttpContext) lines (body: BodyBuffer voption) = {
+    // Strings take two bytes a character, and each line two objects and a place in an array.
+    let private headBytes (lines: HeaderLine[]) (target: string) =
+        let ofLine (struct (name: string, value: string)) =
+            int64 (2 * (name.Length + value.Length) + 64)
+
+        int64 (512 + 2 * target.Length) + Array.sumBy ofLine lines
+
+    let private captured (ctx: HttpContext) lines (target: string) (buffer: BodyBuffer) body = {
         Request = {
             Method = ctx.Request.Method
-            Target = RequestTarget.originForm (rawTarget ctx)
+            Target = RequestTarget.originForm target
             Host = hostOf ctx
             Headers = lines
-            Body = body |> ValueOption.map _.Bytes
+            Body = body
         }
-        Buffer = body
+        Buffer = buffer
     }
 
     /// Copies all of a request that its copies need, so that nothing touches the context afterwards. `lines` are
@@ -139,23 +140,25 @@ module RequestCapture =
     let capture
         (clock: TimeProvider)
         (timeout: TimeSpan)
+        (budget: BufferBudget)
         (limit: int64 option)
         (lines: HeaderLine[])
         (ctx: HttpContext)
         : Task<Result<CapturedBody, CaptureError>> = task {
         let limit = defaultArg limit Int64.MaxValue
         let declared = ctx.Request.ContentLength.GetValueOrDefault()
+        let target = rawTarget ctx
 
         if declared > limit then
             return Error(CaptureError.TooLarge limit)
-        elif not (hasBody ctx) then
-            return Ok(withBody ctx lines ValueNone)
         else
-            let buffer = BodyBuffer declared
-
-            match! readBody clock timeout limit ctx.Request.BodyReader buffer with
-            | Ok() -> return Ok(withBody ctx lines (ValueSome buffer))
-            | Error error ->
-                buffer.Release()
-                return Error error
+            match BodyBuffer.TryCreate(budget, headBytes lines target, declared) with
+            | None -> return Error CaptureError.BudgetSpent
+            | Some buffer when not (hasBody ctx) -> return Ok(captured ctx lines target buffer ValueNone)
+            | Some buffer ->
+                match! readBody clock timeout limit ctx.Request.BodyReader buffer with
+                | Ok() -> return Ok(captured ctx lines target buffer (ValueSome buffer.Bytes))
+                | Error error ->
+                    buffer.Release()
+                    return Error error
     }

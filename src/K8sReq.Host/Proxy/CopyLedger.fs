@@ -5,15 +5,18 @@ open System.Threading.Tasks
 open K8sReq.Core
 
 /// How many copies have been accepted, and how many have ended how.
-/// `Accepted = Delivered + Failed + Pending`, always.
+/// `Accepted = Delivered + Failed + Dropped + Pending`, always. Dropped are those that no target has failed: there was
+/// no room for them, or they were given up.
 [<Struct>]
 type CopyTotals = {
     Accepted: int64
     Delivered: int64
     Failed: int64
+    Dropped: int64
 } with
 
-    member totals.Pending = totals.Accepted - totals.Delivered - totals.Failed
+    member totals.Pending =
+        totals.Accepted - totals.Delivered - totals.Failed - totals.Dropped
 
 /// Keeps the totals and tells when no copy is under way.
 [<Sealed>]
@@ -24,6 +27,7 @@ type CopyLedger() =
         Accepted = 0L
         Delivered = 0L
         Failed = 0L
+        Dropped = 0L
     }
 
     let mutable idle: TaskCompletionSource | null = null
@@ -46,6 +50,11 @@ type CopyLedger() =
                     {
                         totals with
                             Delivered = totals.Delivered + 1L
+                    }
+                elif TargetOutcome.isDropped outcome then
+                    {
+                        totals with
+                            Dropped = totals.Dropped + 1L
                     }
                 else
                     {

@@ -9,14 +9,15 @@ open K8sReq.Host.Http
 
 /// What the proxy does its work with.
 type DuplicateServices = {
-    /// The targets of a host, from the table in force.
-    FindTargets: string -> Target[]
+    /// The lanes of a host, by the table in force.
+    FindLanes: string -> Lane[]
     Client: TargetClient
     Report: CopyReport
     Ledger: CopyLedger
     /// Ends the copies that are under way.
     Stop: CancellationToken
     Clock: TimeProvider
+    Budget: BufferBudget
     /// What a client may take for its body.
     ReadTimeout: TimeSpan
     /// Bytes; None for no limit.
@@ -34,6 +35,11 @@ let private refuseAndClose status reason : HttpHandler =
 
 let private noTargets =
     refuse StatusCodes.Status503ServiceUnavailable "No target is configured for this host."
+
+let private busy: HttpHandler =
+    // What is waited for is a send or two, a fraction of a second; a second is the least that the field can say.
+    setHttpHeader "Retry-After" "1"
+    >=> refuse StatusCodes.Status503ServiceUnavailable "Too many requests are waiting to be copied."
 
 let private loop =
     refuse StatusCodes.Status508LoopDetected "This request has passed this proxy before."
@@ -70,6 +76,7 @@ let private captureFailed (error: CaptureError) : HttpHandler =
             StatusCodes.Status408RequestTimeout
             $"The body took longer than {GoDuration.render limit}."
     | CaptureError.Malformed(status, reason) -> refuseAndClose status reason
+    | CaptureError.BudgetSpent -> setHttpHeader "Connection" "close" >=> busy
     | CaptureError.ClientGone ->
         // Nobody reads the answer; aborting makes sure of that.
         fun _ ctx ->
@@ -127,19 +134,18 @@ let refuseUnclearFraming: HttpHandler =
         else
             next ctx
 
-/// Goes on with the targets of the request's host. 503 if there are none.
-let withTargets (findTargets: string -> Target[]) (handler: Target[] -> HttpHandler) : HttpHandler =
+/// Goes on if the request's host has a target. 503 if there is none.
+let requireTarget (findLanes: string -> Lane[]) : HttpHandler =
     let noTargets = noTargets earlyReturn
     let badHost = badHost earlyReturn
 
     fun next ctx ->
         let host = RequestCapture.hostOf ctx
 
-        match findTargets host with
-        | [||] -> noTargets ctx
+        if (findLanes host).Length = 0 then noTargets ctx
         // Of such a host SocketsHttpHandler would make a second Host field.
-        | _ when not (HostName.hasValidPort host) -> badHost ctx
-        | targets -> handler targets next ctx
+        elif not (HostName.hasValidPort host) then badHost ctx
+        else next ctx
 
 /// Goes on with the head's lines that copies carry. 508 if the request has passed this proxy before.
 let withCarriedHeaders (viaName: string) (handler: HeaderLine[] -> HttpHandler) : HttpHandler =
@@ -161,32 +167,96 @@ let withCapture
     : HttpHandler =
     fun next ctx -> task {
         match!
-            RequestCapture.capture services.Clock services.ReadTimeout services.BodySizeLimit lines ctx
+            RequestCapture.capture
+                services.Clock
+                services.ReadTimeout
+                services.Budget
+                services.BodySizeLimit
+                lines
+                ctx
         with
         | Ok captured -> return! handler captured next ctx
         | Error error -> return! captureFailed error next ctx
     }
 
-/// Sends the copies on their way and goes on at once. Nothing here waits for a target.
-let sendCopies (services: DuplicateServices) (targets: Target[]) (captured: CapturedBody) : HttpHandler =
+/// The places that a copy has found, and the lanes that had none.
+type private Admitted = { Places: Place list; Full: Lane list }
+
+// Offers the copy to every lane of the host. A lane that is met retired means that the table has changed just now:
+// the lanes that are there instead are offered it too.
+let rec private enter
+    (findLanes: unit -> Lane[])
+    (bytes: int64)
+    (tried: Lane list)
+    (admitted: Admitted)
+    : Admitted =
+    let untried =
+        findLanes () |> Array.filter (fun lane -> not (List.contains lane tried))
+
+    let offer (admitted, hasMetRetired) (lane: Lane) =
+        match lane.TryEnter bytes with
+        | LaneEntry.Entered turn ->
+            {
+                admitted with
+                    Places = struct (lane, turn) :: admitted.Places
+            },
+            hasMetRetired
+        | LaneEntry.Full ->
+            {
+                admitted with
+                    Full = lane :: admitted.Full
+            },
+            hasMetRetired
+        | LaneEntry.Retired -> admitted, true
+
+    match untried |> Array.fold offer (admitted, false) with
+    | now, true -> enter findLanes bytes (List.ofArray untried @ tried) now
+    | now, false -> now
+
+/// Offers a copy to every target that the host has now, sends those that found room on their way, and goes on at once.
+/// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
+let sendCopies (services: DuplicateServices) (captured: CapturedBody) : HttpHandler =
     fun next ctx ->
         let report target outcome =
-            services.Ledger.End outcome
             services.Report target outcome
+            // Last: whoever waits for the last copy finds all of them reported.
+            services.Ledger.End outcome
 
-        let release () = CapturedBody.release captured
-        services.Ledger.Accept targets.Length
+        // The table may have changed since the head came: a body takes its time.
+        let findLanes () =
+            services.FindLanes captured.Request.Host
 
-        FanOut.run services.Client report release targets captured.Request services.Stop
-        |> Async.Start
+        let admitted = enter findLanes captured.Buffer.Weight [] { Places = []; Full = [] }
 
-        next ctx
+        match admitted with
+        | { Places = []; Full = [] } ->
+            captured.Buffer.Release()
+            noTargets next ctx
+        | { Places = [] } ->
+            captured.Buffer.Release()
+            busy next ctx
+        | { Places = places; Full = full } ->
+            services.Ledger.Accept(places.Length + full.Length)
+
+            for lane in full do
+                report lane.Target TargetOutcome.Overflowed
+
+            FanOut.run
+                services.Client
+                report
+                captured.Buffer.Release
+                (List.toArray places)
+                captured.Request
+                services.Stop
+            |> Async.Start
+
+            next ctx
 
 /// The proxy's whole pipeline.
 let create (services: DuplicateServices) : HttpHandler =
     refuseMalformed
     >=> refuseUnsendable
     >=> refuseUnclearFraming
-    >=> withTargets services.FindTargets (fun targets ->
-        withCarriedHeaders services.ViaName (fun lines ->
-            withCapture services lines (fun captured -> sendCopies services targets captured >=> accepted)))
+    >=> requireTarget services.FindLanes
+    >=> withCarriedHeaders services.ViaName (fun lines ->
+        withCapture services lines (fun captured -> sendCopies services captured >=> accepted))

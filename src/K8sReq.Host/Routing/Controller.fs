@@ -7,9 +7,11 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 
-/// Folds the events of the sources into the state and publishes the routing table. The one writer of both.
+/// Folds the events of the sources into the state and publishes the routing table, by `publish`, which puts it into
+/// the holder. The one writer of both.
 [<Sealed>]
-type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHolder) =
+type Controller
+    (logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHolder, publish: RouteTable -> unit) =
     let events =
         Channel.CreateUnbounded<ClusterEvent list>(UnboundedChannelOptions(SingleReader = true))
 
@@ -49,5 +51,5 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
                 if ClusterState.isSynced scopes state then
                     let table = RouteTable.ofState state
                     reportChanges holder.Current table
-                    holder.Publish table
+                    publish table
     }

@@ -1,0 +1,110 @@
+namespace K8sReq.Host.Proxy
+
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open K8sReq.Core
+
+/// What became of a copy that was offered to a lane.
+[<RequireQualifiedAccess>]
+type LaneEntry =
+    /// It has a place. True once it may be sent, and then `Leave` is to be called when it has been; false if the lane was
+    /// retired before that.
+    | Entered of Task<bool>
+    | Full
+    /// The target is no longer routed; the table has what is.
+    | Retired
+
+/// What a lane tells of itself. Called from any thread, outside the lane's lock; must not throw.
+type LaneEvents = {
+    /// The lane has begun to drop copies.
+    Overflowed: Target -> unit
+    /// It takes them again; so many were dropped meanwhile.
+    Recovered: Target -> int64 -> unit
+}
+
+/// The way to one target: how many sends there may be at once, and a queue for the rest. From many threads at once.
+[<Sealed>]
+type Lane(target: Target, limits: LaneLimits, events: LaneEvents) =
+    static let atOnce = Task.FromResult true
+
+    let gate = Lock()
+    let waiting = Queue<struct (int64 * TaskCompletionSource<bool>)>()
+    let mutable load = LaneLoad.empty
+    let mutable isRetired = false
+    // Copies dropped since the lane overflowed; 0 while it takes them.
+    let mutable dropped = 0L
+
+    let enqueue bytes =
+        let turn =
+            TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        waiting.Enqueue(struct (bytes, turn))
+        turn.Task
+
+    // To be called under the lock: the number to tell of, once.
+    let recoveredNow () =
+        if dropped > 0L && LaneLoad.hasRecovered limits load then
+            let count = dropped
+            dropped <- 0L
+            count
+        else
+            0L
+
+    member _.Target = target
+    member _.Load = lock gate (fun () -> load)
+
+    /// Offers a copy of so many bytes.
+    member _.TryEnter(bytes: int64) : LaneEntry =
+        let entry, isFirstDrop =
+            lock gate (fun () ->
+                if isRetired then
+                    LaneEntry.Retired, false
+                else
+                    let struct (next, admission) = LaneLoad.offer limits bytes load
+                    load <- next
+
+                    match admission with
+                    | Admission.Send -> LaneEntry.Entered atOnce, false
+                    | Admission.Queue -> LaneEntry.Entered(enqueue bytes), false
+                    | Admission.Overflow ->
+                        dropped <- dropped + 1L
+                        LaneEntry.Full, dropped = 1L)
+
+        if isFirstDrop then
+            events.Overflowed target
+
+        entry
+
+    /// A send has ended: the next one begins.
+    member _.Leave() : unit =
+        let next, recovered =
+            lock gate (fun () ->
+                let next =
+                    match waiting.TryDequeue() with
+                    | true, struct (bytes, turn) ->
+                        load <- LaneLoad.takeNext bytes load
+                        ValueSome turn
+                    | false, _ ->
+                        load <- LaneLoad.finish load
+                        ValueNone
+
+                next, recoveredNow ())
+
+        if recovered > 0L then
+            events.Recovered target recovered
+
+        next |> ValueOption.iter (fun turn -> turn.SetResult true)
+
+    /// The target is no longer routed: nothing enters any more, and what waits is given up. What is being sent goes on.
+    member _.Retire() : unit =
+        let givenUp =
+            lock gate (fun () ->
+                isRetired <- true
+                load <- LaneLoad.clearQueue load
+                let turns = waiting.ToArray()
+                waiting.Clear()
+                turns)
+
+        for struct (_, turn) in givenUp do
+            turn.SetResult false

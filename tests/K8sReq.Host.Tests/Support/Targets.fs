@@ -1,0 +1,47 @@
+/// Targets as the routing table has them.
+module K8sReq.Host.Tests.Targets
+
+open System.Net
+open K8sReq.Core
+
+/// A target on loopback, of a RequestClone and a Service of this name.
+let at (port: int) (name: string) : Target =
+    match HostName.parse "a.example" with
+    | Ok host -> {
+        Clone = ObjectKey.create "shop" name
+        Host = host
+        Service = ObjectKey.create "shop" name
+        Address = IPAddress.Loopback
+        Port = port
+      }
+    | Error error -> failwith $"{error}"
+
+let named (name: string) : Target = at 1 name
+
+/// A table that routes to exactly these.
+let table (targets: Target list) : RouteTable =
+    ClusterState.fold ClusterState.initial [
+        for target in targets do
+            ClusterEvent.ServiceApplied {
+                Key = target.Service
+                Address = ServiceAddress.ClusterIP target.Address
+                Ports = [
+                    {
+                        Name = None
+                        Number = target.Port
+                        Protocol = "TCP"
+                    }
+                ]
+            }
+
+            ClusterEvent.CloneApplied {
+                Key = target.Clone
+                Spec =
+                    Ok {
+                        Host = target.Host
+                        ServiceName = target.Service.Name
+                        ServicePort = PortRef.Number target.Port
+                    }
+            }
+    ]
+    |> RouteTable.ofState
