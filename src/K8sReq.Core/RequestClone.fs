@@ -19,6 +19,7 @@ type CloneSpec = {
     Host: HostName
     ServiceName: string
     ServicePort: PortRef
+    Delivery: DeliveryPolicy
 }
 
 /// The custom resource. One that is not valid is kept with all its faults: it is not routed, and it is reported.
@@ -50,6 +51,31 @@ module PortRef =
         else
             None
 
+/// The fields of a spec as far as they could be read: each a value of the right type, or what is wrong instead.
+type SpecFields = {
+    Host: Result<string, FieldFault>
+    ServiceName: Result<string, FieldFault>
+    ServicePort: Result<string, FieldFault>
+    BackendRequest: Result<string option, FieldFault>
+    Retry: Result<int64 option, FieldFault>
+    BackoffPolicy: Result<string option, FieldFault>
+    BackoffDelay: Result<string option, FieldFault>
+    BackoffMax: Result<string option, FieldFault>
+}
+
+module SpecFields =
+    /// The three required fields, and none of the others.
+    let required (host: string) (serviceName: string) (servicePort: string) = {
+        Host = Ok host
+        ServiceName = Ok serviceName
+        ServicePort = Ok servicePort
+        BackendRequest = Ok None
+        Retry = Ok None
+        BackoffPolicy = Ok None
+        BackoffDelay = Ok None
+        BackoffMax = Ok None
+    }
+
 module RequestClone =
     let private host (text: string) =
         HostName.parse text
@@ -77,19 +103,76 @@ module RequestClone =
             )
         )
 
-    /// Checks the three fields of a spec, as far as each could be read at all, and reports every fault at once.
-    let createSpec
-        (hostText: Result<string, FieldFault>)
-        (serviceNameText: Result<string, FieldFault>)
-        (servicePortText: Result<string, FieldFault>)
-        : Validation<CloneSpec, FieldFault> = validation {
-        let! host = hostText |> Result.bind host
-        and! name = serviceNameText |> Result.bind serviceName
-        and! port = servicePortText |> Result.bind servicePort
+    let private duration field (text: string) =
+        match GatewayDuration.tryParse text with
+        | Some time when time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromDays 1.0 -> Ok time
+        | _ -> Error(FieldFault.BadValue(field, text, "a duration from 1ms to 24h, such as 500ms or 1m30s"))
 
-        return {
-            Host = host
-            ServiceName = name
-            ServicePort = port
+    let private backoff (text: string) =
+        match text with
+        | "linear" -> Ok BackoffPolicy.Linear
+        | "exponential" -> Ok BackoffPolicy.Exponential
+        | _ -> Error(FieldFault.BadValue("spec.delivery.backoffPolicy", text, "linear or exponential"))
+
+    let private retries (number: int64) =
+        if number >= 0L && number <= 100L then
+            Ok(int number)
+        else
+            Error(
+                FieldFault.BadValue(
+                    "spec.delivery.retry",
+                    string number,
+                    "a number of attempts from 0 to 100"
+                )
+            )
+
+    // An optional field that was read, or the value that it has where it is not given.
+    let private orElse
+        (byDefault: 'T)
+        (check: 'U -> Result<'T, FieldFault>)
+        (read: Result<'U option, FieldFault>)
+        =
+        match read with
+        | Ok(Some given) -> check given
+        | Ok None -> Ok byDefault
+        | Error fault -> Error fault
+
+    /// Checks a spec, as far as its fields could be read at all, and reports every fault at once.
+    let createSpec (fields: SpecFields) : Validation<CloneSpec, FieldFault> =
+        let byDefault = DeliveryPolicy.byDefault
+
+        validation {
+            let! host = fields.Host |> Result.bind host
+            and! name = fields.ServiceName |> Result.bind serviceName
+            and! port = fields.ServicePort |> Result.bind servicePort
+
+            and! timeout =
+                fields.BackendRequest
+                |> orElse None (duration "spec.timeouts.backendRequest" >> Result.map Some)
+
+            and! retries = fields.Retry |> orElse byDefault.Retry.Retries retries
+            and! backoff = fields.BackoffPolicy |> orElse byDefault.Retry.Backoff backoff
+
+            and! delay =
+                fields.BackoffDelay
+                |> orElse byDefault.Retry.Delay (duration "spec.delivery.backoffDelay")
+
+            and! longest =
+                fields.BackoffMax
+                |> orElse byDefault.Retry.Longest (duration "spec.delivery.backoffMax")
+
+            return {
+                Host = host
+                ServiceName = name
+                ServicePort = port
+                Delivery = {
+                    AttemptTimeout = timeout
+                    Retry = {
+                        Retries = retries
+                        Backoff = backoff
+                        Delay = delay
+                        Longest = longest
+                    }
+                }
+            }
         }
-    }

@@ -9,6 +9,7 @@ type Target = {
     Service: ObjectKey
     Address: IPAddress
     Port: int
+    Delivery: DeliveryPolicy
 } with
 
     /// `address:port`, with an IPv6 address in brackets.
@@ -64,6 +65,7 @@ module Resolution =
                     Service = serviceKey
                     Address = address
                     Port = port
+                    Delivery = spec.Delivery
                 }))
 
     /// Finds the address that a RequestClone's copies go to, from the Services as they are now.

@@ -48,6 +48,7 @@ let private spec = gen {
         Host = host hostText
         ServiceName = name
         ServicePort = port
+        Delivery = DeliveryPolicy.byDefault
     }
 }
 

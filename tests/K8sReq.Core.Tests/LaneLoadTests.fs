@@ -9,12 +9,16 @@ open K8sReq.Core.Tests.Generators
 type private Step =
     | Offer of int64
     | Finish
+    | Rest of int64
+    | Wake
     | Clear
 
 let private steps =
     Gen.frequency [
         6, Gen.choose (0, 40) |> Gen.map (int64 >> Offer)
-        5, Gen.constant Finish
+        4, Gen.constant Finish
+        3, Gen.choose (0, 40) |> Gen.map (int64 >> Rest)
+        3, Gen.constant Wake
         1, Gen.constant Clear
     ]
     |> Gen.listOf
@@ -25,23 +29,41 @@ let private limitsOf concurrency queueBytes = {
     QueueBytes = queueBytes
 }
 
-/// A lane by its sizes: those that are sent, and those that wait.
-type private Model = { Sending: int; Waiting: int64 list }
+/// A lane by its sizes: the number that is sent, those that queue, and those that rest.
+type private Model = {
+    Sending: int
+    Waiting: int64 list
+    Resting: int64 list
+}
+
+// The first that waits takes the place of one that was sent.
+let private leave (load: LaneLoad, model: Model) =
+    match model.Waiting with
+    | first :: rest -> LaneLoad.takeNext first load, { model with Waiting = rest }
+    | [] ->
+        LaneLoad.finish load,
+        {
+            model with
+                Sending = model.Sending - 1
+        }
 
 // Each step on both; the model says what must come of it.
 let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
+    let isFree = model.Sending < limits.Concurrency && model.Waiting.IsEmpty
+    let held = List.sum model.Waiting + List.sum model.Resting
+
     match action with
     | Offer bytes ->
         let struct (next, admission) = LaneLoad.offer limits bytes load
 
         let expected, nextModel =
-            if model.Sending < limits.Concurrency && model.Waiting.IsEmpty then
+            if isFree then
                 Admission.Send,
                 {
                     model with
                         Sending = model.Sending + 1
                 }
-            elif List.sum model.Waiting + bytes <= limits.QueueBytes then
+            elif held + bytes <= limits.QueueBytes then
                 Admission.Queue,
                 {
                     model with
@@ -51,17 +73,46 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
                 Admission.Overflow, model
 
         next, nextModel, isRight && admission = expected
-    | Finish ->
-        match model.Sending, model.Waiting with
-        | 0, _ -> load, model, isRight
-        | _, first :: rest -> LaneLoad.takeNext first load, { model with Waiting = rest }, isRight
-        | _, [] ->
-            LaneLoad.finish load,
+    | Finish when model.Sending > 0 ->
+        let next, nextModel = leave (load, model)
+        next, nextModel, isRight
+    | Rest bytes when model.Sending > 0 ->
+        match LaneLoad.tryRest limits bytes load with
+        | ValueSome resting ->
+            let next, nextModel =
+                leave (
+                    resting,
+                    {
+                        model with
+                            Resting = model.Resting @ [ bytes ]
+                    }
+                )
+
+            next, nextModel, isRight && held + bytes <= limits.QueueBytes
+        | ValueNone -> load, model, isRight && held + bytes > limits.QueueBytes
+    | Wake when not model.Resting.IsEmpty ->
+        let bytes, rest = model.Resting.Head, model.Resting.Tail
+        let struct (next, admission) = LaneLoad.wake limits bytes load
+
+        if isFree then
+            next,
             {
                 model with
-                    Sending = model.Sending - 1
+                    Sending = model.Sending + 1
+                    Resting = rest
             },
-            isRight
+            isRight && admission = Admission.Send
+        else
+            next,
+            {
+                model with
+                    Waiting = model.Waiting @ [ bytes ]
+                    Resting = rest
+            },
+            isRight && admission = Admission.Queue
+    | Finish
+    | Rest _
+    | Wake -> load, model, isRight
     | Clear -> LaneLoad.clearQueue load, { model with Waiting = [] }, isRight
 
 let private agrees limits (load: LaneLoad, model: Model, isRight: bool) =
@@ -69,9 +120,11 @@ let private agrees limits (load: LaneLoad, model: Model, isRight: bool) =
     && load.Sending = model.Sending
     && load.Queued = model.Waiting.Length
     && load.QueuedBytes = List.sum model.Waiting
+    && load.Resting = model.Resting.Length
+    && load.RestingBytes = List.sum model.Resting
     && load.Sending <= limits.Concurrency
-    && load.QueuedBytes <= limits.QueueBytes
-    // Nobody waits while a place is free.
+    && load.WaitingBytes <= limits.QueueBytes
+    // Nobody queues while a place is free.
     && (load.Queued = 0 || load.Sending = limits.Concurrency)
 
 let tests =
@@ -83,7 +136,15 @@ let tests =
 
                 let states =
                     actions
-                    |> List.scan (step limits) (LaneLoad.empty, { Sending = 0; Waiting = [] }, true)
+                    |> List.scan
+                        (step limits)
+                        (LaneLoad.empty,
+                         {
+                             Sending = 0
+                             Waiting = []
+                             Resting = []
+                         },
+                         true)
 
                 states |> List.forall (agrees limits)))
 

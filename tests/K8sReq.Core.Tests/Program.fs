@@ -9,6 +9,7 @@ let main arguments =
         arguments
         (testList "Core" [
             HostNameTests.tests
+            DeliveryPolicyTests.tests
             RequestCloneTests.tests
             ClusterStateTests.tests
             ResolutionTests.tests

@@ -28,6 +28,7 @@ let private clone port : RequestClone = {
             Host = host "a.example"
             ServiceName = "app"
             ServicePort = port
+            Delivery = DeliveryPolicy.byDefault
         }
 }
 

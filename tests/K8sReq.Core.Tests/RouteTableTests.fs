@@ -97,6 +97,7 @@ let private twoTargets =
                 Host = host "one.example"
                 ServiceName = service
                 ServicePort = PortRef.Named "http"
+                Delivery = DeliveryPolicy.byDefault
             }
     }
 
@@ -156,6 +157,7 @@ let tests =
                         Host = host spelling.Means
                         ServiceName = "a"
                         ServicePort = PortRef.Number 80
+                        Delivery = DeliveryPolicy.byDefault
                     }
             }
 
@@ -178,6 +180,7 @@ let tests =
                         Host = host "[::1]"
                         ServiceName = "a"
                         ServicePort = PortRef.Number 80
+                        Delivery = DeliveryPolicy.byDefault
                     }
             }
 

@@ -24,7 +24,7 @@ let private service port : BackendService = {
 let private clone: RequestClone = {
     Key = ObjectKey.create "shop" "copy"
     Spec =
-        RequestClone.createSpec (Ok "a.example") (Ok "app") (Ok "http")
+        RequestClone.createSpec (SpecFields.required "a.example" "app" "http")
         |> Result.mapError id
 }
 

@@ -30,21 +30,31 @@ let private enter (lane: Lane) : Place =
     | LaneEntry.Entered turn -> struct (lane, turn)
     | entry -> failwith $"{entry}"
 
+// One attempt each: the clock is never asked, and nobody waits between attempts.
+let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
+    Client =
+        fun target request stop -> async {
+            let! outcome = client target request stop
+            return SendResult.ofOutcome outcome
+        }
+    Clock = System.TimeProvider.System
+    Jitter = fun () -> 1.0
+    Stop = CancellationToken.None
+}
+
 /// Runs a fan-out over these places: outcomes by the targets' names, and how often the memory was given back.
-let private runIn (client: TargetClient) (places: Place list) = task {
+let private runIn client (places: Place list) = task {
     let outcomes = ConcurrentDictionary<string, TargetOutcome>()
     let mutable releases = 0
 
+    let report (target: Target) outcome =
+        Expect.equal releases 0 "released after the last report"
+        Expect.isTrue (outcomes.TryAdd(target.Clone.Name, outcome)) "reported once"
+
+    let release () = releases <- releases + 1
+
     do!
-        FanOut.run
-            client
-            (fun target outcome ->
-                Expect.equal releases 0 "released after the last report"
-                Expect.isTrue (outcomes.TryAdd(target.Clone.Name, outcome)) "reported once")
-            (fun () -> releases <- releases + 1)
-            (List.toArray places)
-            request
-            CancellationToken.None
+        FanOut.run (Delivery.run (services client) request 3L) report release (List.toArray places)
         |> Async.StartAsTask
 
     return outcomes, releases
@@ -70,7 +80,7 @@ let tests =
 
         testCaseTask "a send that throws, at once or later, touches no sibling"
         <| fun () -> task {
-            let client: TargetClient =
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
                 fun target _ _ ->
                     match target.Clone.Name with
                     | "throws" -> failwith "at once"
@@ -97,7 +107,7 @@ let tests =
             let second = enter lane
             let mutable sends = 0
 
-            let client: TargetClient =
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
                 fun _ _ _ -> async {
                     sends <- sends + 1
 
@@ -132,7 +142,7 @@ let tests =
             // Each waits for the other: one after the other would never end.
             let here, there = TaskCompletionSource(), TaskCompletionSource()
 
-            let client: TargetClient =
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
                 fun target _ _ -> async {
                     let mine, other = if target.Clone.Name = "a" then here, there else there, here
                     mine.SetResult()

@@ -151,6 +151,45 @@ items:
                 "spec.host must be a string, not true"
         }
 
+        test "how copies are delivered is optional, and reported where it is wrong" {
+            let clone more =
+                $"apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\nmetadata: {{name: a}}\nspec: {{host: a.example, backend: {{serviceName: a, servicePort: b}}{more}}}\n"
+
+            let policyOf more =
+                match parse (clone more) with
+                | [ Manifest.Clone(_, { Spec = Ok spec }) ], [] -> spec.Delivery
+                | other -> failtest $"{other}"
+
+            Expect.equal (policyOf "") DeliveryPolicy.byDefault "none given"
+
+            Expect.equal
+                (policyOf ", timeouts: {}, delivery: {retry: null}")
+                DeliveryPolicy.byDefault
+                "nor here"
+
+            Expect.equal
+                (policyOf
+                    ", timeouts: {backendRequest: 5s}, delivery: {retry: 2, backoffPolicy: linear, backoffDelay: 1s, backoffMax: 1m}")
+                {
+                    AttemptTimeout = Some(System.TimeSpan.FromSeconds 5.0)
+                    Retry = {
+                        Retries = 2
+                        Backoff = BackoffPolicy.Linear
+                        Delay = System.TimeSpan.FromSeconds 1.0
+                        Longest = System.TimeSpan.FromMinutes 1.0
+                    }
+                }
+                "all given"
+
+            problem
+                (clone ", timeouts: 5s, delivery: {retry: 1.5, backoffPolicy: 1, backoffDelay: 5}")
+                ("m.yaml:1: RequestClone default/a is not valid: "
+                 + "spec.delivery.retry must be a whole number, not the number 1.5; "
+                 + "spec.delivery.backoffPolicy must be a string, not the number 1 (write \"1\"); "
+                 + "spec.delivery.backoffDelay must be a string, not the number 5 (write \"5\"); "
+                 + "spec.timeouts must be an object, not a text")
+        }
+
         test "a Service that is not valid is reported by name with every fault" {
             match
                 parse

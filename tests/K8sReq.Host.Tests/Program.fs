@@ -15,6 +15,7 @@ let main arguments =
             CopyLedgerTests.tests
             LaneTests.tests
             LaneDirectoryTests.tests
+            DeliveryTests.tests
             FanOutTests.tests
             TargetClientTests.tests
             ControllerTests.tests

@@ -15,16 +15,7 @@ let private timeouts = {
     Read = TimeSpan.FromSeconds 20.0
 }
 
-let private targetAt port : Target =
-    match HostName.parse "a.example" with
-    | Ok host -> {
-        Clone = ObjectKey.create "shop" "copy"
-        Host = host
-        Service = ObjectKey.create "shop" "app"
-        Address = IPAddress.Loopback
-        Port = port
-      }
-    | Error error -> failwith $"{error}"
+let private targetAt port = Targets.at port "copy"
 
 let private get = {
     Method = "GET"
@@ -43,10 +34,13 @@ let private post (body: byte[]) = {
 let private newClient clock =
     TargetClient.overSocketsHttpHandler clock timeouts
 
-let private sendTo (client: TargetClient) port request stop =
-    client (targetAt port) request stop
-    |> Async.StartAsTask
-    |> Waiting.within "the outcome"
+let private sendForResult (client: TargetClient) target request stop =
+    client target request stop |> Async.StartAsTask |> Waiting.within "the outcome"
+
+let private sendTo client port request stop = task {
+    let! result = sendForResult client (targetAt port) request stop
+    return result.Outcome
+}
 
 let private sendWith request port = task {
     let client, connections = newClient TimeProvider.System
@@ -248,6 +242,58 @@ let tests =
 
             let! outcome = sendWith (post "abc"B) target.Port
             Expect.equal outcome (TargetOutcome.Delivered 200) "by its status"
+        }
+
+        testCaseTask "a target with a limit of its own for an attempt, whatever the attempt is at"
+        <| fun () -> task {
+            use silent = TestTarget.silent ()
+
+            use deaf = new TestTarget(fun _ _ _ -> task { do! Task.Delay Timeout.Infinite })
+
+            let limit = TimeSpan.FromSeconds 3.0
+
+            for port, request in [ silent.Port, get; deaf.Port, post (Array.zeroCreate 50_000_000) ] do
+                let clock = TestClock()
+                let client, connections = newClient clock
+                use _ = connections
+
+                let target = {
+                    targetAt port with
+                        Delivery = {
+                            DeliveryPolicy.byDefault with
+                                AttemptTimeout = Some limit
+                        }
+                }
+
+                let sending = sendForResult client target request CancellationToken.None
+                do! clock.TimerStarted limit
+                clock.Advance limit
+                let! result = sending
+
+                match result.Outcome with
+                | TargetOutcome.TimedOut _ -> ()
+                | outcome -> failtest $"{outcome}"
+        }
+
+        testCaseTask "what a target says of when to come again, in seconds or as a date"
+        <| fun () -> task {
+            let clock = TestClock()
+            clock.SetUtcNow(DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero))
+            let client, connections = newClient clock
+            use _ = connections
+
+            for field, expected in
+                [
+                    "Retry-After: 7\r\n", ValueSome(TimeSpan.FromSeconds 7.0)
+                    "Retry-After: Tue, 01 Jan 2030 00:01:00 GMT\r\n", ValueSome(TimeSpan.FromMinutes 1.0)
+                    "Retry-After: soon\r\n", ValueNone
+                    "", ValueNone
+                ] do
+                use target =
+                    TestTarget.answering $"HTTP/1.1 503 No\r\n{field}Content-Length: 0\r\n\r\n"
+
+                let! result = sendForResult client (targetAt target.Port) get CancellationToken.None
+                Expect.equal (result.Outcome, result.RetryAfter) (TargetOutcome.Rejected 503, expected) field
         }
 
         testCaseTask "a copy that is cancelled"

@@ -120,11 +120,15 @@ let start
     let proxy =
         DuplicateHandler.create {
             FindLanes = lanes.Find
-            Client = client
+            Delivery = {
+                Client = client
+                Clock = clock
+                Jitter = Random.Shared.NextDouble
+                Stop = abandoning.Token
+            }
             Report = reportCopy logger abandoned (fun () -> abandoning.IsCancellationRequested)
             Budget = BufferBudget settings.BufferBytes
             Ledger = ledger
-            Stop = abandoning.Token
             Clock = clock
             ReadTimeout = settings.ReadTimeout
             BodySizeLimit = settings.BodySizeLimit

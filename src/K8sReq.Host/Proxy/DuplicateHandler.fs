@@ -2,7 +2,6 @@
 module K8sReq.Host.Proxy.DuplicateHandler
 
 open System
-open System.Threading
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 open K8sReq.Host.Http
@@ -11,11 +10,9 @@ open K8sReq.Host.Http
 type DuplicateServices = {
     /// The lanes of a host, by the table in force.
     FindLanes: string -> Lane[]
-    Client: TargetClient
+    Delivery: DeliveryServices
     Report: CopyReport
     Ledger: CopyLedger
-    /// Ends the copies that are under way.
-    Stop: CancellationToken
     Clock: TimeProvider
     Budget: BufferBudget
     /// What a client may take for its body.
@@ -241,13 +238,9 @@ let sendCopies (services: DuplicateServices) (captured: CapturedBody) : HttpHand
             for lane in full do
                 report lane.Target TargetOutcome.Overflowed
 
-            FanOut.run
-                services.Client
-                report
-                captured.Buffer.Release
-                (List.toArray places)
-                captured.Request
-                services.Stop
+            let deliver = Delivery.run services.Delivery captured.Request captured.Buffer.Weight
+
+            FanOut.run deliver report captured.Buffer.Release (List.toArray places)
             |> Async.Start
 
             next ctx

@@ -25,13 +25,14 @@ type LaneEvents = {
 
 /// The way to one target: how many sends there may be at once, and a queue for the rest. From many threads at once.
 [<Sealed>]
-type Lane(target: Target, limits: LaneLimits, events: LaneEvents) =
+type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
     static let atOnce = Task.FromResult true
 
     let gate = Lock()
+    let mutable target = initial
     let waiting = Queue<struct (int64 * TaskCompletionSource<bool>)>()
     let mutable load = LaneLoad.empty
-    let mutable isRetired = false
+    let retired = new CancellationTokenSource()
     // Copies dropped since the lane overflowed; 0 while it takes them.
     let mutable dropped = 0L
 
@@ -51,14 +52,38 @@ type Lane(target: Target, limits: LaneLimits, events: LaneEvents) =
         else
             0L
 
-    member _.Target = target
+    // To be called under the lock: who is next, and the number to tell of.
+    let leave () =
+        let next =
+            match waiting.TryDequeue() with
+            | true, struct (bytes, turn) ->
+                load <- LaneLoad.takeNext bytes load
+                ValueSome turn
+            | false, _ ->
+                load <- LaneLoad.finish load
+                ValueNone
+
+        struct (next, recoveredNow ())
+
+    let announce (struct (next: TaskCompletionSource<bool> voption, recovered)) =
+        if recovered > 0L then
+            events.Recovered target recovered
+
+        next |> ValueOption.iter (fun turn -> turn.SetResult true)
+
+    /// The target as the table in force has it.
+    member _.Target = Volatile.Read &target
+
+    /// Takes what has changed of the target but not its address: how copies are delivered to it.
+    member _.Update(changed: Target) = Volatile.Write(&target, changed)
+
     member _.Load = lock gate (fun () -> load)
 
     /// Offers a copy of so many bytes.
     member _.TryEnter(bytes: int64) : LaneEntry =
         let entry, isFirstDrop =
             lock gate (fun () ->
-                if isRetired then
+                if retired.IsCancellationRequested then
                     LaneEntry.Retired, false
                 else
                     let struct (next, admission) = LaneLoad.offer limits bytes load
@@ -77,30 +102,54 @@ type Lane(target: Target, limits: LaneLimits, events: LaneEvents) =
         entry
 
     /// A send has ended: the next one begins.
-    member _.Leave() : unit =
-        let next, recovered =
+    member _.Leave() : unit = lock gate leave |> announce
+
+    /// A send of so many bytes has ended without success: the next one begins, and the copy waits outside of the queue
+    /// until `Wake`. False if there is no room for it, or the lane is retired: then it has not left.
+    member _.TryRest(bytes: int64) : bool =
+        let result =
             lock gate (fun () ->
-                let next =
-                    match waiting.TryDequeue() with
-                    | true, struct (bytes, turn) ->
-                        load <- LaneLoad.takeNext bytes load
-                        ValueSome turn
-                    | false, _ ->
-                        load <- LaneLoad.finish load
-                        ValueNone
+                match LaneLoad.tryRest limits bytes load with
+                | ValueSome resting when not retired.IsCancellationRequested ->
+                    load <- resting
+                    ValueSome(leave ())
+                | _ -> ValueNone)
 
-                next, recoveredNow ())
+        result |> ValueOption.iter announce
+        result.IsSome
 
-        if recovered > 0L then
-            events.Recovered target recovered
+    /// A copy that has rested wants to be sent again. Never `Full`.
+    member _.Wake(bytes: int64) : LaneEntry =
+        lock gate (fun () ->
+            let struct (awake, admission) = LaneLoad.wake limits bytes load
 
-        next |> ValueOption.iter (fun turn -> turn.SetResult true)
+            match admission with
+            | _ when retired.IsCancellationRequested ->
+                load <- {
+                    load with
+                        Resting = awake.Resting
+                        RestingBytes = awake.RestingBytes
+                }
+
+                LaneEntry.Retired
+            | Admission.Send ->
+                load <- awake
+                LaneEntry.Entered atOnce
+            | Admission.Queue
+            | Admission.Overflow ->
+                load <- awake
+                LaneEntry.Entered(enqueue bytes))
+
+    /// Cancelled when the lane is retired.
+    member _.Retired: CancellationToken = retired.Token
 
     /// The target is no longer routed: nothing enters any more, and what waits is given up. What is being sent goes on.
     member _.Retire() : unit =
+        // First, so that nobody enters between the two.
+        retired.Cancel()
+
         let givenUp =
             lock gate (fun () ->
-                isRetired <- true
                 load <- LaneLoad.clearQueue load
                 let turns = waiting.ToArray()
                 waiting.Clear()

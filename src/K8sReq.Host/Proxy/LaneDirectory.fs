@@ -1,13 +1,18 @@
 namespace K8sReq.Host.Proxy
 
 open System.Collections.Generic
+open System.Net
 open System.Threading
 open K8sReq.Core
 
 /// The lanes of the routing table in force, by host. One writer, any number of readers, no lock.
 [<Sealed>]
 type LaneDirectory(createLane: Target -> Lane) =
-    let mutable lanes = Dictionary<Target, Lane>()
+    // A lane leads to an address for a RequestClone. How copies are delivered may change on the way.
+    let keyOf (target: Target) =
+        struct (target.Clone, target.Address, target.Port)
+
+    let mutable lanes = Dictionary<struct (ObjectKey * IPAddress * int), Lane>()
     let mutable index = HostIndex<Lane[]> []
 
     /// The lanes of a host in any of its spellings; empty if there are none. Read it only.
@@ -18,15 +23,17 @@ type LaneDirectory(createLane: Target -> Lane) =
     /// more are retired after that, so that whoever meets one finds what takes its place here.
     member _.Update(table: RouteTable) : unit =
         let before = lanes
-        let now = Dictionary<Target, Lane>()
+        let now = Dictionary()
 
         let laneOf (target: Target) =
             let lane =
-                match before.TryGetValue target with
-                | true, kept -> kept
+                match before.TryGetValue(keyOf target) with
+                | true, kept ->
+                    kept.Update target
+                    kept
                 | false, _ -> createLane target
 
-            now[target] <- lane
+            now[keyOf target] <- lane
             lane
 
         let entries = [
@@ -36,6 +43,6 @@ type LaneDirectory(createLane: Target -> Lane) =
         lanes <- now
         Volatile.Write(&index, HostIndex entries)
 
-        for KeyValue(target, lane) in before do
-            if not (now.ContainsKey target) then
+        for KeyValue(key, lane) in before do
+            if not (now.ContainsKey key) then
                 lane.Retire()

@@ -9,12 +9,25 @@ open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 
+/// How one send ended, and when the target wants to be asked again, if it has said so (`Retry-After`).
+[<Struct>]
+type SendResult = {
+    Outcome: TargetOutcome
+    RetryAfter: TimeSpan voption
+}
+
+module SendResult =
+    let ofOutcome (outcome: TargetOutcome) = {
+        Outcome = outcome
+        RetryAfter = ValueNone
+    }
+
 /// One send of one copy to one target. Never throws and never redirects; ends within the timeouts it was made with,
 /// and when it has ended nothing reads the request's body any more. Nobody retries.
-type TargetClient = Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>
+type TargetClient = Target -> CapturedRequest -> CancellationToken -> Async<SendResult>
 
 /// How long a send may take: `Write` from the start of connecting to the last byte sent, `Read` from there to the
-/// head of the answer.
+/// head of the answer. A target may have a limit for both together besides (`DeliveryPolicy.AttemptTimeout`).
 type SendTimeouts = { Write: TimeSpan; Read: TimeSpan }
 
 module private Body =
@@ -133,6 +146,14 @@ module TargetClient =
         | HttpRequestError.ConfigurationLimitExceeded -> TargetOutcome.BadAnswer(rootReason error)
         | _ -> TargetOutcome.SendFailed(rootReason error)
 
+    // In seconds, or as a date (RFC 9110 section 10.2.3).
+    let private retryAfter (clock: TimeProvider) (response: HttpResponseMessage) =
+        match response.Headers.RetryAfter with
+        | null -> ValueNone
+        | field when field.Delta.HasValue -> ValueSome field.Delta.Value
+        | field when field.Date.HasValue -> ValueSome(field.Date.Value - clock.GetUtcNow())
+        | _ -> ValueNone
+
     let private send
         (clock: TimeProvider)
         (timeouts: SendTimeouts)
@@ -151,6 +172,13 @@ module TargetClient =
                 timeouts.Write
 
         use deadline = new CancellationTokenSource(first, clock)
+
+        use whole =
+            match target.Delivery.AttemptTimeout with
+            | Some limit -> new CancellationTokenSource(limit, clock)
+            | None -> new CancellationTokenSource()
+
+        use _ = whole.Token.Register(fun () -> deadline.Cancel())
         use _ = stop.Register(fun () -> deadline.Cancel())
         use message = messageFor target request
 
@@ -166,21 +194,27 @@ module TargetClient =
 
         content |> ValueOption.iter (fun body -> message.Content <- body)
 
-        let! outcome = task {
+        let failed = SendResult.ofOutcome
+
+        let! result = task {
             try
                 use! response = invoker.SendAsync(message, deadline.Token)
-                return TargetOutcome.ofStatus (int response.StatusCode)
+
+                return {
+                    Outcome = TargetOutcome.ofStatus (int response.StatusCode)
+                    RetryAfter = retryAfter clock response
+                }
             with
-            | :? HttpRequestException as error -> return outcomeOf error
+            | :? HttpRequestException as error -> return failed (outcomeOf error)
             | :? OperationCanceledException when stop.IsCancellationRequested ->
-                return TargetOutcome.Cancelled
+                return failed TargetOutcome.Cancelled
             // Either the deadline, or the handler's own limit on connecting.
             | :? OperationCanceledException when deadline.IsCancellationRequested && isSent ->
-                return TargetOutcome.TimedOut TimeoutPhase.Answering
-            | :? OperationCanceledException -> return TargetOutcome.TimedOut TimeoutPhase.Sending
-            | :? IOException as error -> return TargetOutcome.SendFailed(rootReason error)
+                return failed (TargetOutcome.TimedOut TimeoutPhase.Answering)
+            | :? OperationCanceledException -> return failed (TargetOutcome.TimedOut TimeoutPhase.Sending)
+            | :? IOException as error -> return failed (TargetOutcome.SendFailed(rootReason error))
             // Caught here and not further out: the body must be let go of whatever happens.
-            | error -> return TargetOutcome.Faulted(rootReason error)
+            | error -> return failed (TargetOutcome.Faulted(rootReason error))
         }
 
         // An answer can come before the request has been read. Then the handler is still sending the body from
@@ -191,7 +225,7 @@ module TargetClient =
             do! body.Finished
         | _ -> ()
 
-        return outcome
+        return result
     }
 
     /// Sends through SocketsHttpHandler with connections kept and shared among all sends. Disposing the second value
@@ -204,7 +238,7 @@ module TargetClient =
                 try
                     return! send clock timeouts invoker target request stop |> Async.AwaitTask
                 with error ->
-                    return TargetOutcome.Faulted(rootReason error)
+                    return SendResult.ofOutcome (TargetOutcome.Faulted(rootReason error))
             }
 
         client, invoker

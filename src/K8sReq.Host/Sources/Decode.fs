@@ -65,27 +65,71 @@ let private requiredObject path name parent =
     | None -> Error(FieldFault.Missing path)
     | Some value -> asObject path value
 
+let private optionalInteger path name parent : Result<int64 option, FieldFault> =
+    match tryField name parent with
+    | None -> Ok None
+    | Some value when value.ValueKind = JsonValueKind.Number && fst (value.TryGetInt64()) ->
+        Ok(Some(value.GetInt64()))
+    | Some value -> Error(FieldFault.WrongType(path, "a whole number", kindOf value))
+
+let private optionalObject path name parent : Result<JsonElement option, FieldFault> =
+    match tryField name parent with
+    | None -> Ok None
+    | Some value -> asObject path value |> Result.map Some
+
+// What cannot be read because its parent cannot is no fault of its own: it is as if it were not there.
+let private within
+    (parent: Result<JsonElement option, FieldFault>)
+    (read: JsonElement -> Result<'T option, FieldFault>)
+    =
+    match parent with
+    | Ok(Some value) -> read value
+    | Ok None
+    | Error _ -> Ok None
+
+let private specFields (spec: JsonElement) : SpecFields * FieldFault list =
+    let timeouts = optionalObject "spec.timeouts" "timeouts" spec
+    let delivery = optionalObject "spec.delivery" "delivery" spec
+
+    let deliveryText name =
+        within delivery (optionalText $"spec.delivery.{name}" name)
+
+    let backend = requiredObject "spec.backend" "backend" spec
+
+    // With a value that is right in the place of one that cannot be judged.
+    let backendText name right =
+        match backend with
+        | Ok value -> requiredText $"spec.backend.{name}" name value
+        | Error _ -> Ok right
+
+    let faultOf read =
+        match read with
+        | Ok _ -> []
+        | Error fault -> [ fault ]
+
+    {
+        Host = requiredText "spec.host" "host" spec
+        ServiceName = backendText "serviceName" "any"
+        ServicePort = backendText "servicePort" "80"
+        BackendRequest = within timeouts (optionalText "spec.timeouts.backendRequest" "backendRequest")
+        Retry = within delivery (optionalInteger "spec.delivery.retry" "retry")
+        BackoffPolicy = deliveryText "backoffPolicy"
+        BackoffDelay = deliveryText "backoffDelay"
+        BackoffMax = deliveryText "backoffMax"
+    },
+    faultOf backend @ faultOf timeouts @ faultOf delivery
+
 /// `spec` of a RequestClone, with every fault at once.
 let cloneSpec (manifest: JsonElement) : Result<CloneSpec, FieldFault list> =
-    let spec = requiredObject "spec" "spec" manifest
-
-    // What cannot be read because its parent cannot is no fault of its own: the parent's is enough.
-    match spec with
+    match requiredObject "spec" "spec" manifest with
     | Error fault -> Error [ fault ]
     | Ok spec ->
-        let host = requiredText "spec.host" "host" spec
+        let fields, unreadable = specFields spec
 
-        match requiredObject "spec.backend" "backend" spec with
-        | Error fault ->
-            // Only the host can be judged. The others are given values that are right, to hear of the host alone.
-            match RequestClone.createSpec host (Ok "any") (Ok "80") with
-            | Ok _ -> Error [ fault ]
-            | Error faults -> Error(faults @ [ fault ])
-        | Ok backend ->
-            RequestClone.createSpec
-                host
-                (requiredText "spec.backend.serviceName" "serviceName" backend)
-                (requiredText "spec.backend.servicePort" "servicePort" backend)
+        match RequestClone.createSpec fields, unreadable with
+        | Ok spec, [] -> Ok spec
+        | Ok _, faults -> Error faults
+        | Error faults, others -> Error(faults @ others)
 
 let private portNumber path (port: JsonElement) =
     match tryField "port" port with

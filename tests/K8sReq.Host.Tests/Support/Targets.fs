@@ -13,6 +13,7 @@ let at (port: int) (name: string) : Target =
         Service = ObjectKey.create "shop" name
         Address = IPAddress.Loopback
         Port = port
+        Delivery = DeliveryPolicy.byDefault
       }
     | Error error -> failwith $"{error}"
 
@@ -41,6 +42,7 @@ let table (targets: Target list) : RouteTable =
                         Host = target.Host
                         ServiceName = target.Service.Name
                         ServicePort = PortRef.Number target.Port
+                        Delivery = target.Delivery
                     }
             }
     ]

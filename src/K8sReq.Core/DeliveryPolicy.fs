@@ -1,0 +1,109 @@
+namespace K8sReq.Core
+
+open System
+
+/// How the time between attempts grows.
+[<RequireQualifiedAccess>]
+type BackoffPolicy =
+    | Linear
+    | Exponential
+
+/// Whether and when a copy that failed is sent again.
+type RetryPolicy = {
+    /// Attempts after the first; 0 for none.
+    Retries: int
+    Backoff: BackoffPolicy
+    /// The time that the growth begins with.
+    Delay: TimeSpan
+    /// The longest time between two attempts.
+    Longest: TimeSpan
+}
+
+/// What a RequestClone asks for beyond its target.
+type DeliveryPolicy = {
+    /// For one attempt as a whole; None for the proxy's own timeouts alone.
+    AttemptTimeout: TimeSpan option
+    Retry: RetryPolicy
+}
+
+module DeliveryPolicy =
+    /// Without the optional fields: one attempt. The names and the first two values of back-off are Knative's.
+    let byDefault = {
+        AttemptTimeout = None
+        Retry = {
+            Retries = 0
+            Backoff = BackoffPolicy.Exponential
+            Delay = TimeSpan.FromSeconds 0.2
+            Longest = TimeSpan.FromSeconds 30.0
+        }
+    }
+
+module GatewayDuration =
+    // GEP-2257: one to four parts of one to five digits, each with a unit.
+    let private isDuration (text: string) =
+        let rec parts count (rest: string) =
+            let digits = rest |> Seq.takeWhile Char.IsAsciiDigit |> Seq.length
+            let units = [ "ms"; "h"; "m"; "s" ]
+
+            match
+                units
+                |> List.tryFind (fun name ->
+                    rest.Substring(digits).StartsWith(name, StringComparison.Ordinal))
+            with
+            | Some name when digits >= 1 && digits <= 5 && count < 4 ->
+                let next = rest.Substring(digits + name.Length)
+                next = "" || parts (count + 1) next
+            | _ -> false
+
+        parts 0 text
+
+    /// Reads a Gateway API duration, `500ms` or `1m30s`; a subset of Go's spellings.
+    let tryParse (text: string) : TimeSpan option =
+        if isDuration text then GoDuration.tryParse text else None
+
+module RetryPolicy =
+    /// The longest time before the given attempt (the first retry is 1), to which jitter is applied.
+    let ceiling (policy: RetryPolicy) (retry: int) : TimeSpan =
+        let growth =
+            match policy.Backoff with
+            | BackoffPolicy.Linear -> float retry
+            // Beyond this the longest time has long been reached, and the power would overflow.
+            | BackoffPolicy.Exponential -> 2.0 ** float (min (retry - 1) 62)
+
+        let grown = policy.Delay.TotalMilliseconds * growth
+        TimeSpan.FromMilliseconds(min grown policy.Longest.TotalMilliseconds)
+
+    /// Whether a copy with this outcome may succeed later. 410 says that it never will, and so do most other answers.
+    let isRetried (outcome: TargetOutcome) : bool =
+        match outcome with
+        | TargetOutcome.ConnectFailed _
+        | TargetOutcome.TimedOut _
+        | TargetOutcome.SendFailed _ -> true
+        | TargetOutcome.Rejected status ->
+            status = 404
+            || status = 408
+            || status = 409
+            || status = 429
+            || (status >= 500 && status < 600)
+        | TargetOutcome.Delivered _
+        | TargetOutcome.BadAnswer _
+        | TargetOutcome.Overflowed
+        | TargetOutcome.Cancelled
+        | TargetOutcome.Faulted _ -> false
+
+    /// How long to wait before the next attempt; None if there is none. `made` counts the attempts so far, `jitter` is
+    /// from 0 to 1 and taken in full: the wait is anywhere from nothing to the ceiling. What the target asks for
+    /// (`retryAfter`) counts instead, up to the longest time.
+    let next
+        (policy: RetryPolicy)
+        (made: int)
+        (jitter: float)
+        (retryAfter: TimeSpan voption)
+        (outcome: TargetOutcome)
+        : TimeSpan option =
+        if made > policy.Retries || not (isRetried outcome) then
+            None
+        else
+            match retryAfter with
+            | ValueSome wanted -> Some(max TimeSpan.Zero (min wanted policy.Longest))
+            | ValueNone -> Some((ceiling policy made) * jitter)
