@@ -296,6 +296,76 @@ let tests =
                 Expect.equal (result.Outcome, result.RetryAfter) (TargetOutcome.Rejected 503, expected) field
         }
 
+        testCaseTask
+            "a kept connection that is closed when it is used again: the send is repeated once on a fresh one"
+        <| fun () -> task {
+            // Answers the first request of a connection, and closes when a second one comes.
+            use target =
+                new TestTarget(fun keep stream reader -> task {
+                    match! reader.Read() with
+                    | None -> ()
+                    | Some message ->
+                        keep message
+                        do! stream.WriteAsync("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"B, 0, 38)
+                        let! _ = reader.ReadHead()
+                        ()
+                })
+
+            let client, connections = newClient TimeProvider.System
+            use _ = connections
+
+            for n in 1..10 do
+                for request in [ get; post "abc"B ] do
+                    let! outcome = sendTo client target.Port request CancellationToken.None
+                    Expect.equal outcome (TargetOutcome.Delivered 200) $"delivered, {n}"
+
+            let! copies = target.Take 20
+            Expect.equal (copies |> List.countBy _.Start |> List.map snd) [ 10; 10 ] "each once"
+        }
+
+        testCaseTask "a fresh connection that is closed without an answer is not repeated"
+        <| fun () -> task {
+            use target =
+                new TestTarget(fun keep _ reader -> task {
+                    let! message = reader.Read()
+                    Option.iter keep message
+                })
+
+            let! outcome = sendWith (post "abc"B) target.Port
+            Expect.isTrue (isSendFailed outcome) $"{outcome}"
+            Expect.equal target.Connections 1 "asked once"
+        }
+
+        testCaseTask "a kept connection that breaks after a byte of an answer is not repeated"
+        <| fun () -> task {
+            use target =
+                new TestTarget(fun keep stream reader -> task {
+                    match! reader.Read() with
+                    | None -> ()
+                    | Some message ->
+                        keep message
+                        do! stream.WriteAsync("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"B, 0, 38)
+                        let! second = reader.Read()
+                        Option.iter keep second
+                        do! stream.WriteAsync("H"B, 0, 1)
+                })
+
+            let client, connections = newClient TimeProvider.System
+            use _ = connections
+            let! first = sendTo client target.Port (post "first"B) CancellationToken.None
+            Expect.equal first (TargetOutcome.Delivered 200) "delivered"
+            let! second = sendTo client target.Port (post "second"B) CancellationToken.None
+            Expect.isTrue (isSendFailed second || isBadAnswer second) $"{second}"
+            let! copies = target.Take 2
+
+            Expect.equal
+                (copies |> List.map _.Text)
+                [ "first"; "second" ]
+                "it may have been taken: not sent again"
+
+            Expect.equal (target.Connections, target.Waiting) (1, 0) "one connection"
+        }
+
         testCaseTask "a copy that is cancelled"
         <| fun () -> task {
             use target = TestTarget.silent ()

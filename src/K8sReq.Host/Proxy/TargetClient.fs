@@ -82,15 +82,19 @@ module TargetClient =
     // A connection that a target's idle limit (60 s and more are usual) is about to end is not worth keeping.
     let private longestIdle = TimeSpan.FromSeconds 45.0
 
-    let private handler (timeouts: SendTimeouts) =
+    let private keepAlive = Timeout.InfiniteTimeSpan
+
+    let private handler (timeouts: SendTimeouts) (connectionLifetime: TimeSpan) =
         new SocketsHttpHandler(
             ActivityHeadersPropagator = null,
             AllowAutoRedirect = false,
             AutomaticDecompression = DecompressionMethods.None,
+            ConnectCallback = TracedStream.connect,
             ConnectTimeout = timeouts.Write,
             MaxResponseDrainSize = largestDrain,
             ResponseDrainTimeout = longestDrain,
             PooledConnectionIdleTimeout = longestIdle,
+            PooledConnectionLifetime = connectionLifetime,
             RequestHeaderEncodingSelector = (fun _ _ -> HeadBlock.encoding),
             UseCookies = false,
             UseProxy = false
@@ -154,12 +158,15 @@ module TargetClient =
         | field when field.Date.HasValue -> ValueSome(field.Date.Value - clock.GetUtcNow())
         | _ -> ValueNone
 
-    let private send
+    // `whole` ends the attempt, `stop` the process's copies.
+    let private sendOver
+        (invoker: HttpMessageInvoker)
         (clock: TimeProvider)
         (timeouts: SendTimeouts)
-        (invoker: HttpMessageInvoker)
         (target: Target)
         (request: CapturedRequest)
+        (trace: SendTrace)
+        (whole: CancellationToken)
         (stop: CancellationToken)
         = task {
         let mutable isSent = request.Body.IsNone
@@ -172,13 +179,7 @@ module TargetClient =
                 timeouts.Write
 
         use deadline = new CancellationTokenSource(first, clock)
-
-        use whole =
-            match target.Delivery.AttemptTimeout with
-            | Some limit -> new CancellationTokenSource(limit, clock)
-            | None -> new CancellationTokenSource()
-
-        use _ = whole.Token.Register(fun () -> deadline.Cancel())
+        use _ = whole.Register(fun () -> deadline.Cancel())
         use _ = stop.Register(fun () -> deadline.Cancel())
         use message = messageFor target request
 
@@ -198,6 +199,7 @@ module TargetClient =
 
         let! result = task {
             try
+                SendTrace.Current <- trace
                 use! response = invoker.SendAsync(message, deadline.Token)
 
                 return {
@@ -228,17 +230,53 @@ module TargetClient =
         return result
     }
 
+    let private send
+        (pooled: HttpMessageInvoker)
+        (fresh: HttpMessageInvoker)
+        (clock: TimeProvider)
+        (timeouts: SendTimeouts)
+        (target: Target)
+        (request: CapturedRequest)
+        (stop: CancellationToken)
+        = task {
+        use whole =
+            match target.Delivery.AttemptTimeout with
+            | Some limit -> new CancellationTokenSource(limit, clock)
+            | None -> new CancellationTokenSource()
+
+        let trace = SendTrace()
+        let! result = sendOver pooled clock timeouts target request trace whole.Token stop
+
+        match result.Outcome with
+        // A kept connection may have been closed by the target just before it was used again. That says nothing of the
+        // target, so it is no attempt (RFC 9112 section 9.3.1): once more, over a connection that nobody has used.
+        | TargetOutcome.SendFailed _ when
+            trace.IsOnUsedConnection
+            && not trace.HasAnswer
+            && not whole.IsCancellationRequested
+            ->
+            return! sendOver fresh clock timeouts target request (SendTrace()) whole.Token stop
+        | _ -> return result
+    }
+
     /// Sends through SocketsHttpHandler with connections kept and shared among all sends. Disposing the second value
     /// closes them.
     let overSocketsHttpHandler (clock: TimeProvider) (timeouts: SendTimeouts) : TargetClient * IDisposable =
-        let invoker = new HttpMessageInvoker(handler timeouts)
+        let pooled = new HttpMessageInvoker(handler timeouts keepAlive)
+        let fresh = new HttpMessageInvoker(handler timeouts TimeSpan.Zero)
 
         let client: TargetClient =
             fun target request stop -> async {
                 try
-                    return! send clock timeouts invoker target request stop |> Async.AwaitTask
+                    return! send pooled fresh clock timeouts target request stop |> Async.AwaitTask
                 with error ->
                     return SendResult.ofOutcome (TargetOutcome.Faulted(rootReason error))
             }
 
-        client, invoker
+        client,
+        {
+            new IDisposable with
+                member _.Dispose() =
+                    pooled.Dispose()
+                    fresh.Dispose()
+        }
