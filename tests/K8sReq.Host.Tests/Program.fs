@@ -28,6 +28,7 @@ let main arguments =
             ProxyCopyTests.tests
             ProxyMatchingTests.tests
             IsolationTests.tests
+            HostileTargetTests.tests
             ServeTests.tests
             LoadTests.tests
             ProgramTests.tests
