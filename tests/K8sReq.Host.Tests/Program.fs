@@ -29,6 +29,7 @@ let main arguments =
             ProxyMatchingTests.tests
             IsolationTests.tests
             HostileTargetTests.tests
+            HostileClientTests.tests
             ServeTests.tests
             LoadTests.tests
             ProgramTests.tests
