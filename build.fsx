@@ -149,6 +149,16 @@ let test () =
     if failed > 0 then
         raise (Stop 1)
 
+let soak arguments =
+    build ()
+    publish ()
+    let name = "K8sReq.Soak"
+
+    let assembly =
+        Path.Combine(root, "tests", name, "bin", "Release", "net10.0", name + ".dll")
+
+    dotnet (assembly :: arguments)
+
 let check () =
     restore ()
     dotnet [ "tool"; "restore" ]
@@ -242,6 +252,7 @@ let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
     "test", "all tests, against the published program too", (fun _ -> test ())
+    "soak", "a minute of load over good and bad targets, then the books; -- SECONDS for another time", soak
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
     "publish", "leave the program at artifacts/k8sreq/k8sreq", (fun _ -> publish ())
     "ci", "all that CI does: check, test", (fun _ -> ci ())

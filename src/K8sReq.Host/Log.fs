@@ -66,14 +66,21 @@ let stopping: ILogger -> string -> unit =
     message1<string> LogLevel.Information 7 "{Signal}: stopping"
 
 let private stoppedWith =
-    LoggerMessage.Define<int64, int64, int64, int64>(
+    LoggerMessage.Define<int64, int64, int64, int64, int64>(
         LogLevel.Information,
         EventId 8,
-        "Stopped. {Accepted} copies were accepted: {Delivered} delivered, {Failed} failed, {Dropped} dropped"
+        "Stopped. {Accepted} copies were accepted: {Delivered} delivered, {Failed} failed, {Dropped} dropped; {Retries} attempts were retries"
     )
 
-let stopped (logger: ILogger) (accepted: int64) (delivered: int64) (failed: int64) (dropped: int64) =
-    stoppedWith.Invoke(logger, accepted, delivered, failed, dropped, null)
+let stopped
+    (logger: ILogger)
+    (accepted: int64)
+    (delivered: int64)
+    (failed: int64)
+    (dropped: int64)
+    (retries: int64)
+    =
+    stoppedWith.Invoke(logger, accepted, delivered, failed, dropped, retries, null)
 
 let private withoutError =
     LoggerMessage.Define<string>(LogLevel.Critical, EventId 9, "{What} failed; the process ends")

@@ -88,7 +88,7 @@ let private serve (settings: Settings) : Task<int> = task {
             Log.stopping logger signal
 
         let! totals = running.Stop()
-        Log.stopped logger totals.Accepted totals.Delivered totals.Failed totals.Dropped
+        Log.stopped logger totals.Accepted totals.Delivered totals.Failed totals.Dropped totals.Retries
 
         for registration in registrations do
             registration.Dispose()

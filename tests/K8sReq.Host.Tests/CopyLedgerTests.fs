@@ -36,6 +36,7 @@ let tests =
                     Delivered = count TargetOutcome.isDelivered
                     Failed = count ((=) (TargetOutcome.Rejected 500))
                     Dropped = count TargetOutcome.isDropped
+                    Retries = 0L
                 }
 
                 ledger.Totals = expected
@@ -63,6 +64,7 @@ let tests =
                 for _ in 1..1000 do
                     ledger.Accept 2
                     ledger.End(TargetOutcome.Delivered 200)
+                    ledger.Retry()
                     ledger.End(TargetOutcome.Rejected 500)
 
             do! Task.WhenAll [ for _ in 1..8 -> Task.Run work ]
@@ -74,6 +76,7 @@ let tests =
                     Delivered = 8000L
                     Failed = 8000L
                     Dropped = 0L
+                    Retries = 8000L
                 }
                 "none lost"
         }

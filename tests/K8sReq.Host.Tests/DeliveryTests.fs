@@ -42,6 +42,7 @@ let private retrying retries : Target = {
 type private Bench(target: Target, queueBytes: int64) =
     let results = Channel.CreateUnbounded<SendResult>()
     let mutable attempts = 0
+    let mutable retries = 0
     let stop = new CancellationTokenSource()
 
     member val Clock = TestClock()
@@ -57,6 +58,8 @@ type private Bench(target: Target, queueBytes: int64) =
         )
 
     member _.Attempts = Volatile.Read &attempts
+    /// Attempts that were announced as retries.
+    member _.Retries = Volatile.Read &retries
     member _.Stop() = stop.Cancel()
 
     member _.Give(result: SendResult) =
@@ -75,6 +78,7 @@ type private Bench(target: Target, queueBytes: int64) =
                 }
             Clock = bench.Clock
             Jitter = fun () -> 1.0
+            Retrying = fun _ -> Interlocked.Increment &retries |> ignore
             Stop = stop.Token
         }
 
@@ -115,7 +119,12 @@ let tests =
 
             bench.Give success
             let! ended = outcome delivery
-            Expect.equal (ended, bench.Attempts) (TargetOutcome.Delivered 200, 5) "at the fifth attempt"
+
+            Expect.equal
+                (ended, bench.Attempts, bench.Retries)
+                (TargetOutcome.Delivered 200, 5, 4)
+                "at the fifth attempt"
+
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
         }
 
@@ -281,6 +290,11 @@ let tests =
             let! copies = target.Take 3
             Expect.equal (copies |> List.map _.Text) [ "abc"; "abc"; "abc" ] "the same each time"
             do! proxy.Settled()
-            Expect.equal (proxy.Totals.Accepted, proxy.Totals.Delivered) (1L, 1L) "one copy, delivered"
+            let totals = proxy.Totals
+
+            Expect.equal
+                (totals.Accepted, totals.Delivered, totals.Retries)
+                (1L, 1L, 2L)
+                "one copy, delivered"
         }
     ]

@@ -39,6 +39,7 @@ let private services (client: Target -> CapturedRequest -> CancellationToken -> 
         }
     Clock = System.TimeProvider.System
     Jitter = fun () -> 1.0
+    Retrying = ignore
     Stop = CancellationToken.None
 }
 

@@ -141,7 +141,7 @@ let tests =
 
             Expect.stringContains
                 program.Errors
-                "Stopped. 2 copies were accepted: 2 delivered, 0 failed, 0 dropped"
+                "Stopped. 2 copies were accepted: 2 delivered, 0 failed, 0 dropped; 0 attempts were retries"
                 "with the totals"
 
             for receiver in [ first; second ] do

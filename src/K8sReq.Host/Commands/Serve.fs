@@ -124,6 +124,7 @@ let start
                 Client = client
                 Clock = clock
                 Jitter = Random.Shared.NextDouble
+                Retrying = fun _ -> ledger.Retry()
                 Stop = abandoning.Token
             }
             Report = reportCopy logger abandoned (fun () -> abandoning.IsCancellationRequested)

@@ -6,13 +6,14 @@ open K8sReq.Core
 
 /// How many copies have been accepted, and how many have ended how.
 /// `Accepted = Delivered + Failed + Dropped + Pending`, always. Dropped are those that no target has failed: there was
-/// no room for them, or they were given up.
+/// no room for them, or they were given up. Retries are attempts after a copy's first.
 [<Struct>]
 type CopyTotals = {
     Accepted: int64
     Delivered: int64
     Failed: int64
     Dropped: int64
+    Retries: int64
 } with
 
     member totals.Pending =
@@ -28,6 +29,7 @@ type CopyLedger() =
         Delivered = 0L
         Failed = 0L
         Dropped = 0L
+        Retries = 0L
     }
 
     let mutable idle: TaskCompletionSource | null = null
@@ -40,6 +42,14 @@ type CopyLedger() =
             totals <- {
                 totals with
                     Accepted = totals.Accepted + int64 copies
+            })
+
+    /// To be called before each attempt after a copy's first.
+    member _.Retry() =
+        lock gate (fun () ->
+            totals <- {
+                totals with
+                    Retries = totals.Retries + 1L
             })
 
     /// To be called once for every accepted copy.

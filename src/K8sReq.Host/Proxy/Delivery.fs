@@ -11,6 +11,8 @@ type DeliveryServices = {
     Clock: TimeProvider
     /// From 0 to 1, another one each time, from any thread.
     Jitter: unit -> float
+    /// Called before each attempt after the first.
+    Retrying: Target -> unit
     /// Ends the copies that are under way.
     Stop: CancellationToken
 }
@@ -40,6 +42,9 @@ module Delivery =
     }
 
     let rec private attempt services request bytes (lane: Lane) made = async {
+        if made > 1 then
+            services.Retrying lane.Target
+
         let! result = send services request lane
         let retry = lane.Target.Delivery.Retry
 

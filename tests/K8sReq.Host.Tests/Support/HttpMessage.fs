@@ -21,15 +21,20 @@ type Message = {
 
     member message.Text = Encoding.Latin1.GetString message.Body
 
-/// Reads single messages from a stream; keeps every byte it has read.
+/// Reads single messages from a stream; keeps every byte it has read, unless told to forget what it has given out.
 [<Sealed>]
-type MessageReader(stream: Stream) =
+type MessageReader(stream: Stream, ?forgets: bool) =
+    let forgets = defaultArg forgets false
     let seen = new MemoryStream()
     let buffer = Array.zeroCreate<byte> 65536
     let mutable position = 0
 
     // One more piece from the stream; false at its end.
     let fill () = task {
+        if forgets && int64 position = seen.Length then
+            seen.SetLength 0L
+            position <- 0
+
         let! count = stream.ReadAsync(buffer, 0, buffer.Length)
         seen.Seek(0L, SeekOrigin.End) |> ignore
         seen.Write(buffer, 0, count)

@@ -55,6 +55,8 @@ type PublishedProgram
         running.BeginErrorReadLine()
         new PublishedProgram(running, output, errors)
 
+    member _.Id = running.Id
+
     /// What it has printed.
     member _.Output = String.Join("\n", output)
     /// What it has said on standard error, where its log goes.

@@ -15,7 +15,7 @@ type Behaviour = NetworkStream -> MessageReader -> Task<unit>
 
 /// A target on loopback that keeps every byte it gets and behaves as told.
 [<Sealed>]
-type TestTarget(behaviour: (Message -> unit) -> Behaviour) =
+type TestTarget(behaviour: (Message -> unit) -> Behaviour, ?forgets: bool) =
     let listener = new TcpListener(IPAddress.Loopback, 0)
     let received = Channel.CreateUnbounded<Message>()
     let readers = ConcurrentQueue<MessageReader>()
@@ -25,7 +25,7 @@ type TestTarget(behaviour: (Message -> unit) -> Behaviour) =
     let serve (connection: TcpClient) = task {
         use connection = connection
         let stream = connection.GetStream()
-        let reader = MessageReader stream
+        let reader = MessageReader(stream, ?forgets = forgets)
         readers.Enqueue reader
 
         try
