@@ -85,6 +85,7 @@ module CommandLine =
             "k8sreq duplicates HTTP requests: it answers 202 and sends a copy to every target whose host matches."
             ""
             "Usage:"
+            "  k8sreq [flags]                                serve the proxy, with routes from the cluster"
             "  k8sreq --manifests DIR [flags]                serve the proxy, with routes from a folder of manifests"
             "  k8sreq check DIR                              print the routes of a folder; exit 1 if anything is wrong"
             "  k8sreq receive [--addr :9001] [--name NAME]   print every request that comes in, to try things out"

@@ -22,10 +22,30 @@ type CloneSpec = {
     Delivery: DeliveryPolicy
 }
 
+/// The condition `Ready` as an object has it; whatever is missing or unreadable there is None, or empty.
+type ReadyCondition = {
+    /// None stands for `Unknown`.
+    IsReady: bool option
+    Reason: string
+    Message: string
+    ObservedGeneration: int64 option
+    LastTransition: DateTimeOffset option
+}
+
+/// What the cluster says of an object besides its spec.
+type ObservedObject = {
+    Uid: string
+    /// Grows with every change of the spec.
+    Generation: int64
+    Ready: ReadyCondition option
+}
+
 /// The custom resource. One that is not valid is kept with all its faults: it is not routed, and it is reported.
 type RequestClone = {
     Key: ObjectKey
     Spec: Result<CloneSpec, FieldFault list>
+    /// None where the object comes from a manifest: nobody reads a status there.
+    Observed: ObservedObject option
 }
 
 module PortRef =

@@ -1,46 +1,60 @@
 namespace K8sReq.Core
 
+/// A RequestClone and where its copies go now, or why nowhere.
+type ResolvedClone = {
+    Clone: RequestClone
+    Resolved: Result<Target, ResolutionError>
+}
+
 /// The snapshot that requests are routed by: immutable, made from one state of the cluster.
 [<Sealed; AllowNullLiteral(false)>]
-type RouteTable private (routes: Map<HostName, Target[]>, unrouted: (ObjectKey * ResolutionError) list) =
-    let index = HostIndex(routes |> Seq.map (fun route -> route.Key, route.Value))
+type RouteTable private (routes: Map<HostName, Target[]>, clones: Map<ObjectKey, ResolvedClone>) =
+    let unrouted =
+        lazy
+            [
+                for KeyValue(key, clone) in clones do
+                    match clone.Resolved with
+                    | Error error -> key, error
+                    | Ok _ -> ()
+            ]
 
     /// The targets of each host, ordered by RequestClone.
     member _.Routes = routes
 
+    /// Every RequestClone, routed or not.
+    member _.Clones = clones
+
     /// Every RequestClone that is not routed, ordered by key, with the reason.
-    member _.Unrouted = unrouted
+    member _.Unrouted = unrouted.Value
 
     /// The targets of a host in any of its spellings (capitals, port, trailing dot); empty if there are none.
     /// The array is shared: read it only.
     member _.Find(host: string) : Target[] =
-        index.TryFind host |> ValueOption.defaultValue [||]
+        match HostName.parse host with
+        | Ok host -> routes.TryFind host |> Option.defaultValue [||]
+        | Error _ -> [||]
 
-    static member internal Create(routes, unrouted) = RouteTable(routes, unrouted)
+    static member internal Create(routes, clones) = RouteTable(routes, clones)
 
 module RouteTable =
     /// Resolves every RequestClone of the state.
     let ofState (state: ClusterState) : RouteTable =
-        let resolved =
+        let clones =
             state.Clones
-            |> Map.toList
-            |> List.map (fun (key, clone) -> key, Resolution.resolve state.Services clone)
+            |> Map.map (fun _ clone -> {
+                Clone = clone
+                Resolved = Resolution.resolve state.Services clone
+            })
 
         let routes =
-            resolved
-            |> List.choose (fun (_, result) -> Result.toOption result)
+            clones
+            |> Map.toList
+            |> List.choose (fun (_, clone) -> Result.toOption clone.Resolved)
             |> List.groupBy _.Host
             |> List.map (fun (host, targets) -> host, List.toArray targets)
             |> Map.ofList
 
-        let unrouted =
-            resolved
-            |> List.choose (fun (key, result) ->
-                match result with
-                | Ok _ -> None
-                | Error error -> Some(key, error))
-
-        RouteTable.Create(routes, unrouted)
+        RouteTable.Create(routes, clones)
 
     let empty = ofState ClusterState.initial
 

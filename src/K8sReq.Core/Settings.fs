@@ -20,8 +20,8 @@ type Settings = {
     HttpAddr: ListenAddress
     MetricsAddr: ListenAddress
     ProbeAddr: ListenAddress
-    /// The folder of manifests that the routes come from.
-    Manifests: string
+    /// The folder of manifests that the routes come from; None for the cluster.
+    Manifests: string option
     /// How long a client may take to send its body, and a target to answer.
     ReadTimeout: TimeSpan
     /// How long connecting to a target and sending it a copy may take.
@@ -42,6 +42,9 @@ type Settings = {
     LeaderElectionNamespace: string option
     /// Empty for all.
     Namespaces: string list
+    /// Which RequestClones count; empty for all.
+    WatchLabelSelector: string
+    /// Of status writes.
     Concurrent: int
 }
 
@@ -83,7 +86,11 @@ module Settings =
         spec "probe-addr" ":9557" address "where /healthz and /readyz answer"
 
     let private manifests =
-        spec "manifests" "" "a folder" "the folder of manifests that the routes come from"
+        spec
+            "manifests"
+            ""
+            "a folder"
+            "the folder of manifests that the routes come from; without it they come from the cluster"
 
     let private readTimeout =
         spec
@@ -145,22 +152,37 @@ module Settings =
             "how long accepted copies have for their end after that"
 
     let private enableLeaderElection = {
-        spec "enable-leader-election" "false" "true or false" "accepted; used with a cluster only" with
+        spec
+            "enable-leader-election"
+            "false"
+            "true or false"
+            "let one replica alone write statuses and events" with
             IsSwitch = true
     }
 
     let private leaderElectionNamespace =
-        spec "leader-election-namespace" "" "a namespace" "accepted; used with a cluster only"
+        spec
+            "leader-election-namespace"
+            ""
+            "a namespace"
+            "where the lease is; by default the program's own namespace"
 
     let private namespaces =
         spec
             "namespaces"
             ""
             "namespaces, separated by commas, empty for all"
-            "accepted; used with a cluster only"
+            "where RequestClones and Services are watched"
+
+    let private watchLabelSelector =
+        spec
+            "watch-label-selector"
+            ""
+            "a label selector, such as team=a,tier!=test"
+            "the RequestClones that count"
 
     let private concurrent =
-        spec "concurrent" "2" "a whole number from 1 to 1000" "accepted; used with a cluster only"
+        spec "concurrent" "2" "a whole number from 1 to 1000" "how many statuses are written at once"
 
     /// Every setting, in the order in which they are shown.
     let specs = [
@@ -178,6 +200,7 @@ module Settings =
         shutdownDelay
         gracefulShutdownTimeout
         namespaces
+        watchLabelSelector
         enableLeaderElection
         leaderElectionNamespace
         concurrent
@@ -250,15 +273,9 @@ module Settings =
 
     let private readFolder environment flags =
         match given environment flags manifests with
-        | Some(_, folder) when folder <> "" -> Ok folder
+        | Some(_, folder) when folder <> "" -> Ok(Some folder)
         | Some(source, folder) -> Error(SettingError.Invalid(source, folder, manifests.Accepted))
-        | None ->
-            Error(
-                SettingError.Missing(
-                    SettingSpec.flag manifests,
-                    "this version takes its routes from a folder of manifests"
-                )
-            )
+        | None -> Ok None
 
     // Telemetry is configured by the standard variables; flags of the same names are accepted as they were before.
     let private telemetry name = spec name "" "a value" ""
@@ -316,6 +333,7 @@ module Settings =
             and! enableLeaderElection = read tryBool enableLeaderElection
             and! leaderElectionNamespace = read tryOptionalNamespace leaderElectionNamespace
             and! namespaces = read tryNamespaces namespaces
+            and! watchLabelSelector = read Some watchLabelSelector
             and! concurrent = read (tryInteger 1L 1000L) concurrent
 
             return {
@@ -337,6 +355,7 @@ module Settings =
                 EnableLeaderElection = enableLeaderElection
                 LeaderElectionNamespace = leaderElectionNamespace
                 Namespaces = namespaces
+                WatchLabelSelector = watchLabelSelector
                 Concurrent = int concurrent
             }
         }
@@ -348,23 +367,10 @@ module Settings =
         : Validation<Settings, SettingError> =
         let flags, flagErrors = readFlags arguments
 
-        let isWithoutValue flag =
-            flagErrors
-            |> List.exists (fun error ->
-                match error with
-                | SettingError.WithoutValue(name, _) -> name = flag
-                | _ -> false)
-
         match readValues environment flags, flagErrors with
         | Ok settings, [] -> Ok settings
         | Ok _, errors -> Error errors
-        | Error valueErrors, errors ->
-            let isNew error =
-                match error with
-                | SettingError.Missing(flag, _) -> not (isWithoutValue flag)
-                | _ -> true
-
-            Error(errors @ List.filter isNew valueErrors)
+        | Error valueErrors, errors -> Error(errors @ valueErrors)
 
     /// One line for people.
     let describeError (error: SettingError) =

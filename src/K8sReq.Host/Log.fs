@@ -3,6 +3,7 @@ module K8sReq.Host.Log
 
 open System
 open Microsoft.Extensions.Logging
+open K8sReq.Core
 
 let private message1<'A> level id text : ILogger -> 'A -> unit =
     let define = LoggerMessage.Define<'A>(level, EventId id, text)
@@ -81,6 +82,57 @@ let stopped
     (retries: int64)
     =
     stoppedWith.Invoke(logger, accepted, delivered, failed, dropped, retries, null)
+
+let credentialsNotRenewed: ILogger -> string -> unit =
+    message1<string> LogLevel.Warning 13 "The credentials could not be read anew: {Reason}"
+
+let private watchFaultMessage =
+    message3<string, string, string>
+        LogLevel.Warning
+        14
+        "{Watched}: {What}. It is tried again and again. {Detail}"
+
+/// The kind and scope that is listed and watched, and what stands in the way.
+let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
+    let what, detail =
+        match fault with
+        | WatchFault.Unauthorized detail -> "the API server does not accept the credentials (401)", detail
+        | WatchFault.Forbidden detail -> "a permission is missing (403)", detail
+        | WatchFault.UnknownKind detail ->
+            "the API server does not know this kind (404); is its CustomResourceDefinition installed?", detail
+        | WatchFault.Unreachable detail -> "the API server cannot be asked", detail
+
+    watchFaultMessage logger name what detail
+
+let watchRecovered: ILogger -> string -> unit =
+    message1<string> LogLevel.Information 15 "{Watched}: followed again"
+
+/// RequestClone and reason.
+let statusNotWritten: ILogger -> string -> string -> unit =
+    message2<string, string> LogLevel.Warning 16 "The status of {Clone} could not be written: {Reason}"
+
+let eventNotWritten: ILogger -> string -> string -> unit =
+    message2<string, string> LogLevel.Warning 17 "The event about {Clone} could not be written: {Reason}"
+
+/// The name of the leader.
+let leading: ILogger -> string -> unit =
+    message1<string> LogLevel.Information 18 "{Identity} is the leader now: it writes statuses and events"
+
+let notLeading: ILogger -> string -> unit =
+    message1<string> LogLevel.Information 19 "{Identity} is not the leader any more"
+
+let otherLeader: ILogger -> string -> unit =
+    message1<string> LogLevel.Information 20 "The leader is {Leader}"
+
+let leaderElectionFailed: ILogger -> string -> unit =
+    message1<string>
+        LogLevel.Warning
+        21
+        "Leader election does not work at the moment; requests are copied all the same: {Reason}"
+
+/// Where the cluster was found.
+let cluster: ILogger -> string -> string -> unit =
+    message2<string, string> LogLevel.Information 22 "The routes come from the cluster of {Origin}, {Scopes}"
 
 let private withoutError =
     LoggerMessage.Define<string>(LogLevel.Critical, EventId 9, "{What} failed; the process ends")

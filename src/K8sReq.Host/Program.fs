@@ -15,6 +15,8 @@ open Microsoft.Extensions.Logging.Console
 open K8sReq.Core
 open K8sReq.Host.Commands
 open K8sReq.Host.Http
+open K8sReq.Host.Sources
+open K8sReq.Host.Sources.Kubernetes
 
 let private environment () =
     Environment.GetEnvironmentVariables()
@@ -69,12 +71,18 @@ let private nameOf (settings: Settings) (error: BindError) =
     else
         "HTTP_ADDR"
 
-let private serve (settings: Settings) : Task<int> = task {
+/// What this replica is known by among the others.
+let private identity () =
+    match environment().TryFind "POD_NAME" with
+    | Some name when name <> "" -> name
+    | _ -> Environment.MachineName
+
+let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : Task<int> = task {
     use loggers = createLoggers ()
     let logger = loggers.CreateLogger "k8sreq"
     let signalled, registrations = watchSignals ()
 
-    match! Serve.start loggers TimeProvider.System settings with
+    match! Serve.start loggers TimeProvider.System (createSource logger) settings with
     | Error error -> return reportBindError (nameOf settings error) error
     | Ok running ->
         let! ended = Task.WhenAny(signalled, running.Failed)
@@ -141,7 +149,20 @@ let private run (command: Command) : Task<int> =
         Task.FromResult 0
     | Command.Check folder -> withFolder folder (fun () -> Task.FromResult(Check.run Console.Out folder))
     | Command.Receive settings -> receive settings
-    | Command.Serve settings -> withFolder settings.Manifests (fun () -> serve settings)
+    | Command.Serve({ Manifests = Some folder } as settings) ->
+        withFolder folder (fun () ->
+            serve (fun logger -> FolderSource.create logger TimeProvider.System folder) settings)
+    | Command.Serve settings ->
+        match ClusterAccess.find (environment ()) with
+        | Ok access ->
+            serve
+                (fun logger -> ClusterSource.create logger TimeProvider.System access (identity ()) settings)
+                settings
+        | Error reason ->
+            eprintfn
+                $"k8sreq: no cluster can be asked for routes: {reason}. For routes from a folder: --manifests DIR"
+
+            Task.FromResult 2
 
 [<EntryPoint>]
 let main arguments =

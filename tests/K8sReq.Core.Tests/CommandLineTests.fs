@@ -68,7 +68,7 @@ let tests =
 
         test "anything else serves" {
             match parse [ "--manifests"; "dir" ] with
-            | Ok(Command.Serve settings) -> Expect.equal settings.Manifests "dir" "the folder"
+            | Ok(Command.Serve settings) -> Expect.equal settings.Manifests (Some "dir") "the folder"
             | other -> failtest $"{other}"
         }
     ]

@@ -61,7 +61,20 @@ let private clone: Gen<RequestClone> = gen {
             1, Gen.constant (Error [ FieldFault.Missing "spec.host" ])
         ]
 
-    return { Key = key; Spec = spec }
+    let! generation = Gen.choose (1, 2)
+
+    // Some differ in nothing but what is said of them.
+    let observed = {
+        Uid = string key
+        Generation = int64 generation
+        Ready = None
+    }
+
+    return {
+        Key = key
+        Spec = spec
+        Observed = Some observed
+    }
 }
 
 let private servicePort = gen {

@@ -14,6 +14,9 @@ let main arguments =
             ClusterStateTests.tests
             ResolutionTests.tests
             RouteTableTests.tests
+            RoutingTests.tests
+            ConditionsTests.tests
+            WatchLoopTests.tests
             LaneLoadTests.tests
             MessageSyntaxTests.tests
             RequestTargetTests.tests

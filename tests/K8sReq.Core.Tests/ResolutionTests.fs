@@ -30,6 +30,7 @@ let private clone port : RequestClone = {
             ServicePort = port
             Delivery = DeliveryPolicy.byDefault
         }
+    Observed = None
 }
 
 let private resolve port (services: BackendService list) =
@@ -157,6 +158,7 @@ let tests =
             let invalid: RequestClone = {
                 Key = serviceKey
                 Spec = Error faults
+                Observed = None
             }
 
             Expect.equal

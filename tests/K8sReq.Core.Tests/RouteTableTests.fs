@@ -99,6 +99,7 @@ let private twoTargets =
                 ServicePort = PortRef.Named "http"
                 Delivery = DeliveryPolicy.byDefault
             }
+        Observed = None
     }
 
     [
@@ -159,6 +160,7 @@ let tests =
                         ServicePort = PortRef.Number 80
                         Delivery = DeliveryPolicy.byDefault
                     }
+                Observed = None
             }
 
             let table = tableAfter (twoTargets @ [ ClusterEvent.CloneApplied clone ])
@@ -182,6 +184,7 @@ let tests =
                         ServicePort = PortRef.Number 80
                         Delivery = DeliveryPolicy.byDefault
                     }
+                Observed = None
             }
 
             let table = tableAfter (twoTargets @ [ ClusterEvent.CloneApplied clone ])

@@ -34,7 +34,7 @@ let tests =
                     HttpAddr = { Host = ListenHost.Any; Port = 8080 }
                     MetricsAddr = { Host = ListenHost.Any; Port = 9556 }
                     ProbeAddr = { Host = ListenHost.Any; Port = 9557 }
-                    Manifests = "dir"
+                    Manifests = Some "dir"
                     ReadTimeout = TimeSpan.FromSeconds 30.0
                     WriteTimeout = TimeSpan.FromSeconds 30.0
                     BodySizeLimit = Some 2_000_000L
@@ -49,6 +49,7 @@ let tests =
                     EnableLeaderElection = false
                     LeaderElectionNamespace = None
                     Namespaces = []
+                    WatchLabelSelector = ""
                     Concurrent = 2
                 }
                 "defaults"
@@ -73,6 +74,7 @@ let tests =
                     "ENABLE_LEADER_ELECTION", "true"
                     "LEADER_ELECTION_NAMESPACE", "kube-system"
                     "NAMESPACES", "a, b,a,"
+                    "WATCH_LABEL_SELECTOR", "team=a"
                     "CONCURRENT", "7"
                     "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"
                 ] [])
@@ -86,7 +88,7 @@ let tests =
                         Host = ListenHost.Address IPAddress.IPv6Loopback
                         Port = 3
                     }
-                    Manifests = "m"
+                    Manifests = Some "m"
                     ReadTimeout = TimeSpan.FromSeconds 90.0
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
                     BodySizeLimit = None
@@ -98,6 +100,7 @@ let tests =
                     EnableLeaderElection = true
                     LeaderElectionNamespace = Some "kube-system"
                     Namespaces = [ "a"; "b" ]
+                    WatchLabelSelector = "team=a"
                     Concurrent = 7
                 }
                 "from the environment"
@@ -133,7 +136,7 @@ let tests =
                     (folder
                      @ [ "--otel-service-name=x"; "--otel-exporter-otlp-endpoint"; "http://x:4317" ])
 
-            Expect.equal settings.Manifests "dir" "and nothing else is changed by them"
+            Expect.equal settings.Manifests (Some "dir") "and nothing else is changed by them"
         }
 
         test "an empty variable counts as not set" {
@@ -198,10 +201,8 @@ let tests =
             SettingError.Invalid("VIA_NAME", "a b", "letters, digits and any of !#$%&'*+-.^_`|~")
         ]
 
-        test "without a folder there is nothing to serve" {
-            match faults [] [] with
-            | [ SettingError.Missing("--manifests", _) ] -> ()
-            | errors -> failtest $"{errors}"
+        test "without a folder the routes come from the cluster" {
+            Expect.equal (read [] []).Manifests None "no folder"
         }
 
         test "messages name what was given and what is accepted" {

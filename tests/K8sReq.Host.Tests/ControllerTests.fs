@@ -26,6 +26,7 @@ let private clone: RequestClone = {
     Spec =
         RequestClone.createSpec (SpecFields.required "a.example" "app" "http")
         |> Result.mapError id
+    Observed = None
 }
 
 let private clonesListed =
@@ -39,7 +40,10 @@ let private withController test = task {
     use stop = new CancellationTokenSource()
     let log = new LogKeeper()
     let holder = RouteTableHolder()
-    let controller = Controller(log, everything, holder, holder.Publish)
+
+    let controller =
+        Controller(log, everything, holder, Routing.table >> holder.Publish)
+
     let running = controller.RunAsync stop.Token
     do! test controller holder log
     stop.Cancel()

@@ -14,6 +14,11 @@ let private events = {
 let private directory () =
     LaneDirectory(fun target -> Lane(target, limits, events))
 
+// Every host of a table and of the one before it may have changed.
+let private update (lanes: LaneDirectory) (table: RouteTable) =
+    let hosts = Targets.table [ Targets.named "a" ] |> _.Routes.Keys
+    lanes.Update(table.Routes, Set.ofSeq (Seq.append hosts table.Routes.Keys))
+
 let private isRetired (lane: Lane) =
     match lane.TryEnter 1L with
     | LaneEntry.Retired -> true
@@ -24,10 +29,10 @@ let tests =
     testList "LaneDirectory" [
         test "a target that stays routed keeps its lane, with what is in it" {
             let lanes = directory ()
-            lanes.Update(Targets.table [ Targets.named "a" ])
+            update lanes (Targets.table [ Targets.named "a" ])
             let before = lanes.Find "a.example" |> Array.exactlyOne
             before.TryEnter 1L |> ignore
-            lanes.Update(Targets.table [ Targets.named "a"; Targets.named "b" ])
+            update lanes (Targets.table [ Targets.named "a"; Targets.named "b" ])
             let now = lanes.Find "A.example:80"
             Expect.equal now.Length 2 "both"
             Expect.isTrue (obj.ReferenceEquals(now[0], before)) "the same lane"
@@ -36,9 +41,9 @@ let tests =
 
         test "the lane of a target that goes, or gets another address, is retired" {
             let lanes = directory ()
-            lanes.Update(Targets.table [ Targets.at 1 "a"; Targets.at 1 "b" ])
+            update lanes (Targets.table [ Targets.at 1 "a"; Targets.at 1 "b" ])
             let before = lanes.Find "a.example"
-            lanes.Update(Targets.table [ Targets.at 2 "a" ])
+            update lanes (Targets.table [ Targets.at 2 "a" ])
             let now = lanes.Find "a.example" |> Array.exactlyOne
             Expect.equal now.Target.Port 2 "a new one"
             Expect.isFalse (isRetired now) "which is open"
@@ -48,7 +53,7 @@ let tests =
         test "a host without targets has no lanes" {
             let lanes = directory ()
             Expect.isEmpty (lanes.Find "a.example") "before any table"
-            lanes.Update(Targets.table [ Targets.named "a" ])
+            update lanes (Targets.table [ Targets.named "a" ])
             Expect.isEmpty (lanes.Find "b.example") "and with one"
         }
     ]

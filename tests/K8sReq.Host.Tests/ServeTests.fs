@@ -7,6 +7,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Commands
+open K8sReq.Host.Sources
 
 let private get port path = task {
     let! answer =
@@ -49,7 +50,13 @@ let tests =
             with
             | Error errors -> failtest $"{errors}"
             | Ok settings ->
-                match! Serve.start (new LogKeeper()) TimeProvider.System settings with
+                match!
+                    Serve.start
+                        (new LogKeeper())
+                        TimeProvider.System
+                        (FolderSource.create (new LogKeeper()) TimeProvider.System folder.Path)
+                        settings
+                with
                 | Ok _ -> failtest "started"
                 | Error error ->
                     Expect.equal error.Address settings.HttpAddr "which address"

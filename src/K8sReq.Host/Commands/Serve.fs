@@ -14,8 +14,8 @@ open K8sReq.Host.Proxy
 open K8sReq.Host.Routing
 open K8sReq.Host.Sources
 
-// Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
-let private scanInterval = TimeSpan.FromMilliseconds 200.0
+// The end is not to wait for an API server that does not answer.
+let private longestFarewell = TimeSpan.FromSeconds 4.0
 
 /// A proxy that serves.
 [<NoEquality; NoComparison>]
@@ -28,26 +28,6 @@ type Running = {
     /// Completed only if a part ended that never should.
     Failed: Task<exn>
 }
-
-let private reportProblems (logger: ILogger) (before: ManifestProblem list) (now: ManifestProblem list) =
-    for problem in List.except before now do
-        Log.manifestProblem logger (ManifestProblem.describe problem)
-
-    for problem in List.except now before do
-        Log.manifestProblemGone logger (ManifestProblem.describe problem)
-
-let private followFolder (logger: ILogger) clock (folder: ManifestFolder) (controller: Controller) stop =
-    let first = folder.Scan()
-    reportProblems logger [] first.Problems
-    controller.Post(FolderContent.toEvents first)
-    let mutable problems = first.Problems
-
-    let onChange (content: FolderContent) =
-        reportProblems logger problems content.Problems
-        problems <- content.Problems
-        controller.Post(FolderContent.toEvents content)
-
-    folder.FollowAsync(clock, scanInterval, first, onChange, stop)
 
 // A full lane tells of its drops itself.
 let private reportCopy
@@ -91,6 +71,7 @@ let private firstFailure (background: Task list) : Task<exn> =
 let start
     (loggers: ILoggerFactory)
     (clock: TimeProvider)
+    (source: RouteSource)
     (settings: Settings)
     : Task<Result<Running, BindError>> = task {
     let logger = loggers.CreateLogger "k8sreq"
@@ -104,12 +85,12 @@ let start
     let lanes = LaneDirectory(fun target -> Lane(target, settings.Lane, events))
     let abandoned = ConcurrentDictionary<Target, int>()
 
-    let publish table =
-        lanes.Update table
-        holder.Publish table
+    let publish (routing: Routing) =
+        lanes.Update(routing.Routes, routing.ChangedHosts)
+        holder.Publish(Routing.table routing)
+        source.Published routing
 
-    let controller =
-        Controller(logger, Set.singleton WatchScope.AllNamespaces, holder, publish)
+    let controller = Controller(logger, source.Scopes, holder, publish)
 
     let client, connections =
         TargetClient.overSocketsHttpHandler clock {
@@ -145,8 +126,7 @@ let start
         Log.listening logger "Probes" $"port {probeServer.Port}"
         let controlling = controller.RunAsync unfollowing.Token
 
-        let following =
-            followFolder logger clock (ManifestFolder settings.Manifests) controller unfollowing.Token
+        let following = source.Run controller.Post unfollowing.Token
 
         // Whoever can connect is answered by routes that are known.
         let! _ = Task.WhenAny(holder.WhenKnown, controlling)
@@ -180,6 +160,13 @@ let start
                 for KeyValue(target, copies) in abandoned do
                     Log.abandoned logger (string target.Clone) target.Endpoint copies
 
+                // What has to be given back to the cluster: see Leadership. Neither waits for long by itself.
+                let! _ =
+                    Task.WhenAny(
+                        Task.WhenAll following,
+                        Task.Delay(longestFarewell, clock, CancellationToken.None)
+                    )
+
                 connections.Dispose()
                 do! probeServer.StopAsync CancellationToken.None
                 return ledger.Totals
@@ -191,6 +178,6 @@ let start
                     ProbePort = probeServer.Port
                     Totals = fun () -> ledger.Totals
                     Stop = stop
-                    Failed = firstFailure [ controlling; following ]
+                    Failed = firstFailure (controlling :: following)
                 }
 }

@@ -2,7 +2,6 @@ namespace K8sReq.Host.Proxy
 
 open System.Collections.Generic
 open System.Net
-open System.Threading
 open K8sReq.Core
 
 /// The lanes of the routing table in force, by host. One writer, any number of readers, no lock.
@@ -12,37 +11,44 @@ type LaneDirectory(createLane: Target -> Lane) =
     let keyOf (target: Target) =
         struct (target.Clone, target.Address, target.Port)
 
-    let mutable lanes = Dictionary<struct (ObjectKey * IPAddress * int), Lane>()
-    let mutable index = HostIndex<Lane[]> []
+    let index = HostIndex<Lane[]>()
+    let lanes = Dictionary<HostName, Lane[]>()
 
     /// The lanes of a host in any of its spellings; empty if there are none. Read it only.
     member _.Find(host: string) : Lane[] =
-        (Volatile.Read &index).TryFind host |> ValueOption.defaultValue [||]
+        index.TryFind host |> ValueOption.defaultValue [||]
 
-    /// Puts a table in force. A target that was routed before keeps its lane; the lanes of those that are routed no
-    /// more are retired after that, so that whoever meets one finds what takes its place here.
-    member _.Update(table: RouteTable) : unit =
-        let before = lanes
-        let now = Dictionary()
+    /// Puts the targets of these hosts in force, those of each host at once. A target that was routed before keeps its
+    /// lane; the lanes of those that are routed no more are retired after that, so that whoever meets one finds what
+    /// takes its place here.
+    member _.Update(routes: Map<HostName, Target[]>, changed: Set<HostName>) : unit =
+        let before = Dictionary<struct (ObjectKey * IPAddress * int), Lane>()
+
+        for host in changed do
+            match lanes.TryGetValue host with
+            | true, lanes ->
+                for lane in lanes do
+                    before[keyOf lane.Target] <- lane
+            | false, _ -> ()
 
         let laneOf (target: Target) =
-            let lane =
-                match before.TryGetValue(keyOf target) with
-                | true, kept ->
-                    kept.Update target
-                    kept
-                | false, _ -> createLane target
+            let mutable kept = Unchecked.defaultof<Lane>
 
-            now[keyOf target] <- lane
-            lane
+            if before.Remove(keyOf target, &kept) then
+                kept.Update target
+                kept
+            else
+                createLane target
 
-        let entries = [
-            for KeyValue(host, targets) in table.Routes -> host, Array.map laneOf targets
-        ]
+        for host in changed do
+            match routes.TryFind host with
+            | Some targets ->
+                let now = Array.map laneOf targets
+                lanes[host] <- now
+                index.Set(host, now)
+            | None ->
+                lanes.Remove host |> ignore
+                index.Remove host
 
-        lanes <- now
-        Volatile.Write(&index, HostIndex entries)
-
-        for KeyValue(key, lane) in before do
-            if not (now.ContainsKey key) then
-                lane.Retire()
+        for gone in before.Values do
+            gone.Retire()

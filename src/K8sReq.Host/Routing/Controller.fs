@@ -7,49 +7,57 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 
-/// Folds the events of the sources into the state and publishes the routing table, by `publish`, which puts it into
-/// the holder. The one writer of both.
+/// Folds the events of the sources into the routing and publishes its table, by `publish`, which is told what has
+/// changed since the last time and puts the table into the holder. The one writer of both.
 [<Sealed>]
-type Controller
-    (logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHolder, publish: RouteTable -> unit) =
+type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHolder, publish: Routing -> unit)
+    =
     let events =
         Channel.CreateUnbounded<ClusterEvent list>(UnboundedChannelOptions(SingleReader = true))
 
     // All that is queued becomes one table: a burst costs one publication.
-    let rec drain (state: ClusterState) =
+    let rec drain (routing: Routing) =
         match events.Reader.TryRead() with
-        | true, batch -> drain (ClusterState.fold state batch)
-        | false, _ -> state
+        | true, batch -> drain (Routing.fold routing batch)
+        | false, _ -> routing
 
-    let reportChanges (before: RouteTable) (now: RouteTable) =
-        let knownBefore = Map.ofList before.Unrouted
+    let reportChanges (before: RouteTable) (now: Routing) =
+        let errorIn (clones: Map<ObjectKey, ResolvedClone>) key =
+            match clones.TryFind key with
+            | Some { Resolved = Error error } -> Some error
+            | Some { Resolved = Ok _ }
+            | None -> None
 
-        for key, error in now.Unrouted do
-            if knownBefore.TryFind key <> Some error then
+        for key in now.ChangedClones do
+            match errorIn now.Clones key with
+            | Some error when errorIn before.Clones key <> Some error ->
                 Log.notRouted logger (string key) (Resolution.describeError error)
+            | _ -> ()
 
-        if before.Routes <> now.Routes || not holder.IsKnown then
+        if not now.ChangedHosts.IsEmpty || not holder.IsKnown then
             let targets = now.Routes |> Seq.sumBy _.Value.Length
-            Log.routesChanged logger now.Routes.Count targets now.Unrouted.Length
+            Log.routesChanged logger now.Routes.Count targets (now.Clones.Count - targets)
 
     /// Queues events that belong together: no table shows a part of them.
     member _.Post(batch: ClusterEvent list) = events.Writer.TryWrite batch |> ignore
 
     /// Runs until the token says stop.
     member _.RunAsync(stop: CancellationToken) : Task = task {
-        let mutable state = ClusterState.initial
+        let mutable routing = Routing.initial
         let mutable isOpen = true
 
         while isOpen do
             let! hasMore = events.Reader.WaitToReadAsync stop
             isOpen <- hasMore
-            let next = drain state
+            routing <- drain routing
 
-            if next <> state || not holder.IsKnown then
-                state <- next
+            let isNews =
+                not holder.IsKnown
+                || not routing.ChangedClones.IsEmpty
+                || not routing.ChangedHosts.IsEmpty
 
-                if ClusterState.isSynced scopes state then
-                    let table = RouteTable.ofState state
-                    reportChanges holder.Current table
-                    publish table
+            if isNews && ClusterState.isSynced scopes routing.State then
+                reportChanges holder.Current routing
+                publish routing
+                routing <- Routing.settled routing
     }

@@ -4,10 +4,17 @@ module K8sReq.Host.Sources.Decode
 open System.Net
 open System.Text.Json
 open FsToolkit.ErrorHandling
+open k8s.Models
 open K8sReq.Core
 
 [<Literal>]
 let Group = "proxy.infra.doodle.com"
+
+[<Literal>]
+let Version = "v1beta1"
+
+[<Literal>]
+let Plural = "requestclones"
 
 [<Literal>]
 let ApiVersion = "proxy.infra.doodle.com/v1beta1"
@@ -131,6 +138,64 @@ let cloneSpec (manifest: JsonElement) : Result<CloneSpec, FieldFault list> =
         | Ok _, faults -> Error faults
         | Error faults, others -> Error(faults @ others)
 
+let private textOrEmpty name (parent: JsonElement) =
+    match tryField name parent with
+    | Some value when value.ValueKind = JsonValueKind.String -> string (value.GetString())
+    | _ -> ""
+
+let private tryInt64 name (parent: JsonElement) =
+    match tryField name parent with
+    | Some value when value.ValueKind = JsonValueKind.Number ->
+        match value.TryGetInt64() with
+        | true, number -> Some number
+        | false, _ -> None
+    | _ -> None
+
+let private tryTime name (parent: JsonElement) =
+    match tryField name parent with
+    | Some value when value.ValueKind = JsonValueKind.String ->
+        match value.TryGetDateTimeOffset() with
+        | true, time -> Some time
+        | false, _ -> None
+    | _ -> None
+
+let private isObject (value: JsonElement) = value.ValueKind = JsonValueKind.Object
+
+let private readyCondition (condition: JsonElement) : ReadyCondition = {
+    IsReady =
+        match textOrEmpty "status" condition with
+        | "True" -> Some true
+        | "False" -> Some false
+        | _ -> None
+    Reason = textOrEmpty "reason" condition
+    Message = textOrEmpty "message" condition
+    ObservedGeneration = tryInt64 "observedGeneration" condition
+    LastTransition = tryTime "lastTransitionTime" condition
+}
+
+/// What a cluster's object says of itself besides its spec. Anybody may write a status: what is unreadable there counts
+/// as absent.
+let observed (item: JsonElement) : ObservedObject =
+    let metadata = tryField "metadata" item |> Option.filter isObject
+
+    let conditions =
+        tryField "status" item
+        |> Option.filter isObject
+        |> Option.bind (tryField "conditions")
+        |> Option.filter (fun value -> value.ValueKind = JsonValueKind.Array)
+        |> Option.map (fun value -> List.ofSeq (value.EnumerateArray()))
+        |> Option.defaultValue []
+
+    {
+        Uid = metadata |> Option.map (textOrEmpty "uid") |> Option.defaultValue ""
+        Generation = metadata |> Option.bind (tryInt64 "generation") |> Option.defaultValue 0L
+        Ready =
+            conditions
+            |> List.filter isObject
+            |> List.tryFind (fun condition -> textOrEmpty "type" condition = "Ready")
+            |> Option.map readyCondition
+    }
+
 let private portNumber path (port: JsonElement) =
     match tryField "port" port with
     | None -> Error(FieldFault.Missing path)
@@ -207,6 +272,37 @@ let service (key: ObjectKey) (manifest: JsonElement) : Result<BackendService, Fi
             Ports = ports
         }
       }
+
+/// A Service as the client library has read it. The API server stores none that is not valid; one with an address that
+/// this program cannot read is kept as such.
+let typedService (item: V1Service) : BackendService =
+    let spec = item.Spec
+
+    let address =
+        if spec.Type = "ExternalName" then
+            ServiceAddress.ExternalName(string spec.ExternalName)
+        else
+            match clusterAddress (string spec.ClusterIP) with
+            | Ok address -> address
+            | Error fault -> ServiceAddress.Unreadable [ fault ]
+
+    let ports =
+        match spec.Ports with
+        | null -> []
+        | ports -> List.ofSeq ports
+
+    {
+        Key = ObjectKey.create (string item.Metadata.NamespaceProperty) (string item.Metadata.Name)
+        Address = address
+        Ports = [
+            for port in ports ->
+                {
+                    Name = Option.ofObj port.Name
+                    Number = port.Port
+                    Protocol = port.Protocol |> Option.ofObj |> Option.defaultValue "TCP"
+                }
+        ]
+    }
 
 let private objectName path (text: string) =
     if KubernetesName.isSubdomain text then

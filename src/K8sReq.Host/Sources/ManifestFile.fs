@@ -53,7 +53,15 @@ module ManifestFile =
             | Ok _ -> None
             | Error faults -> Some(ManifestProblem.Invalid(place, "RequestClone", key, faults))
 
-        Manifest.Clone(place, { Key = key; Spec = spec }), problem
+        Manifest.Clone(
+            place,
+            {
+                Key = key
+                Spec = spec
+                Observed = None
+            }
+        ),
+        problem
 
     let private readService place key manifest =
         match Decode.service key manifest with

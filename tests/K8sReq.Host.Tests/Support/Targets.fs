@@ -44,6 +44,7 @@ let table (targets: Target list) : RouteTable =
                         ServicePort = PortRef.Number target.Port
                         Delivery = target.Delivery
                     }
+                Observed = None
             }
     ]
     |> RouteTable.ofState

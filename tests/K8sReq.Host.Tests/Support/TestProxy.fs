@@ -6,6 +6,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host.Commands
+open K8sReq.Host.Sources
 
 /// Keeps what is logged.
 [<Sealed>]
@@ -58,10 +59,13 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
         let settings =
             (defaultArg change id) {
                 defaults with
-                    Manifests = folder.Path
+                    Manifests = Some folder.Path
             }
 
-        match! Serve.start log (defaultArg clock TimeProvider.System) settings with
+        let clock = defaultArg clock TimeProvider.System
+        let source = FolderSource.create log clock folder.Path
+
+        match! Serve.start log clock source settings with
         | Ok running -> return new TestProxy(folder, log, running)
         | Error error -> return failwith $"{error}"
     }

@@ -1,0 +1,37 @@
+/// Routes from a folder of manifests.
+module K8sReq.Host.Sources.FolderSource
+
+open System
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Host
+
+// Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
+let private scanInterval = TimeSpan.FromMilliseconds 200.0
+
+let private reportProblems (logger: ILogger) (before: ManifestProblem list) (now: ManifestProblem list) =
+    for problem in List.except before now do
+        Log.manifestProblem logger (ManifestProblem.describe problem)
+
+    for problem in List.except now before do
+        Log.manifestProblemGone logger (ManifestProblem.describe problem)
+
+let private follow (logger: ILogger) clock (folder: ManifestFolder) (post: ClusterEvent list -> unit) stop =
+    let first = folder.Scan()
+    reportProblems logger [] first.Problems
+    post (FolderContent.toEvents first)
+    let mutable problems = first.Problems
+
+    let onChange (content: FolderContent) =
+        reportProblems logger problems content.Problems
+        problems <- content.Problems
+        post (FolderContent.toEvents content)
+
+    folder.FollowAsync(clock, scanInterval, first, onChange, stop)
+
+let create (logger: ILogger) (clock: TimeProvider) (folder: string) : RouteSource = {
+    Scopes = Set.singleton WatchScope.AllNamespaces
+    Published = ignore
+    Run = fun post stop -> [ follow logger clock (ManifestFolder folder) post stop ]
+}

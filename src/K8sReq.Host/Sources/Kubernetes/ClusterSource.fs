@@ -1,0 +1,79 @@
+/// Routes from a cluster, and the statuses that tell its users about them.
+module K8sReq.Host.Sources.Kubernetes.ClusterSource
+
+open System
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Host
+open K8sReq.Host.Sources
+
+let private scopesOf (settings: Settings) =
+    match settings.Namespaces with
+    | [] -> Set.singleton WatchScope.AllNamespaces
+    | namespaces -> namespaces |> List.map WatchScope.Namespace |> Set.ofList
+
+let private describeScopes (settings: Settings) =
+    match settings.Namespaces with
+    | [] -> "all namespaces"
+    | [ one ] -> $"namespace {one}"
+    | several -> "namespaces " + String.concat ", " several
+
+let private cloneEvent scope (action: WatchAction<RequestClone>) : ClusterEvent option =
+    match action with
+    | WatchAction.EmitListed clones -> Some(ClusterEvent.ClonesListed(scope, clones))
+    | WatchAction.EmitApplied clone -> Some(ClusterEvent.CloneApplied clone)
+    | WatchAction.EmitDeleted key -> Some(ClusterEvent.CloneDeleted key)
+    | _ -> None
+
+let private serviceEvent scope (action: WatchAction<BackendService>) : ClusterEvent option =
+    match action with
+    | WatchAction.EmitListed services -> Some(ClusterEvent.ServicesListed(scope, services))
+    | WatchAction.EmitApplied service -> Some(ClusterEvent.ServiceApplied service)
+    | WatchAction.EmitDeleted key -> Some(ClusterEvent.ServiceDeleted key)
+    | _ -> None
+
+/// `identity` is what this replica is known by among the others: its pod's name.
+let create
+    (logger: ILogger)
+    (clock: TimeProvider)
+    (access: ClusterAccess)
+    (identity: string)
+    (settings: Settings)
+    : RouteSource =
+    let connection = new KubernetesConnection(access)
+    let scopes = scopesOf settings
+    let times = WatchTimes.usual clock
+    let writer = StatusWriter(logger, clock, connection, settings.Concurrent, identity)
+
+    let watch (api: WatchScope -> ResourceApi<'T>) toEvent post stop = [
+        for scope in scopes ->
+            let emit action =
+                toEvent scope action |> Option.iter (List.singleton >> post)
+
+            ResourceWatcher(logger, times, connection, api scope, emit).RunAsync stop
+    ]
+
+    let lead stop : Task =
+        if settings.EnableLeaderElection then
+            let lease =
+                LeaseSettings.usual
+                    (settings.LeaderElectionNamespace |> Option.defaultValue access.Namespace)
+                    identity
+
+            Leadership(logger, clock, connection, lease, writer.SetLeading).RunAsync stop
+        else
+            writer.SetLeading true
+            Task.CompletedTask
+
+    {
+        Scopes = scopes
+        Published = fun routing -> writer.Update(routing.Clones, routing.ChangedClones)
+        Run =
+            fun post stop ->
+                Log.cluster logger access.Origin (describeScopes settings)
+
+                watch (ResourceApi.clones settings.WatchLabelSelector) cloneEvent post stop
+                @ watch ResourceApi.services serviceEvent post stop
+                @ [ writer.RunAsync stop; lead stop ]
+    }

@@ -1,0 +1,98 @@
+namespace K8sReq.Host.Sources.Kubernetes
+
+open System
+open System.IO
+open System.Threading
+open k8s
+
+/// Where the cluster is and who asks.
+type ClusterAccess = {
+    /// For people: which of the places it was found in.
+    Origin: string
+    /// The namespace that the program is in, or that its user works in.
+    Namespace: string
+    /// Reads it anew, credentials included.
+    Load: unit -> KubernetesClientConfiguration
+}
+
+module ClusterAccess =
+    let private defaultNamespace (configured: string | null) =
+        match configured with
+        | null
+        | "" -> "default"
+        | configured -> configured
+
+    let private prepared (load: unit -> KubernetesClientConfiguration) () =
+        let configuration = load ()
+        // A watch lasts for minutes; every request here has a limit of its own.
+        configuration.HttpClientTimeout <- Timeout.InfiniteTimeSpan
+        configuration.UserAgent <- "k8sreq"
+        configuration
+
+    let private fromFile (path: string) =
+        let load =
+            prepared (fun () -> KubernetesClientConfiguration.BuildConfigFromConfigFile(FileInfo path))
+
+        let first = load ()
+
+        {
+            Origin = path
+            Namespace = defaultNamespace first.Namespace
+            Load = load
+        }
+
+    let private inCluster () =
+        let load = prepared KubernetesClientConfiguration.InClusterConfig
+        let first = load ()
+
+        {
+            Origin = "the pod's service account"
+            Namespace = defaultNamespace first.Namespace
+            Load = load
+        }
+
+    /// In this order: the pod's service account, the first file of `KUBECONFIG` that exists, `~/.kube/config`. An error
+    /// says what was looked for, or what is wrong with what was found.
+    let find (environment: Map<string, string>) : Result<ClusterAccess, string> =
+        let home = environment.TryFind "HOME" |> Option.defaultValue ""
+
+        let files =
+            match environment.TryFind "KUBECONFIG" with
+            | Some paths when paths <> "" ->
+                paths.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+                |> List.ofArray
+            | _ when home <> "" -> [ Path.Combine(home, ".kube", "config") ]
+            | _ -> []
+
+        try
+            if KubernetesClientConfiguration.IsInCluster() then
+                Ok(inCluster ())
+            else
+                match files |> List.tryFind File.Exists, files with
+                | Some path, _ -> Ok(fromFile path)
+                | None, [] -> Error "there is no pod's service account, no KUBECONFIG and no home folder"
+                | None, _ ->
+                    let looked = String.concat ", " files
+                    Error $"there is no pod's service account, and no file {looked}"
+        with error ->
+            Error error.Message
+
+/// The client, with credentials that can be renewed while it is used.
+[<Sealed>]
+type KubernetesConnection(access: ClusterAccess) =
+    let gate = Lock()
+    let create () : IKubernetes = new Kubernetes(access.Load())
+    let mutable client = create ()
+
+    /// The client to be used for the next request.
+    member _.Client: IKubernetes = Volatile.Read &client
+
+    /// Loads the configuration anew, unless somebody has done so since `failed` was got. What still runs on the former
+    /// client goes on; it is left to the garbage collector for that.
+    member _.Renew(failed: IKubernetes) =
+        lock gate (fun () ->
+            if Object.ReferenceEquals(failed, client) then
+                Volatile.Write(&client, create ()))
+
+    interface IDisposable with
+        member _.Dispose() = client.Dispose()

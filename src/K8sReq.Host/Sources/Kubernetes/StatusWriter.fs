@@ -1,0 +1,211 @@
+namespace K8sReq.Host.Sources.Kubernetes
+
+open System
+open System.Collections.Generic
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open k8s
+open k8s.Models
+open K8sReq.Core
+open K8sReq.Host
+open K8sReq.Host.Sources
+
+/// Writes the condition `Ready` of RequestClones, and an event where it becomes another one, for as long as it leads.
+/// What could not be written is planned again later: nothing is queued for long that may be out of date.
+[<Sealed>]
+type StatusWriter
+    (
+        logger: ILogger,
+        clock: TimeProvider,
+        connection: KubernetesConnection,
+        concurrency: int,
+        // The program, as events name who reports.
+        identity: string
+    ) =
+    // What has been written is not written again before its echo can have come back, nor over and over against
+    // somebody else who writes something different.
+    let sameAgain = TimeSpan.FromSeconds 10.0
+    // What was left undone, for whatever reason, is planned anew after this time.
+    let replanInterval = TimeSpan.FromSeconds 15.0
+    let gate = Lock()
+    let mutable clones: Map<ObjectKey, ResolvedClone> = Map.empty
+    let mutable isLeading = false
+    let work = new SemaphoreSlim(0)
+    let touched = HashSet<ObjectKey>()
+    let written = Dictionary<ObjectKey, struct (Readiness * int64 * string * int64)>()
+
+    let wake () =
+        if work.CurrentCount = 0 then
+            work.Release() |> ignore
+
+    let isFresh (patch: StatusPatch) =
+        match written.TryGetValue patch.Key with
+        | true, struct (readiness, generation, uid, at) ->
+            readiness = patch.Readiness
+            && generation = patch.ObservedGeneration
+            && uid = patch.Uid
+            && clock.GetElapsedTime at < sameAgain
+        | false, _ -> false
+
+    // What has to be written now: of those that have been touched, or of all.
+    let plan all =
+        lock gate (fun () ->
+            let keys =
+                if all then
+                    List.ofSeq (Map.keys clones)
+                else
+                    List.ofSeq touched
+
+            touched.Clear()
+
+            if not isLeading then
+                []
+            else
+                let now = clock.GetUtcNow()
+
+                keys
+                |> List.choose (fun key ->
+                    match clones.TryGetValue key with
+                    | true, resolved -> Conditions.plan now resolved |> Option.filter (isFresh >> not)
+                    | false, _ ->
+                        written.Remove key |> ignore
+                        None))
+
+    let timestamp (time: DateTimeOffset) =
+        time.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ssZ"
+
+    let bodyOf (patch: StatusPatch) : obj = {|
+        apiVersion = Decode.ApiVersion
+        kind = "RequestClone"
+        metadata = {|
+            name = patch.Key.Name
+            ``namespace`` = patch.Key.Namespace
+            // Of another object of the same name nothing is known.
+            uid = patch.Uid
+        |}
+        status = {|
+            conditions = [|
+                {|
+                    ``type`` = "Ready"
+                    status = if patch.Readiness.IsReady then "True" else "False"
+                    reason = patch.Readiness.Reason
+                    message = patch.Readiness.Message
+                    observedGeneration = patch.ObservedGeneration
+                    lastTransitionTime = timestamp patch.LastTransition
+                |}
+            |]
+        |}
+    |}
+
+    let writeStatus (client: IKubernetes) (patch: StatusPatch) stop : Task = task {
+        let! _ =
+            client.CustomObjects.PatchNamespacedCustomObjectStatusAsync(
+                V1Patch(bodyOf patch, V1Patch.PatchType.ApplyPatch),
+                Decode.Group,
+                Decode.Version,
+                patch.Key.Namespace,
+                Decode.Plural,
+                patch.Key.Name,
+                fieldManager = "k8sreq",
+                force = Nullable true,
+                cancellationToken = stop
+            )
+
+        return ()
+    }
+
+    let writeEvent (client: IKubernetes) (patch: StatusPatch) stop : Task = task {
+        let event =
+            Eventsv1Event(
+                Metadata =
+                    V1ObjectMeta(GenerateName = patch.Key.Name + ".", NamespaceProperty = patch.Key.Namespace),
+                EventTime = clock.GetUtcNow().UtcDateTime,
+                ReportingController = "k8sreq-duplicator-controller",
+                ReportingInstance = identity,
+                Action = "Route",
+                Reason = patch.Readiness.Reason,
+                // The API server takes no longer ones.
+                Note = patch.Readiness.Message.Substring(0, min 1024 patch.Readiness.Message.Length),
+                Type = (if patch.Readiness.IsReady then "Normal" else "Warning"),
+                Regarding =
+                    V1ObjectReference(
+                        ApiVersion = Decode.ApiVersion,
+                        Kind = "RequestClone",
+                        Name = patch.Key.Name,
+                        NamespaceProperty = patch.Key.Namespace,
+                        Uid = patch.Uid
+                    )
+            )
+
+        let! _ =
+            client.EventsV1.CreateNamespacedEventAsync(event, patch.Key.Namespace, cancellationToken = stop)
+
+        return ()
+    }
+
+    let remember (patch: StatusPatch) =
+        lock gate (fun () ->
+            written[patch.Key] <-
+                struct (patch.Readiness, patch.ObservedGeneration, patch.Uid, clock.GetTimestamp()))
+
+    let write (patch: StatusPatch) (stop: CancellationToken) = task {
+        let client = connection.Client
+
+        try
+            do! writeStatus client patch stop
+            remember patch
+
+            if patch.IsTransition then
+                try
+                    do! writeEvent client patch stop
+                with error when not stop.IsCancellationRequested ->
+                    Log.eventNotWritten logger (string patch.Key) (ApiFailure.describe error)
+        with error when not stop.IsCancellationRequested ->
+            match ApiFailure.tryStatus error with
+            // Gone, or another object by now: the watch will say so.
+            | Some(404 | 409 | 422) -> ()
+            | Some 401 ->
+                connection.Renew client
+                Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
+            | _ -> Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
+    }
+
+    /// What is so now, and which RequestClones have changed, or whose Services have.
+    member _.Update(now: Map<ObjectKey, ResolvedClone>, changed: ObjectKey seq) =
+        lock gate (fun () ->
+            clones <- now
+            touched.UnionWith changed)
+
+        wake ()
+
+    /// Whether this replica is the one that writes. Who becomes it plans everything anew.
+    member _.SetLeading(leads: bool) =
+        lock gate (fun () ->
+            isLeading <- leads
+            written.Clear()
+
+            if leads then
+                touched.UnionWith(Map.keys clones))
+
+        wake ()
+
+    /// Writes until the token says stop.
+    member _.RunAsync(stop: CancellationToken) : Task = task {
+        try
+            while not stop.IsCancellationRequested do
+                let! isWoken = work.WaitAsync(replanInterval, stop)
+                let patches = plan (not isWoken)
+
+                let options =
+                    ParallelOptions(MaxDegreeOfParallelism = concurrency, CancellationToken = stop)
+
+                do!
+                    Parallel.ForEachAsync(
+                        patches,
+                        options,
+                        Func<_, _, _>(fun patch stop -> ValueTask(write patch stop :> Task))
+                    )
+        with :? OperationCanceledException when stop.IsCancellationRequested ->
+            ()
+    }
