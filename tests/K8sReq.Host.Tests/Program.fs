@@ -33,5 +33,6 @@ let main arguments =
             ServeTests.tests
             LoadTests.tests
             ProgramTests.tests
+            ClusterTests.tests
             WebhookTests.tests
         ])

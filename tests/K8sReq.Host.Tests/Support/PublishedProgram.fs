@@ -16,6 +16,8 @@ module private Native =
 [<Sealed>]
 type PublishedProgram
     private (running: Process, output: ConcurrentQueue<string>, errors: ConcurrentQueue<string>) =
+    let mutable isDisposed = false
+
     static let rec rootFrom (folder: DirectoryInfo) : string =
         if File.Exists(Path.Combine(folder.FullName, "paket.dependencies")) then
             folder.FullName
@@ -90,11 +92,17 @@ type PublishedProgram
         if Native.kill (running.Id, 15) <> 0 then
             failwith "SIGTERM could not be sent"
 
+    /// Ends it without a word (SIGKILL).
+    member _.Kill() = running.Kill()
+
     member _.HasExited = running.HasExited
 
     interface IDisposable with
         member _.Dispose() =
-            if not running.HasExited then
-                running.Kill()
+            if not isDisposed then
+                isDisposed <- true
 
-            running.Dispose()
+                if not running.HasExited then
+                    running.Kill()
+
+                running.Dispose()

@@ -1,7 +1,9 @@
 namespace K8sReq.Host.Sources.Kubernetes
 
 open System
+open System.Collections.Concurrent
 open System.IO
+open System.Net.Http
 open System.Threading
 open k8s
 
@@ -77,11 +79,54 @@ module ClusterAccess =
         with error ->
             Error error.Message
 
+/// The answers that came to what the running code has asked. The client does not always close a watch that is left:
+/// whoever opens one in the scope of this can.
+[<Sealed>]
+type ResponseScope private () =
+    static let current = AsyncLocal<ResponseScope | null>()
+    let responses = ConcurrentBag<IDisposable>()
+
+    /// That of the running code.
+    static member Current = current.Value
+
+    /// What is asked from here on by this flow of code belongs to the new scope.
+    static member Enter() : ResponseScope =
+        let scope = new ResponseScope()
+        current.Value <- scope
+        scope
+
+    member _.Add(response: IDisposable) = responses.Add response
+
+    interface IDisposable with
+        member _.Dispose() =
+            for response in responses do
+                response.Dispose()
+
+[<Sealed>]
+type private ScopeHandler() =
+    inherit DelegatingHandler()
+
+    override _.SendAsync(request, cancelled) =
+        let scope = ResponseScope.Current
+        let sending = base.SendAsync(request, cancelled)
+
+        match scope with
+        | null -> sending
+        | scope -> task {
+            let! response = sending
+            // Not the response: the client puts another content into it, which does not close this one.
+            scope.Add response.Content
+            return response
+          }
+
 /// The client, with credentials that can be renewed while it is used.
 [<Sealed>]
 type KubernetesConnection(access: ClusterAccess) =
     let gate = Lock()
-    let create () : IKubernetes = new Kubernetes(access.Load())
+
+    let create () : IKubernetes =
+        new Kubernetes(access.Load(), new ScopeHandler())
+
     let mutable client = create ()
 
     /// The client to be used for the next request.

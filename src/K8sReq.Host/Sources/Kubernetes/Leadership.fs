@@ -45,12 +45,14 @@ type Leadership
     // The elector goes on saying that it leads after it has lost the lease: this is set by its events instead.
     let mutable isLeading = false
     let mutable hasFailed = false
+    let mutable hasLed = false
 
     let change leads =
         if Interlocked.Exchange(&isLeading, leads) <> leads then
             hasFailed <- false
 
             if leads then
+                hasLed <- true
                 Log.leading logger lease.Identity
             else
                 Log.notLeading logger lease.Identity
@@ -86,7 +88,7 @@ type Leadership
     }
 
     // Else the others wait for as long as they would believe in a leader that has died.
-    let release (stop: CancellationToken) = task {
+    let rec release tries (stop: CancellationToken) : Task = task {
         let leases = connection.Client.CoordinationV1
 
         let! held =
@@ -96,16 +98,21 @@ type Leadership
             held.Spec.HolderIdentity <- ""
             held.Spec.LeaseDurationSeconds <- Nullable 1
             held.Spec.RenewTime <- Nullable(clock.GetUtcNow().UtcDateTime)
-            // With the version that was read: if another one has it meanwhile, this is refused.
-            let! _ =
-                leases.ReplaceNamespacedLeaseAsync(
-                    held,
-                    lease.Name,
-                    lease.Namespace,
-                    cancellationToken = stop
-                )
 
-            ()
+            try
+                // With the version that was read: if another one has it meanwhile, this is refused. Or it is our own
+                // last renewal that came between.
+                let! _ =
+                    leases.ReplaceNamespacedLeaseAsync(
+                        held,
+                        lease.Name,
+                        lease.Namespace,
+                        cancellationToken = stop
+                    )
+
+                ()
+            with error when tries > 1 && ApiFailure.tryStatus error = Some 409 ->
+                do! release (tries - 1) stop
     }
 
     member _.IsLeading = Volatile.Read &isLeading
@@ -132,15 +139,14 @@ type Leadership
                     with error ->
                         Log.credentialsNotRenewed logger error.Message
 
-            let wasLeading = Volatile.Read &isLeading
             change false
 
             if stop.IsCancellationRequested then
-                if wasLeading then
+                if hasLed then
                     use limit = new CancellationTokenSource(TimeSpan.FromSeconds 3.0, clock)
 
                     try
-                        do! release limit.Token
+                        do! release 3 limit.Token
                     with error ->
                         tell error
             else

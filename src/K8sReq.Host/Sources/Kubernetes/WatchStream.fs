@@ -19,6 +19,7 @@ let run
     use silence = new CancellationTokenSource(idle, clock)
     use ending = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, stop)
     let mutable cause: exn option = None
+    use _ = ResponseScope.Enter()
 
     // An event of kind ERROR and a line that cannot be read come this way only, and the stream goes on after them:
     // what it says from there on has a gap.

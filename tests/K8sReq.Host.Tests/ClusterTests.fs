@@ -1,0 +1,585 @@
+/// The published program against an API server: routes, statuses, and everything that goes wrong between the two.
+module K8sReq.Host.Tests.ClusterTests
+
+open System
+open System.IO
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Host.Tests.ClusterObjects
+
+/// A replica of the program that follows the server.
+[<Sealed>]
+type private Replica(program: PublishedProgram, port: int, probePort: int) =
+    static member Start(server: ApiServer, folder: TestFolder, name: string, arguments: string list) = task {
+        let kubeconfig = server.Kubeconfig folder.Path
+
+        let program =
+            PublishedProgram.Start(
+                [ "--http-addr=127.0.0.1:0"; "--probe-addr=127.0.0.1:0" ] @ arguments,
+                [ "KUBECONFIG", kubeconfig; "POD_NAME", name ]
+            )
+
+        let! probePort = program.Says @"Probes listening on port (\d+)"
+        return program, int probePort
+    }
+
+    /// Started, and its routes known.
+    static member Ready(server: ApiServer, folder: TestFolder, name: string, arguments: string list) = task {
+        let! program, probePort = Replica.Start(server, folder, name, arguments)
+        let! port = program.Says @"Proxy listening on port (\d+)"
+        return new Replica(program, int port, probePort)
+    }
+
+    member _.Program = program
+
+    member _.Send(host: string) : Task<int> = task {
+        let! answer =
+            TestClient.roundTrip
+                port
+                $"POST /x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+
+        return TestClient.status answer
+    }
+
+    member replica.Answers(host: string, status: int) : Task<unit> =
+        Waiting.until $"{status} for {host}" (fun () -> task {
+            let! answered = replica.Send host
+            return answered = status
+        })
+
+    member _.Probe(path: string) : Task<int> = task {
+        let! answer =
+            TestClient.roundTrip probePort $"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+        return TestClient.status answer
+    }
+
+    interface IDisposable with
+        member _.Dispose() = (program :> IDisposable).Dispose()
+
+let private isReady server ns name expected =
+    let mutable last = None
+
+    Waiting.until $"the status {expected} of {ns}/{name}" (fun () ->
+        last <- ready server ns name
+        Task.FromResult((last = Some expected)))
+
+let private statusWrites (server: ApiServer) =
+    server.Requests
+    |> List.filter (fun (request, _) -> request.Method = "PATCH" && request.Subresource = Some "status")
+    |> List.length
+
+let private events (server: ApiServer) = [
+    for event in server.All "events" -> string event["type"], string event["reason"]
+]
+
+/// A server, a target, and a route to it, before any replica is started.
+let private withServer (test: ApiServer -> TestFolder -> TestTarget -> Task<unit>) = task {
+    use! server = ApiServer.Started()
+    use folder = new TestFolder()
+    use target = TestTarget.ok ()
+    server.Put("services", service "shop" "app" "127.0.0.1" target.Port)
+    server.Put("requestclones", clone "shop" "copy" "a.example" "app" "http")
+    do! test server folder target
+}
+
+let private following arguments (test: ApiServer -> TestTarget -> Replica -> Task<unit>) = task {
+    do!
+        withServer (fun server folder target -> task {
+            use! replica = Replica.Ready(server, folder, "replica-1", arguments)
+            do! test server target replica
+        })
+}
+
+/// Takes copies until one is for this host.
+let private copyFor (target: TestTarget) (host: string) : Task<unit> = task {
+    let mutable isHere = false
+
+    while not isHere do
+        let! copy = target.Next()
+        isHere <- copy.Values "Host" = [ host ]
+}
+
+let tests =
+    testList "a cluster" [
+        testCaseTask "routes appear, change and vanish, and statuses and events say so"
+        <| fun () -> task {
+            do!
+                following [] (fun server target replica -> task {
+                    let! first = replica.Send "a.example"
+                    Expect.equal first 202 "routed from the start"
+                    do! copyFor target "a.example"
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                    // Another one, and its Service after it.
+                    server.Put("requestclones", clone "blog" "late" "b.example" "app" "80")
+                    do! isReady server "blog" "late" ("False", "ServiceNotFound", "1")
+                    let! unrouted = replica.Send "b.example"
+                    Expect.equal unrouted 503 "not routed"
+
+                    server.Put(
+                        "services",
+                        (service "blog" "app" "127.0.0.1" target.Port)
+                            .Replace("\"port\":", "\"port\":80,\"x\":")
+                    )
+
+                    do! isReady server "blog" "late" ("True", "ServiceBackendReady", "1")
+                    // The host changes.
+                    server.Put("requestclones", clone "shop" "copy" "C.example:80" "app" "http")
+                    do! replica.Answers("c.example", 202)
+                    do! copyFor target "c.example"
+                    do! replica.Answers("a.example", 503)
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
+                    // The port goes.
+                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "grpc")
+                    do! isReady server "shop" "copy" ("False", "ServicePortNotFound", "3")
+                    do! replica.Answers("c.example", 503)
+                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "http")
+                    do! replica.Answers("c.example", 202)
+                    // The Service goes.
+                    server.Delete("services", "shop", "app")
+                    do! isReady server "shop" "copy" ("False", "ServiceNotFound", "4")
+                    do! replica.Answers("c.example", 503)
+                    server.Delete("requestclones", "shop", "copy")
+
+                    do!
+                        Waiting.until "the events" (fun () ->
+                            let told = events server
+
+                            Task.FromResult(
+                                List.contains ("Warning", "ServicePortNotFound") told
+                                && (told |> List.filter ((=) ("Warning", "ServiceNotFound"))).Length = 2
+                            ))
+
+                    let event =
+                        server.All "events"
+                        |> List.find (fun event -> string event["reason"] = "ServicePortNotFound")
+
+                    Expect.equal (string event["reportingInstance"]) "replica-1" "who says it"
+                    Expect.stringContains (string event["note"]) "has no port grpc" "what"
+                    let writes = statusWrites server
+                    Expect.isLessThanOrEqual writes 9 "one write for each change, and none for its echo"
+                })
+        }
+
+        testCaseTask "every kind of Service that cannot be sent to has its reason"
+        <| fun () -> task {
+            do!
+                following [] (fun server _ replica -> task {
+                    server.Put("services", service "shop" "headless" "None" 80)
+                    server.Put("services", service "shop" "new" "" 80)
+
+                    server.Put(
+                        "services",
+                        """{"metadata":{"namespace":"shop","name":"alias"},"spec":{"type":"ExternalName","externalName":"x.example"}}"""
+                    )
+
+                    for name, reason in
+                        [
+                            "headless", "ServiceHeadless"
+                            "new", "ServiceAddressMissing"
+                            "alias", "ServiceExternalName"
+                            "none", "ServiceNotFound"
+                        ] do
+                        server.Put("requestclones", clone "shop" name $"{name}.example" name "http")
+                        do! isReady server "shop" name ("False", reason, "1")
+                        let! status = replica.Send $"{name}.example"
+                        Expect.equal status 503 "not routed"
+
+                    server.Put("requestclones", clone "shop" "wild" "*.example" "app" "http")
+                    do! isReady server "shop" "wild" ("False", "InvalidSpec", "1")
+                })
+        }
+
+        testCaseTask "conditions of other types stay, and the time moves only when the status flips"
+        <| fun () -> task {
+            do!
+                following [] (fun server _ _ -> task {
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+
+                    let transition () =
+                        match server.TryGet("requestclones", "shop", "copy") with
+                        | Some object -> object.ToJsonString()
+                        | None -> ""
+
+                    let other =
+                        """{"type":"Seen","status":"True","reason":"Yes","message":"","lastTransitionTime":"2020-01-01T00:00:00Z"}"""
+
+                    let old =
+                        """{"type":"Ready","status":"True","reason":"Old","message":"","lastTransitionTime":"2020-02-02T00:00:00Z"}"""
+
+                    let object = clone "shop" "copy2" "a2.example" "app" "http"
+
+                    server.Put(
+                        "requestclones",
+                        object.Substring(0, object.Length - 1)
+                        + $$""","status":{"conditions":[{{other}},{{old}}]} }"""
+                    )
+
+                    do! isReady server "shop" "copy2" ("True", "ServiceBackendReady", "1")
+
+                    let text =
+                        server.TryGet("requestclones", "shop", "copy2")
+                        |> Option.get
+                        |> _.ToJsonString()
+
+                    Expect.stringContains text "\"type\":\"Seen\"" "the other one is there"
+                    Expect.stringContains text "2020-02-02T00:00:00Z" "it was ready before"
+                    Expect.stringContains (transition ()) "\"Ready\"" "the first one"
+                })
+        }
+
+        testCaseTask
+            "the API server goes away: requests are copied as before, and what was missed is caught up with"
+        <| fun () -> task {
+            do!
+                following [] (fun server target replica -> task {
+                    server.Put("requestclones", clone "shop" "goes" "goes.example" "app" "http")
+                    do! replica.Answers("goes.example", 202)
+                    do! server.Stop()
+                    let! during = replica.Send "a.example"
+                    let! ready = replica.Probe "/readyz"
+                    Expect.equal (during, ready) (202, 200) "it goes on, and is ready"
+                    let! _ = replica.Program.Says "the API server cannot be asked"
+                    // Nobody sees these happen.
+                    server.Put("requestclones", clone "shop" "new" "new.example" "app" "http")
+                    server.Put("requestclones", clone "shop" "copy" "moved.example" "app" "http")
+                    server.Delete("requestclones", "shop", "goes")
+                    server.Forget()
+                    do! server.Start()
+                    do! replica.Answers("new.example", 202)
+                    do! copyFor target "new.example"
+                    do! replica.Answers("moved.example", 202)
+                    do! replica.Answers("a.example", 503)
+                    do! replica.Answers("goes.example", 503)
+                    let! _ = replica.Program.Says "followed again"
+                    do! isReady server "shop" "new" ("True", "ServiceBackendReady", "1")
+                })
+        }
+
+        for inStream in [ false; true ] do
+            let form = if inStream then "in the stream" else "at once"
+
+            testCaseTask $"a version that is forgotten, said {form}, leads to a new list"
+            <| fun () -> task {
+                do!
+                    following [] (fun server _ replica -> task {
+                        server.ExpiresInStream <- inStream
+                        // No watch may see the change happen.
+                        server.Fault <- fun request -> if request.IsWatch then Some ApiFault.Reset else None
+                        server.ResetWatches()
+
+                        do!
+                            Waiting.until "the watches to be gone" (fun () ->
+                                Task.FromResult(server.OpenWatches = 0))
+
+                        server.Put("requestclones", clone "shop" "new" "new.example" "app" "http")
+                        server.Forget()
+                        server.Fault <- fun _ -> None
+                        do! replica.Answers("new.example", 202)
+                        let! ready = replica.Probe "/readyz"
+                        Expect.equal ready 200 "ready all along"
+                    })
+            }
+
+        testCaseTask "watches that are closed, reset, or say what cannot be read go on where they were"
+        <| fun () -> task {
+            do!
+                following [] (fun server _ replica -> task {
+                    let disturbances = [
+                        server.CloseWatches
+                        server.ResetWatches
+                        fun () -> server.SendRaw "this is no JSON"
+                        fun () ->
+                            server.SendRaw
+                                """{"type":"ERROR","object":{"kind":"Status","code":500,"message":"oops"}}"""
+                    ]
+
+                    for n, disturb in List.indexed disturbances do
+                        do!
+                            Waiting.until "both watches" (fun () ->
+                                Task.FromResult((server.OpenWatches = 2)))
+
+                        disturb ()
+                        server.Put("requestclones", clone "shop" $"new{n}" $"new{n}.example" "app" "http")
+                        do! replica.Answers($"new{n}.example", 202)
+
+                    // Every one of them was caught up with by the watch, from the version that it had.
+                    let lists =
+                        server.Requests
+                        |> List.filter (fun (request, _) ->
+                            request.Plural = "requestclones"
+                            && request.Method = "GET"
+                            && not request.IsWatch)
+
+                    Expect.hasLength lists 1 "listed once"
+                })
+        }
+
+        testCaseTask "a server that answers 500, 429 or nothing is asked again"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <- fun _ -> Some(ApiFault.Answer 500)
+                    let! program, _ = Replica.Start(server, folder, "replica-1", [])
+                    use program = program
+                    let! _ = program.Says "the API server cannot be asked"
+                    server.Fault <- fun _ -> Some(ApiFault.Answer 429)
+
+                    do!
+                        Waiting.until "a 429" (fun () ->
+                            Task.FromResult(server.Requests |> List.exists (fun (_, code) -> code = 429)))
+
+                    server.Fault <- fun _ -> None
+                    let! port = program.Says @"Proxy listening on port (\d+)"
+                    use replica = new Replica(program, int port, 0)
+                    do! replica.Answers("a.example", 202)
+                })
+        }
+
+        testCaseTask "a permission that is missing is said plainly, and the program waits for it, unready"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <-
+                        fun request ->
+                            if request.Plural = "services" then
+                                Some(ApiFault.Answer 403)
+                            else
+                                None
+
+                    let! program, probePort = Replica.Start(server, folder, "replica-1", [])
+                    use program = program
+                    let! _ = program.Says "Services in all namespaces: a permission is missing"
+
+                    let! answer =
+                        TestClient.roundTrip probePort "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+                    Expect.equal (TestClient.status answer) 503 "not ready: the routes are not known"
+                    server.Fault <- fun _ -> None
+                    let! port = program.Says @"Proxy listening on port (\d+)"
+                    let! _ = program.Says "Services in all namespaces: followed again"
+                    use replica = new Replica(program, int port, probePort)
+                    let! ready = replica.Probe "/readyz"
+                    Expect.equal ready 200 "ready"
+                    do! replica.Answers("a.example", 202)
+                })
+        }
+
+        testCaseTask "a CustomResourceDefinition that is missing is said plainly, and waited for"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <-
+                        fun request ->
+                            if request.Plural = "requestclones" then
+                                Some(ApiFault.Answer 404)
+                            else
+                                None
+
+                    let! program, _ = Replica.Start(server, folder, "replica-1", [])
+                    use program = program
+                    let! _ = program.Says "is its CustomResourceDefinition installed"
+                    server.Fault <- fun _ -> None
+                    let! port = program.Says @"Proxy listening on port (\d+)"
+                    use replica = new Replica(program, int port, 0)
+                    do! replica.Answers("a.example", 202)
+                })
+        }
+
+        testCaseTask "credentials that have expired are read anew"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Token <- Some "first"
+                    use! replica = Replica.Ready(server, folder, "replica-1", [])
+                    do! replica.Answers("a.example", 202)
+                    server.Token <- Some "second"
+                    server.ResetWatches()
+                    let! _ = replica.Program.Says "does not accept the credentials"
+                    server.Put("requestclones", clone "shop" "new" "new.example" "app" "http")
+                    server.Kubeconfig folder.Path |> ignore
+                    do! replica.Answers("new.example", 202)
+                    do! isReady server "shop" "new" ("True", "ServiceBackendReady", "1")
+                })
+        }
+
+        testCaseTask "NAMESPACES: these alone are asked for, routed and given statuses"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder target -> task {
+                    server.Put("services", service "blog" "app" "127.0.0.1" target.Port)
+                    server.Put("requestclones", clone "blog" "copy" "b.example" "app" "http")
+                    server.Put("services", service "other" "app" "127.0.0.1" target.Port)
+                    server.Put("requestclones", clone "other" "copy" "c.example" "app" "http")
+
+                    use! replica =
+                        Replica.Ready(server, folder, "replica-1", [ "--namespaces=shop,blog" ])
+
+                    do! replica.Answers("a.example", 202)
+                    do! replica.Answers("b.example", 202)
+                    let! outside = replica.Send "c.example"
+                    Expect.equal outside 503 "not routed"
+                    do! isReady server "blog" "copy" ("True", "ServiceBackendReady", "1")
+                    Expect.isNone (ready server "other" "copy") "no status"
+
+                    let asked =
+                        server.Requests
+                        |> List.filter (fun (request, _) -> request.Method = "GET")
+                        |> List.map (fun (request, _) -> request.Namespace)
+                        |> List.distinct
+                        |> List.sort
+
+                    Expect.equal asked [ Some "blog"; Some "shop" ] "nothing else is asked for"
+                })
+        }
+
+        testCaseTask "WATCH_LABEL_SELECTOR: a RequestClone counts for as long as it has the labels"
+        <| fun () -> task {
+            do!
+                following [ "--watch-label-selector=team=a" ] (fun server _ replica -> task {
+                    let! unlabelled = replica.Send "a.example"
+                    Expect.equal unlabelled 503 "not selected"
+                    let mine = clone "shop" "mine" "mine.example" "app" "http"
+                    server.Put("requestclones", labelled "team" "a" mine)
+                    do! replica.Answers("mine.example", 202)
+                    server.Put("requestclones", labelled "team" "b" mine)
+                    do! replica.Answers("mine.example", 503)
+                    server.Put("requestclones", labelled "team" "a" mine)
+                    do! replica.Answers("mine.example", 202)
+                })
+        }
+
+        testCaseTask "thousands of objects come in pages, and a page that expires begins the list anew"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder target -> task {
+                    for n in 1..1200 do
+                        server.Put("services", service "shop" $"app{n}" "127.0.0.1" target.Port)
+                        server.Put("requestclones", clone "shop" $"copy{n}" $"h{n}.example" $"app{n}" "http")
+
+                    let mutable isFirst = true
+
+                    server.Fault <-
+                        fun request ->
+                            if request.Query.ContainsKey "continue" && isFirst then
+                                isFirst <- false
+                                Some(ApiFault.Answer 410)
+                            else
+                                None
+
+                    use! replica = Replica.Ready(server, folder, "replica-1", [ "--concurrent=8" ])
+
+                    for n in [ 1; 500; 501; 1200 ] do
+                        let! status = replica.Send $"h{n}.example"
+                        Expect.equal status 202 $"host {n}"
+
+                    do! Waiting.until "all statuses" (fun () -> Task.FromResult(statusWrites server >= 1201))
+                })
+        }
+
+        testCaseTask "a status that cannot be written now is written later; requests do not notice"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <-
+                        fun request ->
+                            if request.Method = "PATCH" then
+                                Some(ApiFault.Answer 500)
+                            else
+                                None
+
+                    use! replica = Replica.Ready(server, folder, "replica-1", [])
+                    let! _ = replica.Program.Says "The status of shop/copy could not be written"
+                    do! replica.Answers("a.example", 202)
+                    server.Fault <- fun _ -> None
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                })
+        }
+
+        testCaseTask
+            "with leader election one replica writes, all of them route, and the lease goes on when its holder stops"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    let arguments = [ "--enable-leader-election"; "--leader-election-namespace=shop" ]
+                    use! first = Replica.Ready(server, folder, "first", arguments)
+                    let! _ = first.Program.Says "first is the leader now"
+                    use! second = Replica.Ready(server, folder, "second", arguments)
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+
+                    for replica in [ first; second ] do
+                        let! status = replica.Send "a.example"
+                        Expect.equal status 202 "every replica routes"
+
+                    let writesBefore = statusWrites server
+                    server.Put("requestclones", clone "shop" "copy" "b.example" "app" "http")
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
+                    Expect.equal (statusWrites server) (writesBefore + 1) "one of them writes"
+                    first.Program.Terminate()
+                    let! code = first.Program.ExitCode()
+                    Expect.equal code 0 "ended"
+                    // The lease lasts 15 s: it must have been given back.
+                    let since = Diagnostics.Stopwatch.StartNew()
+                    let! _ = second.Program.Says "second is the leader now"
+                    Expect.isLessThan since.Elapsed (TimeSpan.FromSeconds 12.0) "long before it ran out"
+                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "http")
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "3")
+                })
+        }
+
+        testCaseTask
+            "a leader that is killed is replaced, and the other replica goes on meanwhile; a lost lease touches no request"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    let arguments = [ "--enable-leader-election"; "--leader-election-namespace=shop" ]
+                    use! first = Replica.Ready(server, folder, "first", arguments)
+                    let! _ = first.Program.Says "first is the leader now"
+                    use! second = Replica.Ready(server, folder, "second", arguments)
+                    first.Program.Kill()
+
+                    let! _ =
+                        task {
+                            while not (second.Program.Errors.Contains "second is the leader now") do
+                                let! status = second.Send "a.example"
+                                Expect.equal status 202 "answered all along"
+                                do! Task.Delay 100
+                        }
+                        |> Waiting.within "another leader"
+
+                    server.Put("requestclones", clone "shop" "copy" "b.example" "app" "http")
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
+                    // Nobody can hold the lease any more.
+                    server.Fault <-
+                        fun request ->
+                            if request.Plural = "leases" then
+                                Some(ApiFault.Answer 500)
+                            else
+                                None
+
+                    let! _ = second.Program.Says "second is not the leader any more"
+                    let! status = second.Send "b.example"
+                    Expect.equal status 202 "requests are copied all the same"
+                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "http")
+                    do! second.Answers("c.example", 202)
+
+                    Expect.notEqual
+                        (ready server "shop" "copy")
+                        (Some("True", "ServiceBackendReady", "3"))
+                        "no status"
+
+                    server.Fault <- fun _ -> None
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "3")
+                })
+        }
+
+        testCaseTask "without any cluster the program says where it looked, and exits 2"
+        <| fun () -> task {
+            use program = PublishedProgram.Start([], [ "KUBECONFIG", "/nowhere/config" ])
+            let! code = program.ExitCode()
+            Expect.equal code 2 "not asked properly"
+            Expect.stringContains program.Errors "/nowhere/config" "where it looked"
+            Expect.stringContains program.Errors "--manifests" "and the other way"
+            Expect.isFalse (File.Exists "/nowhere/config") "there is none"
+        }
+    ]
