@@ -149,20 +149,23 @@ let test () =
     if failed > 0 then
         raise (Stop 1)
 
-let soak arguments =
+/// Runs a program of this repository against the published one.
+let runAgainstPublished folder name arguments =
     build ()
     publish ()
-    let name = "K8sReq.Soak"
 
     let assembly =
-        Path.Combine(root, "tests", name, "bin", "Release", "net10.0", name + ".dll")
+        Path.Combine(root, folder, name, "bin", "Release", "net10.0", name + ".dll")
 
     dotnet (assembly :: arguments)
+
+let soak = runAgainstPublished "tests" "K8sReq.Soak"
+let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
 let check () =
     restore ()
     dotnet [ "tool"; "restore" ]
-    dotnet [ "fantomas"; "--check"; "src"; "tests"; "build.fsx" ]
+    dotnet [ "fantomas"; "--check"; "src"; "tests"; "bench"; "build.fsx" ]
     // Warnings are errors in every build; this one compiles all of it anew.
     dotnet [
         "build"
@@ -253,6 +256,7 @@ let targets = [
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
     "test", "all tests, against the published program too", (fun _ -> test ())
     "soak", "a minute of load over good and bad targets, then the books; -- SECONDS for another time", soak
+    "bench", "-- cluster: a cluster of 10,000 routes", bench
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
     "publish", "leave the program at artifacts/k8sreq/k8sreq", (fun _ -> publish ())
     "ci", "all that CI does: check, test", (fun _ -> ci ())

@@ -1,0 +1,135 @@
+/// A big cluster: how long it takes until all routes are known, what they weigh, what a change costs and when it is seen.
+module K8sReq.Bench.ClusterScale
+
+open System
+open System.Diagnostics
+open System.Threading.Tasks
+open K8sReq.Host.Tests
+open K8sReq.Host.Tests.ClusterObjects
+open K8sReq.Soak
+
+let private objects = 10_000
+let private namespaces = 100
+let private changes = 500
+
+// Between two changes, so that they do not become one; and in a burst, so that they do.
+let private spacing = TimeSpan.FromMilliseconds 20.0
+
+let private namespaceOf n = $"ns{n % namespaces}"
+
+let private put (server: ApiServer) n (host: string) =
+    server.Put("requestclones", clone (namespaceOf n) $"copy{n}" host $"app{n}" "http")
+
+let private fill (server: ApiServer) =
+    for n in 0 .. objects - 1 do
+        server.Put("services", service (namespaceOf n) $"app{n}" "127.0.0.1" 9)
+        put server n $"h{n}.example"
+
+let private statusWrites (server: ApiServer) =
+    server.Requests
+    |> Seq.filter (fun (request, _) -> request.Method = "PATCH")
+    |> Seq.length
+
+let private percentile (sorted: float[]) (share: float) =
+    sorted[min (sorted.Length - 1) (int (share * float sorted.Length))]
+
+let private settled (server: ApiServer) writes =
+    let watch = Stopwatch.StartNew()
+
+    task {
+        while statusWrites server < writes && watch.Elapsed < TimeSpan.FromMinutes 5.0 do
+            do! Task.Delay 200
+    }
+
+/// From a change in the API server to the first request that is answered by it, in milliseconds.
+let private timeToSee (server: ApiServer) (client: TestClient) n = task {
+    let host = $"moved{n}.example"
+    let request = $"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    let watch = Stopwatch.StartNew()
+    put server n host
+    let mutable isSeen = false
+
+    while not isSeen do
+        do! client.Send request
+        let! answer = client.Answer()
+        isSeen <- TestClient.status answer = 202
+
+    return watch.Elapsed.TotalMilliseconds
+}
+
+let run () : Task = task {
+    use! server = ApiServer.Started()
+    use folder = new TestFolder()
+    fill server
+    let started = Stopwatch.StartNew()
+
+    use program =
+        PublishedProgram.Start(
+            [ "--http-addr=127.0.0.1:0"; "--probe-addr=127.0.0.1:0"; "--concurrent=4" ],
+            [ "KUBECONFIG", server.Kubeconfig folder.Path ]
+        )
+
+    let! port = program.Says @"Proxy listening on port (\d+)"
+    let ready = started.Elapsed
+    let memoryWhenReady = ProcessView.peakMemory program.Id
+    do! settled server objects
+    let statuses = started.Elapsed
+    use view = Process.GetProcessById program.Id
+
+    let cpu () =
+        view.Refresh()
+        view.TotalProcessorTime.TotalMilliseconds
+
+    // What it costs to be there.
+    let before = cpu ()
+    do! Task.Delay(TimeSpan.FromSeconds 5.0)
+    let idle = (cpu () - before) / 5.0
+    // A port that changes moves a route and changes a message: a status is written, too.
+    let before = cpu ()
+    let watch = Stopwatch.StartNew()
+
+    for n in 0 .. changes - 1 do
+        server.Put("services", service (namespaceOf n) $"app{n}" "127.0.0.1" (10 + n))
+        do! Task.Delay spacing
+
+    do! settled server (objects + changes)
+    let single = (cpu () - before - idle * watch.Elapsed.TotalSeconds) / float changes
+    let before = cpu ()
+    let watch = Stopwatch.StartNew()
+
+    for n in 0 .. objects - 1 do
+        server.Put("services", service (namespaceOf n) $"app{n}" "127.0.0.1" 5)
+
+    do! settled server (objects + changes + objects)
+    let burst = (cpu () - before - idle * watch.Elapsed.TotalSeconds) / float objects
+    use! client = TestClient.Connect(int port)
+    let times = ResizeArray()
+
+    for n in 0 .. changes - 1 do
+        let! time = timeToSee server client n
+        times.Add time
+
+    let seen = times.ToArray() |> Array.sort
+    let memory = ProcessView.peakMemory program.Id
+    printfn "RequestClones, Services, namespaces          %d, %d, %d" objects objects namespaces
+    printfn "start to ready                               %.1f s" ready.TotalSeconds
+    printfn "start to all statuses written                %.1f s" statuses.TotalSeconds
+
+    printfn
+        "peak memory when ready, at the end           %d MiB, %d MiB"
+        (memoryWhenReady / 1048576L)
+        (memory / 1048576L)
+
+    printfn "CPU, idle                                    %.1f ms/s" idle
+    printfn "CPU per change, one by one, status included  %.2f ms" single
+    printfn "CPU per change, in a burst, status included  %.2f ms" burst
+
+    printfn
+        "change to the first request that sees it     p50 %.1f ms, p99 %.1f ms"
+        (percentile seen 0.5)
+        (percentile seen 0.99)
+
+    program.Terminate()
+    let! _ = program.ExitCode()
+    ()
+}
