@@ -1,5 +1,11 @@
 namespace K8sReq.Core
 
+type RoutingCounts = {
+    Hosts: int
+    Targets: int
+    Unrouted: int
+}
+
 /// The routing table, kept up to date event by event: an event costs what it changes, however many routes there are.
 /// At every moment its table is what `RouteTable.ofState` makes of its state.
 type Routing = {
@@ -8,6 +14,8 @@ type Routing = {
     /// The RequestClones that name a Service, by the Service.
     Dependents: Map<ObjectKey, Set<ObjectKey>>
     Routes: Map<HostName, Target[]>
+    /// How many there are: a Map counts by walking through all of it.
+    Counts: RoutingCounts
     /// What has changed since the last `settled`: RequestClones that are new, gone, changed or resolved otherwise.
     ChangedClones: Set<ObjectKey>
     /// And the hosts whose targets are not the same any more.
@@ -20,6 +28,7 @@ module Routing =
         Clones = Map.empty
         Dependents = Map.empty
         Routes = Map.empty
+        Counts = { Hosts = 0; Targets = 0; Unrouted = 0 }
         ChangedClones = Set.empty
         ChangedHosts = Set.empty
     }
@@ -69,23 +78,39 @@ module Routing =
 
         let targetBefore, targetNow = targetOf before, targetOf now
 
-        let routes, changedHosts =
+        let routes, hosts, changedHosts =
             if targetBefore = targetNow then
-                routing.Routes, routing.ChangedHosts
+                routing.Routes, routing.Counts.Hosts, routing.ChangedHosts
             else
-                let without (routes: Map<HostName, Target[]>) (target: Target) =
+                let without (routes: Map<HostName, Target[]>, hosts) (target: Target) =
                     match routes[target.Host] |> Array.filter (fun other -> other.Clone <> key) with
-                    | [||] -> Map.remove target.Host routes
-                    | others -> Map.add target.Host others routes
+                    | [||] -> Map.remove target.Host routes, hosts - 1
+                    | others -> Map.add target.Host others routes, hosts
 
-                let withTarget (routes: Map<HostName, Target[]>) (target: Target) =
-                    let others = routes.TryFind target.Host |> Option.defaultValue [||]
-                    Map.add target.Host (Array.append others [| target |] |> Array.sortBy _.Clone) routes
+                let withTarget (routes: Map<HostName, Target[]>, hosts) (target: Target) =
+                    match routes.TryFind target.Host with
+                    | None -> Map.add target.Host [| target |] routes, hosts + 1
+                    | Some others ->
+                        let all = Array.append others [| target |] |> Array.sortBy _.Clone
+                        Map.add target.Host all routes, hosts
 
-                let hosts = Option.toList targetBefore @ Option.toList targetNow |> List.map _.Host
+                let left = Option.fold without (routing.Routes, routing.Counts.Hosts) targetBefore
+                let routes, hosts = Option.fold withTarget left targetNow
 
-                (Option.fold withTarget (Option.fold without routing.Routes targetBefore) targetNow),
-                Set.union routing.ChangedHosts (Set.ofList hosts)
+                let touched =
+                    Option.toList targetBefore @ Option.toList targetNow |> List.map _.Host
+
+                routes, hosts, Set.union routing.ChangedHosts (Set.ofList touched)
+
+        let one (isCounted: bool) = if isCounted then 1 else 0
+
+        let counts = {
+            Hosts = hosts
+            Targets = routing.Counts.Targets - one targetBefore.IsSome + one targetNow.IsSome
+            Unrouted =
+                routing.Counts.Unrouted - one (before.IsSome && targetBefore.IsNone)
+                + one (now.IsSome && targetNow.IsNone)
+        }
 
         {
             routing with
@@ -95,6 +120,7 @@ module Routing =
                     | None -> Map.remove key routing.Clones
                 Dependents = dependents
                 Routes = routes
+                Counts = counts
                 ChangedHosts = changedHosts
                 ChangedClones = Set.add key routing.ChangedClones
         }

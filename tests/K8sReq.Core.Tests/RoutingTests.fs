@@ -20,7 +20,12 @@ let tests =
 
                 table.Routes = expected.Routes
                 && table.Clones = expected.Clones
-                && routing.State = ClusterState.fold ClusterState.initial events)
+                && routing.Counts = {
+                                        Hosts = table.Routes.Count
+                                        Targets = table.Routes |> Seq.sumBy _.Value.Length
+                                        Unrouted = table.Unrouted.Length
+                                    }
+             && routing.State = ClusterState.fold ClusterState.initial events)
 
         property
             "hosts and RequestClones that are not said to have changed are as they were"

@@ -35,8 +35,8 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
             | _ -> ()
 
         if not now.ChangedHosts.IsEmpty || not holder.IsKnown then
-            let targets = now.Routes |> Seq.sumBy _.Value.Length
-            Log.routesChanged logger now.Routes.Count targets (now.Clones.Count - targets)
+            let counts = now.Counts
+            Log.routesChanged logger counts.Hosts counts.Targets counts.Unrouted
 
     /// Queues events that belong together: no table shows a part of them.
     member _.Post(batch: ClusterEvent list) = events.Writer.TryWrite batch |> ignore
