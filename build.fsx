@@ -136,10 +136,9 @@ let runTests name =
         eprintfn "build: %s ended with exit code %d before it counted its tests" name code
         0, 1, 0
 
-let test () =
-    build ()
-    publish ()
-    let results = [ "K8sReq.Core.Tests"; "K8sReq.Host.Tests" ] |> List.map runTests
+/// Runs test programs, and ends with a line that counts.
+let report names =
+    let results = names |> List.map runTests
     let sum choose = List.sumBy choose results
     let failed = sum (fun (_, failed, _) -> failed)
     let skipped = sum (fun (_, _, skipped) -> skipped)
@@ -148,6 +147,17 @@ let test () =
 
     if failed > 0 then
         raise (Stop 1)
+
+let test () =
+    build ()
+    publish ()
+    report [ "K8sReq.Core.Tests"; "K8sReq.Host.Tests"; "K8sReq.Chart.Tests" ]
+
+/// The chart and the bases alone.
+let chart () =
+    build ()
+    publish ()
+    report [ "K8sReq.Chart.Tests" ]
 
 /// Runs a program of this repository against the published one.
 let runAgainstPublished folder name arguments =
@@ -255,6 +265,7 @@ let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
     "test", "all tests, against the published program too", (fun _ -> test ())
+    "chart", "render the chart and the bases with helm and kubectl, and check them", (fun _ -> chart ())
     "soak", "a minute of load over good and bad targets, then the books; -- SECONDS for another time", soak
     "bench", "-- cluster: a cluster of 10,000 routes", bench
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())

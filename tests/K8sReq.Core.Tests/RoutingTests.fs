@@ -25,7 +25,7 @@ let tests =
                                         Targets = table.Routes |> Seq.sumBy _.Value.Length
                                         Unrouted = table.Unrouted.Length
                                     }
-             && routing.State = ClusterState.fold ClusterState.initial events)
+                && routing.State = ClusterState.fold ClusterState.initial events)
 
         property
             "hosts and RequestClones that are not said to have changed are as they were"

@@ -34,9 +34,22 @@ type PublishedProgram
 
     /// Starts it with these arguments and only these variables set.
     static member Start(arguments: string list, ?variables: (string * string) list) : PublishedProgram =
+        PublishedProgram.Launch(PublishedProgram.Path, arguments, defaultArg variables [])
+
+    /// Starts it by another program, which gets it and its arguments as its last ones, and becomes it.
+    static member StartUnder
+        (launcher: string, before: string list, arguments: string list)
+        : PublishedProgram =
+        PublishedProgram.Launch(
+            launcher,
+            before @ [ PublishedProgram.Path ] @ arguments,
+            [ "PATH", string (Environment.GetEnvironmentVariable "PATH") ]
+        )
+
+    static member private Launch(file: string, arguments: string list, variables: (string * string) list) =
         let info =
             ProcessStartInfo(
-                PublishedProgram.Path,
+                file,
                 arguments,
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
@@ -45,7 +58,7 @@ type PublishedProgram
 
         info.Environment.Clear()
 
-        for name, value in defaultArg variables [] do
+        for name, value in variables do
             info.Environment[name] <- value
 
         let output, errors = ConcurrentQueue(), ConcurrentQueue()

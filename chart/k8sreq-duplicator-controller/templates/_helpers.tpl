@@ -1,0 +1,110 @@
+{{- define "k8sreq.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "k8sreq.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "k8sreq.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "k8sreq.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "k8sreq.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "k8sreq.labels" -}}
+{{ include "k8sreq.selectorLabels" . }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{/* Labels, and annotations if there are any; for "metadata:" with 2 spaces before each. */}}
+{{- define "k8sreq.metadata" -}}
+labels:
+  {{- include "k8sreq.labels" . | nindent 2 }}
+{{- with .Values.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "k8sreq.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "k8sreq.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces that are watched, separated by commas; empty for all. */}}
+{{- define "k8sreq.namespaces" -}}
+{{- if hasKey .Values.env "NAMESPACES" -}}
+{{- .Values.env.NAMESPACES -}}
+{{- else if not .Values.clusterRBAC.enabled -}}
+{{- join "," (default (list .Release.Namespace) .Values.namespaces) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "k8sreq.leaseNamespace" -}}
+{{- default .Release.Namespace (get .Values.env "LEADER_ELECTION_NAMESPACE") -}}
+{{- end -}}
+
+{{/* The environment as a map: what the chart makes of its values, and over it what users give. */}}
+{{- define "k8sreq.env" -}}
+{{- $made := dict
+  "HTTP_ADDR" (printf ":%v" .Values.httpPort)
+  "METRICS_ADDR" (printf ":%v" .Values.metricsPort)
+  "PROBE_ADDR" (printf ":%v" .Values.probesPort)
+  "SHUTDOWN_DELAY" .Values.shutdownDelay
+  "GRACEFUL_SHUTDOWN_TIMEOUT" .Values.gracefulShutdownTimeout
+  "ENABLE_LEADER_ELECTION" (toString .Values.leaderElection.enabled)
+  "LEADER_ELECTION_NAMESPACE" (include "k8sreq.leaseNamespace" .)
+  "NAMESPACES" (include "k8sreq.namespaces" .)
+-}}
+{{- mergeOverwrite $made .Values.env | toYaml -}}
+{{- end -}}
+
+{{/* The port of an address in the environment, which is the one that is listened on, whoever has said it. */}}
+{{- define "k8sreq.port" -}}
+{{- $env := include "k8sreq.env" .root | fromYaml -}}
+{{- regexFind "[0-9]+$" (toString (get $env .name)) -}}
+{{- end -}}
+
+{{- define "k8sreq.terminationGracePeriodSeconds" -}}
+{{- if .Values.terminationGracePeriodSeconds -}}
+{{- .Values.terminationGracePeriodSeconds -}}
+{{- else -}}
+{{- $env := include "k8sreq.env" . | fromYaml -}}
+{{- $delay := toString $env.SHUTDOWN_DELAY -}}
+{{- $timeout := toString $env.GRACEFUL_SHUTDOWN_TIMEOUT -}}
+{{- if not (and (regexMatch "^[0-9]+s$" $delay) (regexMatch "^[0-9]+s$" $timeout)) -}}
+{{- fail (printf "terminationGracePeriodSeconds has to be given, because SHUTDOWN_DELAY (%s) and GRACEFUL_SHUTDOWN_TIMEOUT (%s) are not both whole seconds" $delay $timeout) -}}
+{{- end -}}
+{{- add (trimSuffix "s" $delay | int) (trimSuffix "s" $timeout | int) 10 -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What has to be allowed where RequestClones are followed: no more than the program does. */}}
+{{- define "k8sreq.rules" -}}
+- apiGroups: ["proxy.infra.doodle.com"]
+  resources: ["requestclones"]
+  verbs: ["get", "list", "watch"]
+- apiGroups: ["proxy.infra.doodle.com"]
+  resources: ["requestclones/status"]
+  verbs: ["patch"]
+- apiGroups: [""]
+  resources: ["services"]
+  verbs: ["get", "list", "watch"]
+- apiGroups: ["events.k8s.io"]
+  resources: ["events"]
+  verbs: ["create", "patch"]
+{{- end -}}

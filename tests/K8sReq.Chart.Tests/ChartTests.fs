@@ -1,0 +1,314 @@
+/// What helm and kustomize make of the chart and the bases.
+module K8sReq.Chart.Tests.ChartTests
+
+open System
+open System.IO
+open System.Text.Json
+open Expecto
+open K8sReq.Core
+open K8sReq.Chart.Tests.Tools
+open K8sReq.Chart.Tests.Manifest
+
+let private valueFiles =
+    Directory.GetFiles(Path.Combine(root, "tests", "K8sReq.Chart.Tests", "values"), "*.yaml")
+    |> List.ofArray
+    |> List.sort
+
+let private render helm arguments =
+    succeed helm ([ "template"; "rel"; chart; "--namespace"; "sys" ] @ arguments)
+    |> parse
+
+let private renderFile helm name arguments =
+    let file =
+        valueFiles
+        |> List.find (fun file -> Path.GetFileNameWithoutExtension file = name)
+
+    render helm ([ "--values"; file ] @ arguments)
+
+let private podOf objects =
+    at [ "spec"; "template"; "spec" ] (theOnly objects "Deployment")
+
+let private containerOf objects =
+    (items [ "containers" ] (podOf objects)).Head
+
+/// The variables that are given in the manifest itself.
+let private environment objects =
+    items [ "env" ] (containerOf objects)
+    |> List.choose (fun variable ->
+        tryText [ "value" ] variable
+        |> Option.map (fun value -> text [ "name" ] variable, value))
+
+let private settings objects : Settings =
+    match Settings.parse (Map.ofList (environment objects)) [] with
+    | Ok settings -> settings
+    | Error errors -> failtest $"the program would refuse its environment: {errors}"
+
+let private port name objects =
+    items [ "ports" ] (containerOf objects)
+    |> List.find (fun port -> text [ "name" ] port = name)
+    |> text [ "containerPort" ]
+    |> int
+
+/// What has to be so, whatever the values.
+let private expectSound (objects: JsonElement list) =
+    let settings = settings objects
+
+    // A port is the same wherever it is named.
+    for name, address in
+        [
+            "http", settings.HttpAddr
+            "metrics", settings.MetricsAddr
+            "probes", settings.ProbeAddr
+        ] do
+        Expect.equal (port name objects) address.Port $"{name} is where the program listens"
+
+    for probe in [ "livenessProbe"; "readinessProbe"; "startupProbe" ] do
+        Expect.equal (text [ probe; "httpGet"; "port" ] (containerOf objects)) "probes" probe
+
+    let service = theOnly objects "Service"
+
+    for port in items [ "spec"; "ports" ] service do
+        Expect.equal (text [ "targetPort" ] port) (text [ "name" ] port) "ports of the Service go by name"
+
+    // Selectors find the pods.
+    let labels =
+        fields [ "spec"; "template"; "metadata"; "labels" ] (theOnly objects "Deployment")
+
+    let expectSelects path object =
+        for KeyValue(name, value) in fields path object do
+            Expect.equal (labels.TryFind name) (Some value) $"the selector of {object}"
+
+    expectSelects [ "spec"; "selector" ] service
+    expectSelects [ "spec"; "selector"; "matchLabels" ] (theOnly objects "Deployment")
+
+    for kindName in [ "PodDisruptionBudget"; "PodMonitor" ] do
+        kind objects kindName
+        |> List.iter (expectSelects [ "spec"; "selector"; "matchLabels" ])
+
+    kind objects "NetworkPolicy"
+    |> List.iter (expectSelects [ "spec"; "podSelector"; "matchLabels" ])
+
+    // Each variable once.
+    let names = items [ "env" ] (containerOf objects) |> List.map (text [ "name" ])
+
+    Expect.equal (List.distinct names) names "each variable once"
+
+    let known = "POD_NAME" :: (Settings.specs |> List.map SettingSpec.variable)
+
+    for name in names do
+        Expect.isTrue
+            (List.contains name known || name.StartsWith("OTEL_", StringComparison.Ordinal))
+            $"{name} is a setting of the program"
+
+    // Time to stop.
+    let grace =
+        float (text [ "terminationGracePeriodSeconds" ] (podOf objects))
+        |> TimeSpan.FromSeconds
+
+    Expect.isGreaterThan
+        grace
+        (settings.ShutdownDelay + settings.GracefulShutdownTimeout)
+        "the pod is not killed before it has stopped"
+
+    // The restricted profile of pod security.
+    let pod, container = podOf objects, containerOf objects
+    Expect.equal (text [ "securityContext"; "runAsNonRoot" ] pod) "True" "not root"
+    Expect.equal (text [ "securityContext"; "seccompProfile"; "type" ] pod) "RuntimeDefault" "seccomp"
+
+    Expect.equal (text [ "securityContext"; "allowPrivilegeEscalation" ] container) "False" "no escalation"
+
+    Expect.equal (text [ "securityContext"; "readOnlyRootFilesystem" ] container) "True" "read only"
+
+    Expect.equal
+        (items [ "securityContext"; "capabilities"; "drop" ] container |> List.map string)
+        [ "ALL" ]
+        "no capabilities"
+
+/// Where a role holds, what it is about, and what it allows.
+let private allowed (objects: JsonElement list) =
+    [
+        for role in kind objects "Role" @ kind objects "ClusterRole" do
+            if
+                not (
+                    text [ "metadata"; "name" ] role
+                    |> fun name -> name.EndsWith "-view" || name.EndsWith "-edit"
+                )
+            then
+                for rule in items [ "rules" ] role do
+                    for resource in items [ "resources" ] rule do
+                        let verbs =
+                            items [ "verbs" ] rule |> List.map string |> List.sort |> String.concat ","
+
+                        tryText [ "metadata"; "namespace" ] role |> Option.defaultValue "*",
+                        string resource,
+                        verbs
+    ]
+    |> List.sort
+
+let private whatIsNeeded scopes leaseNamespace =
+    [
+        for scope in scopes do
+            scope, "requestclones", "get,list,watch"
+            scope, "requestclones/status", "patch"
+            scope, "services", "get,list,watch"
+            scope, "events", "create,patch"
+        leaseNamespace, "leases", "create"
+        leaseNamespace, "leases", "get,update"
+    ]
+    |> List.sort
+
+let private refuses name arguments (said: string) =
+    withHelm $"{name} is refused" (fun helm ->
+        let code, _, errors = run helm ([ "template"; "rel"; chart ] @ arguments)
+        Expect.notEqual code 0 "refused"
+        Expect.stringContains errors said "why")
+
+let private withoutOrigin (element: JsonElement) =
+    // Names of a release and of helm, which kustomize has not.
+    element.GetRawText().Replace("rel-k8sreq-duplicator-controller", "k8sreq-duplicator-controller")
+
+let tests =
+    testList "chart" [
+        withHelm "lints" (fun helm ->
+            for file in valueFiles do
+                succeed helm [ "lint"; "--strict"; chart; "--values"; file ] |> ignore)
+
+        for file in valueFiles do
+            withHelm $"with {Path.GetFileName file} it is sound" (fun helm ->
+                expectSound (render helm [ "--values"; file ]))
+
+        withHelm "cluster-wide it may do what the program does, and no more" (fun helm ->
+            Expect.equal (allowed (render helm [])) (whatIsNeeded [ "*" ] "sys") "permissions")
+
+        withHelm "in namespaces it may do the same there, and watches these" (fun helm ->
+            let objects = renderFile helm "namespaced" []
+            Expect.equal (allowed objects) (whatIsNeeded [ "shop"; "blog" ] "sys") "permissions"
+            Expect.equal (settings objects).Namespaces [ "shop"; "blog" ] "what is watched"
+
+            Expect.isEmpty
+                (kind objects "ClusterRole" @ kind objects "ClusterRoleBinding")
+                "nothing cluster-wide"
+
+            for binding in kind objects "RoleBinding" do
+                let subject = (items [ "subjects" ] binding).Head
+
+                Expect.equal
+                    (text [ "name" ] subject, text [ "namespace" ] subject)
+                    ("given", "sys")
+                    "for whom")
+
+        withHelm "without namespaces given it is the release's own" (fun helm ->
+            let objects = render helm [ "--set"; "clusterRBAC.enabled=false" ]
+            Expect.equal (allowed objects) (whatIsNeeded [ "sys" ] "sys") "permissions"
+            Expect.equal (settings objects).Namespaces [ "sys" ] "what is watched")
+
+        withHelm "the lease is where the environment says" (fun helm ->
+            let objects = render helm [ "--set"; "env.LEADER_ELECTION_NAMESPACE=other" ]
+            Expect.equal (allowed objects) (whatIsNeeded [ "*" ] "other") "permissions"
+            Expect.equal (settings objects).LeaderElectionNamespace (Some "other") "the setting")
+
+        withHelm "by default there are two replicas and one of them leads" (fun helm ->
+            let objects = render helm []
+            Expect.equal (text [ "spec"; "replicas" ] (theOnly objects "Deployment")) "2" "two"
+            Expect.isTrue (settings objects).EnableLeaderElection "elected"
+            Expect.hasLength (kind objects "PodDisruptionBudget") 1 "and a budget")
+
+        withHelm "values of the predecessor mean what they did" (fun helm ->
+            let objects = renderFile helm "predecessor" []
+            let settings = settings objects
+            Expect.equal (settings.Namespaces, settings.Concurrent) ([ "default" ], 10) "the environment"
+
+            let deployment = theOnly objects "Deployment"
+
+            Expect.equal
+                (text [ "metadata"; "name" ] deployment)
+                "rel-k8sreq-duplicator-controller"
+                "its name"
+
+            Expect.equal
+                (fields [ "spec"; "selector"; "matchLabels" ] deployment)
+                (Map.ofList [
+                    "app.kubernetes.io/name", "k8sreq-duplicator-controller"
+                    "app.kubernetes.io/instance", "rel"
+                ])
+                "its selector, which no upgrade may change"
+
+            let ports =
+                items [ "spec"; "ports" ] (theOnly objects "Service")
+                |> List.map (fun port -> text [ "name" ] port, text [ "port" ] port)
+
+            Expect.equal ports [ "http", "8080"; "metrics", "9556" ] "the Service's ports"
+            let rule = theOnly objects "PrometheusRule"
+            Expect.stringContains (rule.GetRawText()) "rel" "rules are templates"
+
+            let secret =
+                items [ "env" ] (containerOf objects)
+                |> List.find (fun variable -> text [ "name" ] variable = "OTEL_EXPORTER_OTLP_HEADERS")
+
+            Expect.equal (text [ "valueFrom"; "secretKeyRef"; "key" ] secret) "headers" "from a secret")
+
+        withHelm "ports that are changed are changed everywhere" (fun helm ->
+            let objects = renderFile helm "ports" []
+
+            Expect.equal
+                (port "http" objects, port "metrics" objects, port "probes" objects)
+                (9080, 9082, 9081)
+                "ports"
+
+            let policy = (theOnly objects "NetworkPolicy").GetRawText()
+
+            for allowed in [ "9080"; "9082" ] do
+                Expect.stringContains policy allowed "the policy"
+
+            Expect.isNone
+                (tryAt [ "spec"; "replicas" ] (theOnly objects "Deployment"))
+                "the autoscaler decides")
+
+        refuses "a value that does not exist" [ "--set"; "replica=3" ] "replica"
+        refuses "a port that is none" [ "--set"; "httpPort=http" ] "httpPort"
+        refuses
+            "a time to stop that is not known"
+            [ "--set"; "shutdownDelay=1m30s" ]
+            "terminationGracePeriodSeconds"
+        refuses "a variable that is an object" [ "--set"; "env.A.b=c" ] "env"
+
+        withKubectl "kustomize: the bases render, and are what the chart is" (fun kubectl ->
+            let folder = Path.Combine(root, "deploy", "kustomize")
+
+            let objects =
+                succeed kubectl [ "kustomize"; Path.Combine(folder, "default") ] |> parse
+
+            expectSound objects
+            Expect.equal (allowed objects) (whatIsNeeded [ "*" ] "k8sreq-system") "permissions"
+
+            Expect.equal
+                (text [ "metadata"; "name" ] (theOnly objects "CustomResourceDefinition"))
+                "requestclones.proxy.infra.doodle.com"
+                "with the CRD"
+
+            for binding in kind objects "ClusterRoleBinding" do
+                Expect.equal
+                    (text [ "namespace" ] (items [ "subjects" ] binding).Head)
+                    "k8sreq-system"
+                    "for whom")
+
+        withHelm "kustomize: the container is the chart's" (fun helm ->
+            let ofChart = containerOf (render helm [])
+
+            let ofBase =
+                File.ReadAllText(Path.Combine(root, "deploy", "kustomize", "base", "deployment.yaml"))
+                |> parse
+                |> containerOf
+
+            for part in
+                [
+                    "image"
+                    "ports"
+                    "livenessProbe"
+                    "readinessProbe"
+                    "startupProbe"
+                    "resources"
+                    "securityContext"
+                ] do
+                Expect.equal (withoutOrigin (at [ part ] ofBase)) (withoutOrigin (at [ part ] ofChart)) part)
+    ]

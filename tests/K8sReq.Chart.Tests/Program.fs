@@ -1,0 +1,7 @@
+module K8sReq.Chart.Tests.Program
+
+open Expecto
+
+[<EntryPoint>]
+let main arguments =
+    runTestsWithCLIArgs [] arguments (testList "Chart" [ ChartTests.tests; CrdTests.tests; ImageTests.tests ])
