@@ -20,16 +20,16 @@ let private spacing = TimeSpan.FromMilliseconds 20.0
 let private namespaceOf n = $"ns{n % namespaces}"
 
 let private put (server: ApiServer) n (host: string) =
-    server.Put("requestclones", clone (namespaceOf n) $"copy{n}" host $"app{n}" "http")
+    server.Put(clone (namespaceOf n) $"copy{n}" host $"app{n}" "http")
 
 let private fill (server: ApiServer) =
     for n in 0 .. objects - 1 do
-        server.Put("services", service (namespaceOf n) $"app{n}" "127.0.0.1" 9)
+        server.Put(service (namespaceOf n) $"app{n}" "127.0.0.1" 9)
         put server n $"h{n}.example"
 
 let private statusWrites (server: ApiServer) =
-    server.Requests
-    |> Seq.filter (fun (request, _) -> request.Method = "PATCH")
+    server.Calls
+    |> Seq.filter (fun call -> call.Request.Method = "PATCH" && call.Code > 0)
     |> Seq.length
 
 let private percentile (sorted: float[]) (share: float) =
@@ -119,7 +119,9 @@ let private timeToApply () =
     watch.Elapsed.TotalMilliseconds / float changes
 
 let run () : Task = task {
-    use! server = ApiServer.Started()
+    use! server = ApiServer.Create()
+    // The client library takes no user without credentials.
+    server.Token <- Some "token"
     use folder = new TestFolder()
     fill server
     let started = Stopwatch.StartNew()
@@ -150,7 +152,7 @@ let run () : Task = task {
     // A port that changes moves a route and changes a message: a status is written, too.
     let changeOneByOne port = task {
         for n in 0 .. changes - 1 do
-            server.Put("services", service (namespaceOf n) $"app{n}" "127.0.0.1" port)
+            server.Put(service (namespaceOf n) $"app{n}" "127.0.0.1" port)
             do! Task.Delay spacing
     }
 
@@ -167,7 +169,7 @@ let run () : Task = task {
     let watch = Stopwatch.StartNew()
 
     for n in 0 .. objects - 1 do
-        server.Put("services", service (namespaceOf n) $"app{n}" "127.0.0.1" 5)
+        server.Put(service (namespaceOf n) $"app{n}" "127.0.0.1" 5)
 
     do! settled server (objects + 3 * changes + objects)
     let burst = (cpu () - before - idle * watch.Elapsed.TotalSeconds) / float objects

@@ -65,8 +65,11 @@ let private isReady server ns name expected =
         Task.FromResult((last = Some expected)))
 
 let private statusWrites (server: ApiServer) =
-    server.Requests
-    |> List.filter (fun (request, _) -> request.Method = "PATCH" && request.Subresource = Some "status")
+    server.Calls
+    |> List.filter (fun call ->
+        call.Request.Method = "PATCH"
+        && call.Request.Subresource = Some "status"
+        && call.Code < 300)
     |> List.length
 
 let private events (server: ApiServer) = [
@@ -75,11 +78,13 @@ let private events (server: ApiServer) = [
 
 /// A server, a target, and a route to it, before any replica is started.
 let private withServer (test: ApiServer -> TestFolder -> TestTarget -> Task<unit>) = task {
-    use! server = ApiServer.Started()
+    use! server = ApiServer.Create()
+    // The client library takes no user without credentials.
+    server.Token <- Some "first"
     use folder = new TestFolder()
     use target = TestTarget.ok ()
-    server.Put("services", service "shop" "app" "127.0.0.1" target.Port)
-    server.Put("requestclones", clone "shop" "copy" "a.example" "app" "http")
+    server.Put(service "shop" "app" "127.0.0.1" target.Port)
+    server.Put(clone "shop" "copy" "a.example" "app" "http")
     do! test server folder target
 }
 
@@ -111,35 +116,34 @@ let tests =
                     do! copyFor target "a.example"
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
                     // Another one, and its Service after it.
-                    server.Put("requestclones", clone "blog" "late" "b.example" "app" "80")
+                    server.Put(clone "blog" "late" "b.example" "app" "80")
                     do! isReady server "blog" "late" ("False", "ServiceNotFound", "1")
                     let! unrouted = replica.Send "b.example"
                     Expect.equal unrouted 503 "not routed"
 
                     server.Put(
-                        "services",
                         (service "blog" "app" "127.0.0.1" target.Port)
                             .Replace("\"port\":", "\"port\":80,\"x\":")
                     )
 
                     do! isReady server "blog" "late" ("True", "ServiceBackendReady", "1")
                     // The host changes.
-                    server.Put("requestclones", clone "shop" "copy" "C.example:80" "app" "http")
+                    server.Put(clone "shop" "copy" "C.example:80" "app" "http")
                     do! replica.Answers("c.example", 202)
                     do! copyFor target "c.example"
                     do! replica.Answers("a.example", 503)
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
                     // The port goes.
-                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "grpc")
+                    server.Put(clone "shop" "copy" "c.example" "app" "grpc")
                     do! isReady server "shop" "copy" ("False", "ServicePortNotFound", "3")
                     do! replica.Answers("c.example", 503)
-                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "http")
+                    server.Put(clone "shop" "copy" "c.example" "app" "http")
                     do! replica.Answers("c.example", 202)
                     // The Service goes.
-                    server.Delete("services", "shop", "app")
+                    server.Delete("services", "shop", "app") |> ignore
                     do! isReady server "shop" "copy" ("False", "ServiceNotFound", "4")
                     do! replica.Answers("c.example", 503)
-                    server.Delete("requestclones", "shop", "copy")
+                    server.Delete("requestclones", "shop", "copy") |> ignore
 
                     do!
                         Waiting.until "the events" (fun () ->
@@ -165,12 +169,11 @@ let tests =
         <| fun () -> task {
             do!
                 following [] (fun server _ replica -> task {
-                    server.Put("services", service "shop" "headless" "None" 80)
-                    server.Put("services", service "shop" "new" "" 80)
+                    server.Put(service "shop" "headless" "None" 80)
+                    server.Put(service "shop" "new" "" 80)
 
                     server.Put(
-                        "services",
-                        """{"metadata":{"namespace":"shop","name":"alias"},"spec":{"type":"ExternalName","externalName":"x.example"}}"""
+                        """{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"shop","name":"alias"},"spec":{"type":"ExternalName","externalName":"x.example"}}"""
                     )
 
                     for name, reason in
@@ -180,12 +183,12 @@ let tests =
                             "alias", "ServiceExternalName"
                             "none", "ServiceNotFound"
                         ] do
-                        server.Put("requestclones", clone "shop" name $"{name}.example" name "http")
+                        server.Put(clone "shop" name $"{name}.example" name "http")
                         do! isReady server "shop" name ("False", reason, "1")
                         let! status = replica.Send $"{name}.example"
                         Expect.equal status 503 "not routed"
 
-                    server.Put("requestclones", clone "shop" "wild" "*.example" "app" "http")
+                    server.Put(clone "shop" "wild" "*.example" "app" "http")
                     do! isReady server "shop" "wild" ("False", "InvalidSpec", "1")
                 })
         }
@@ -197,7 +200,7 @@ let tests =
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
 
                     let transition () =
-                        match server.TryGet("requestclones", "shop", "copy") with
+                        match server.Get("requestclones", "shop", "copy") with
                         | Some object -> object.ToJsonString()
                         | None -> ""
 
@@ -210,7 +213,6 @@ let tests =
                     let object = clone "shop" "copy2" "a2.example" "app" "http"
 
                     server.Put(
-                        "requestclones",
                         object.Substring(0, object.Length - 1)
                         + $$""","status":{"conditions":[{{other}},{{old}}]} }"""
                     )
@@ -218,9 +220,7 @@ let tests =
                     do! isReady server "shop" "copy2" ("True", "ServiceBackendReady", "1")
 
                     let text =
-                        server.TryGet("requestclones", "shop", "copy2")
-                        |> Option.get
-                        |> _.ToJsonString()
+                        server.Get("requestclones", "shop", "copy2") |> Option.get |> _.ToJsonString()
 
                     Expect.stringContains text "\"type\":\"Seen\"" "the other one is there"
                     Expect.stringContains text "2020-02-02T00:00:00Z" "it was ready before"
@@ -233,7 +233,7 @@ let tests =
         <| fun () -> task {
             do!
                 following [] (fun server target replica -> task {
-                    server.Put("requestclones", clone "shop" "goes" "goes.example" "app" "http")
+                    server.Put(clone "shop" "goes" "goes.example" "app" "http")
                     do! replica.Answers("goes.example", 202)
                     do! server.Stop()
                     let! during = replica.Send "a.example"
@@ -241,9 +241,9 @@ let tests =
                     Expect.equal (during, ready) (202, 200) "it goes on, and is ready"
                     let! _ = replica.Program.Says "the API server cannot be asked"
                     // Nobody sees these happen.
-                    server.Put("requestclones", clone "shop" "new" "new.example" "app" "http")
-                    server.Put("requestclones", clone "shop" "copy" "moved.example" "app" "http")
-                    server.Delete("requestclones", "shop", "goes")
+                    server.Put(clone "shop" "new" "new.example" "app" "http")
+                    server.Put(clone "shop" "copy" "moved.example" "app" "http")
+                    server.Delete("requestclones", "shop", "goes") |> ignore
                     server.Forget()
                     do! server.Start()
                     do! replica.Answers("new.example", 202)
@@ -263,16 +263,20 @@ let tests =
             <| fun () -> task {
                 do!
                     following [] (fun server _ replica -> task {
-                        server.ExpiresInStream <- inStream
+                        server.Expiry <-
+                            if inStream then
+                                ExpiryAnswer.ErrorEvent
+                            else
+                                ExpiryAnswer.Status
                         // No watch may see the change happen.
-                        server.Fault <- fun request -> if request.IsWatch then Some ApiFault.Reset else None
-                        server.ResetWatches()
+                        server.Fault <- fun request -> if request.IsWatch then Some Fault.Reset else None
+                        server.ResetWatches() |> ignore
 
                         do!
                             Waiting.until "the watches to be gone" (fun () ->
                                 Task.FromResult(server.OpenWatches = 0))
 
-                        server.Put("requestclones", clone "shop" "new" "new.example" "app" "http")
+                        server.Put(clone "shop" "new" "new.example" "app" "http")
                         server.Forget()
                         server.Fault <- fun _ -> None
                         do! replica.Answers("new.example", 202)
@@ -299,17 +303,17 @@ let tests =
                             Waiting.until "both watches" (fun () ->
                                 Task.FromResult((server.OpenWatches = 2)))
 
-                        disturb ()
-                        server.Put("requestclones", clone "shop" $"new{n}" $"new{n}.example" "app" "http")
+                        disturb () |> ignore
+                        server.Put(clone "shop" $"new{n}" $"new{n}.example" "app" "http")
                         do! replica.Answers($"new{n}.example", 202)
 
                     // Every one of them was caught up with by the watch, from the version that it had.
                     let lists =
-                        server.Requests
-                        |> List.filter (fun (request, _) ->
-                            request.Plural = "requestclones"
-                            && request.Method = "GET"
-                            && not request.IsWatch)
+                        server.Calls
+                        |> List.filter (fun call ->
+                            call.Request.Resource = "requestclones"
+                            && call.Request.Method = "GET"
+                            && not call.Request.IsWatch)
 
                     Expect.hasLength lists 1 "listed once"
                 })
@@ -319,15 +323,15 @@ let tests =
         <| fun () -> task {
             do!
                 withServer (fun server folder _ -> task {
-                    server.Fault <- fun _ -> Some(ApiFault.Answer 500)
+                    server.Fault <- fun _ -> Some(Fault.Status 500)
                     let! program, _ = Replica.Start(server, folder, "replica-1", [])
                     use program = program
                     let! _ = program.Says "the API server cannot be asked"
-                    server.Fault <- fun _ -> Some(ApiFault.Answer 429)
+                    server.Fault <- fun _ -> Some(Fault.TooManyRequests 1)
 
                     do!
                         Waiting.until "a 429" (fun () ->
-                            Task.FromResult(server.Requests |> List.exists (fun (_, code) -> code = 429)))
+                            Task.FromResult(server.Calls |> List.exists (fun call -> call.Code = 429)))
 
                     server.Fault <- fun _ -> None
                     let! port = program.Says @"Proxy listening on port (\d+)"
@@ -342,8 +346,8 @@ let tests =
                 withServer (fun server folder _ -> task {
                     server.Fault <-
                         fun request ->
-                            if request.Plural = "services" then
-                                Some(ApiFault.Answer 403)
+                            if request.Resource = "services" then
+                                Some(Fault.Status 403)
                             else
                                 None
 
@@ -371,8 +375,8 @@ let tests =
                 withServer (fun server folder _ -> task {
                     server.Fault <-
                         fun request ->
-                            if request.Plural = "requestclones" then
-                                Some(ApiFault.Answer 404)
+                            if request.Resource = "requestclones" then
+                                Some Fault.MissingResource
                             else
                                 None
 
@@ -390,13 +394,12 @@ let tests =
         <| fun () -> task {
             do!
                 withServer (fun server folder _ -> task {
-                    server.Token <- Some "first"
                     use! replica = Replica.Ready(server, folder, "replica-1", [])
                     do! replica.Answers("a.example", 202)
                     server.Token <- Some "second"
-                    server.ResetWatches()
+                    server.ResetWatches() |> ignore
                     let! _ = replica.Program.Says "does not accept the credentials"
-                    server.Put("requestclones", clone "shop" "new" "new.example" "app" "http")
+                    server.Put(clone "shop" "new" "new.example" "app" "http")
                     server.Kubeconfig folder.Path |> ignore
                     do! replica.Answers("new.example", 202)
                     do! isReady server "shop" "new" ("True", "ServiceBackendReady", "1")
@@ -407,10 +410,10 @@ let tests =
         <| fun () -> task {
             do!
                 withServer (fun server folder target -> task {
-                    server.Put("services", service "blog" "app" "127.0.0.1" target.Port)
-                    server.Put("requestclones", clone "blog" "copy" "b.example" "app" "http")
-                    server.Put("services", service "other" "app" "127.0.0.1" target.Port)
-                    server.Put("requestclones", clone "other" "copy" "c.example" "app" "http")
+                    server.Put(service "blog" "app" "127.0.0.1" target.Port)
+                    server.Put(clone "blog" "copy" "b.example" "app" "http")
+                    server.Put(service "other" "app" "127.0.0.1" target.Port)
+                    server.Put(clone "other" "copy" "c.example" "app" "http")
 
                     use! replica =
                         Replica.Ready(server, folder, "replica-1", [ "--namespaces=shop,blog" ])
@@ -423,9 +426,9 @@ let tests =
                     Expect.isNone (ready server "other" "copy") "no status"
 
                     let asked =
-                        server.Requests
-                        |> List.filter (fun (request, _) -> request.Method = "GET")
-                        |> List.map (fun (request, _) -> request.Namespace)
+                        server.Calls
+                        |> List.filter (fun call -> call.Request.Method = "GET")
+                        |> List.map (fun call -> call.Request.Namespace)
                         |> List.distinct
                         |> List.sort
 
@@ -440,11 +443,11 @@ let tests =
                     let! unlabelled = replica.Send "a.example"
                     Expect.equal unlabelled 503 "not selected"
                     let mine = clone "shop" "mine" "mine.example" "app" "http"
-                    server.Put("requestclones", labelled "team" "a" mine)
+                    server.Put(labelled "team" "a" mine)
                     do! replica.Answers("mine.example", 202)
-                    server.Put("requestclones", labelled "team" "b" mine)
+                    server.Put(labelled "team" "b" mine)
                     do! replica.Answers("mine.example", 503)
-                    server.Put("requestclones", labelled "team" "a" mine)
+                    server.Put(labelled "team" "a" mine)
                     do! replica.Answers("mine.example", 202)
                 })
         }
@@ -454,8 +457,8 @@ let tests =
             do!
                 withServer (fun server folder target -> task {
                     for n in 1..1200 do
-                        server.Put("services", service "shop" $"app{n}" "127.0.0.1" target.Port)
-                        server.Put("requestclones", clone "shop" $"copy{n}" $"h{n}.example" $"app{n}" "http")
+                        server.Put(service "shop" $"app{n}" "127.0.0.1" target.Port)
+                        server.Put(clone "shop" $"copy{n}" $"h{n}.example" $"app{n}" "http")
 
                     let mutable isFirst = true
 
@@ -463,7 +466,7 @@ let tests =
                         fun request ->
                             if request.Query.ContainsKey "continue" && isFirst then
                                 isFirst <- false
-                                Some(ApiFault.Answer 410)
+                                Some(Fault.Status 410)
                             else
                                 None
 
@@ -484,7 +487,7 @@ let tests =
                     server.Fault <-
                         fun request ->
                             if request.Method = "PATCH" then
-                                Some(ApiFault.Answer 500)
+                                Some(Fault.Status 500)
                             else
                                 None
 
@@ -512,7 +515,7 @@ let tests =
                         Expect.equal status 202 "every replica routes"
 
                     let writesBefore = statusWrites server
-                    server.Put("requestclones", clone "shop" "copy" "b.example" "app" "http")
+                    server.Put(clone "shop" "copy" "b.example" "app" "http")
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
                     Expect.equal (statusWrites server) (writesBefore + 1) "one of them writes"
                     first.Program.Terminate()
@@ -522,7 +525,7 @@ let tests =
                     let since = Diagnostics.Stopwatch.StartNew()
                     let! _ = second.Program.Says "second is the leader now"
                     Expect.isLessThan since.Elapsed (TimeSpan.FromSeconds 12.0) "long before it ran out"
-                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "http")
+                    server.Put(clone "shop" "copy" "c.example" "app" "http")
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "3")
                 })
         }
@@ -547,20 +550,20 @@ let tests =
                         }
                         |> Waiting.within "another leader"
 
-                    server.Put("requestclones", clone "shop" "copy" "b.example" "app" "http")
+                    server.Put(clone "shop" "copy" "b.example" "app" "http")
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
                     // Nobody can hold the lease any more.
                     server.Fault <-
                         fun request ->
-                            if request.Plural = "leases" then
-                                Some(ApiFault.Answer 500)
+                            if request.Resource = "leases" then
+                                Some(Fault.Status 500)
                             else
                                 None
 
                     let! _ = second.Program.Says "second is not the leader any more"
                     let! status = second.Send "b.example"
                     Expect.equal status 202 "requests are copied all the same"
-                    server.Put("requestclones", clone "shop" "copy" "c.example" "app" "http")
+                    server.Put(clone "shop" "copy" "c.example" "app" "http")
                     do! second.Answers("c.example", 202)
 
                     Expect.notEqual

@@ -33,6 +33,7 @@ let main arguments =
             ServeTests.tests
             LoadTests.tests
             ProgramTests.tests
+            ApiServerTests.tests
             ClusterTests.tests
             WebhookTests.tests
         ])

@@ -1,799 +1,828 @@
 namespace K8sReq.Host.Tests
 
 open System
+open System.Buffers
 open System.Collections.Concurrent
-open System.Collections.Generic
 open System.IO
 open System.Net
+open System.Net.Sockets
 open System.Text
+open System.Text.Json
 open System.Text.Json.Nodes
 open System.Threading
-open System.Threading.Channels
 open System.Threading.Tasks
-open Microsoft.AspNetCore.Builder
-open Microsoft.AspNetCore.Hosting
+open Microsoft.AspNetCore.Connections
+open Microsoft.AspNetCore.Connections.Features
+open Microsoft.AspNetCore.Hosting.Server
+open Microsoft.AspNetCore.Hosting.Server.Features
 open Microsoft.AspNetCore.Http
-open Microsoft.Extensions.Logging
+open Microsoft.AspNetCore.Server.Kestrel.Core
+open Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets
+open Microsoft.Extensions.Logging.Abstractions
+open Microsoft.Extensions.Options
 
-/// A request as the API server sees it.
-type ApiRequest = {
-    Method: string
-    Path: string
-    Query: Map<string, string>
-    Plural: string
+/// What goes wrong with a request.
+[<RequireQualifiedAccess>]
+type Fault =
+    /// Answered with a Status object of this code.
+    | Status of int
+    /// 429 with Retry-After, in seconds.
+    | TooManyRequests of int
+    /// As a resource that is not defined is answered: 404, and no Status object.
+    | MissingResource
+    /// Never answered.
+    | Stall
+    /// The connection is reset.
+    | Reset
+    /// The connection is closed in good order, without an answer.
+    | Close
+    /// Served as ever, once the task has ended.
+    | After of Task
+
+/// How a watch from a forgotten resourceVersion is answered.
+[<RequireQualifiedAccess>]
+type ExpiryAnswer =
+    | Status
+    /// In a stream that begins with 200, as the real server does most of the time.
+    | ErrorEvent
+
+/// A request that came, and what became of it.
+[<Sealed>]
+type ApiCall(request: ApiRequest) =
+    let mutable code = 0
+    member _.Request = request
+
+    /// The code of the answer; 0 as long as there is none.
+    member _.Code
+        with get () = Volatile.Read &code
+        and internal set (value: int) = Volatile.Write(&code, value)
+
+    override call.ToString() =
+        $"{request.Method} {request.Path} {call.Code}"
+
+type private Application(handle: HttpContext -> Task<unit>) =
+    interface IHttpApplication<HttpContext> with
+        member _.CreateContext features = DefaultHttpContext features
+        member _.ProcessRequestAsync ctx = handle ctx
+        member _.DisposeContext(_, _) = ()
+
+/// What the path of a request names.
+type private Target = {
+    Resource: ApiResource
     Namespace: string option
     Name: string option
     Subresource: string option
-    ContentType: string
-    Body: string
-} with
-
-    member request.IsWatch = request.Query.TryFind "watch" = Some "true"
-
-/// What the API server does instead of answering.
-[<RequireQualifiedAccess>]
-type ApiFault =
-    /// A Status object with this code; Retry-After for 429.
-    | Answer of code: int
-    /// Nothing, until the server is stopped or the client goes.
-    | Stall
-    | Reset
-
-/// Which namespaced kind a path leads to.
-type private Resource = {
-    Group: string
-    Version: string
-    Plural: string
-    Kind: string
-    HasStatus: bool
 }
 
-type private Stored = {
-    Object: JsonObject
-    Text: string
-    Version: int64
-}
-
-type private Change = {
-    Resource: string
-    At: int64
-    Kind: string
-    Namespace: string
-    Before: JsonObject option
-    Object: JsonObject
-    Text: string
-}
-
-module private Json =
-    let parse (text: string) : JsonObject =
-        match JsonNode.Parse text with
-        | :? JsonObject as object -> object
-        | _ -> failwith $"no object: {text}"
-
-    let copy (object: JsonObject) : JsonObject = parse (object.ToJsonString())
-    let same (one: JsonNode | null) (other: JsonNode | null) = JsonNode.DeepEquals(one, other)
-
-    let clone (node: JsonNode | null) : JsonNode | null =
-        match node with
-        | null -> null
-        | node -> node.DeepClone()
-
-    /// What stands there; null if nothing does.
-    let rec at (path: string list) (node: JsonNode | null) : JsonNode | null =
-        match path, node with
-        | name :: rest, (:? JsonObject as object) -> at rest (object[name])
-        | [], node -> node
-        | _ -> null
-
-    let tryText (path: string list) (node: JsonNode | null) : string option =
-        match at path node with
-        | null -> None
-        | found -> Some(string found)
-
-    let text path node =
-        tryText path node |> Option.defaultValue ""
-
-    let inner (name: string) (object: JsonObject) : JsonObject =
-        match object[name] with
-        | :? JsonObject as found -> found
-        | _ ->
-            let created = JsonObject()
-            object[name] <- created
-            created
-
-    /// RFC 7396.
-    let rec merge (target: JsonObject) (patch: JsonObject) =
-        for KeyValue(name, value) in List.ofSeq patch do
-            match value with
-            | null -> target.Remove name |> ignore
-            | :? JsonObject as patch -> merge (inner name target) patch
-            | value -> target[name] <- value.DeepClone()
-
-    /// What a server-side apply does as far as it is needed: objects are merged, lists of conditions by their type.
-    let rec apply (target: JsonObject) (configuration: JsonObject) =
-        for KeyValue(name, value) in List.ofSeq configuration do
-            match value, target[name] with
-            | (:? JsonObject as inner), (:? JsonObject as existing) -> apply existing inner
-            | (:? JsonArray as items), (:? JsonArray as existing) when name = "conditions" ->
-                for item in items do
-                    let isSameType other =
-                        text [ "type" ] other = text [ "type" ] item
-
-                    match existing |> Seq.tryFindIndex isSameType with
-                    | Some index -> existing[index] <- clone item
-                    | None -> existing.Add(clone item)
-            | null, _ -> ()
-            | value, _ -> target[name] <- value.DeepClone()
-
-/// A label selector: equality, sets and existence.
-module private LabelSelector =
-    let private split (text: string) =
-        let parts = ResizeArray()
-        let mutable depth, start = 0, 0
-
-        for index in 0 .. text.Length - 1 do
-            match text[index] with
-            | '(' -> depth <- depth + 1
-            | ')' -> depth <- depth - 1
-            | ',' when depth = 0 ->
-                parts.Add(text.Substring(start, index - start))
-                start <- index + 1
-            | _ -> ()
-
-        parts.Add(text.Substring start)
-        [ for part in parts -> part.Trim() ] |> List.filter ((<>) "")
-
-    let private labelsOf (object: JsonObject) : Map<string, string> =
-        match Json.at [ "metadata"; "labels" ] object with
-        | :? JsonObject as labels -> Map.ofSeq [ for KeyValue(key, value) in labels -> key, string value ]
-        | _ -> Map.empty
-
-    let private isMet (labels: Map<string, string>) (requirement: string) =
-        let names (set: string) =
-            set.Trim().TrimStart('(').TrimEnd(')').Split(',') |> Array.map _.Trim()
-
-        match requirement with
-        | _ when requirement.Contains " notin " ->
-            let parts = requirement.Split " notin "
-
-            match labels.TryFind(parts[0].Trim()) with
-            | Some value -> not (Array.contains value (names parts[1]))
-            | None -> true
-        | _ when requirement.Contains " in " ->
-            let parts = requirement.Split " in "
-
-            labels.TryFind(parts[0].Trim())
-            |> Option.exists (fun value -> Array.contains value (names parts[1]))
-        | _ when requirement.Contains "!=" ->
-            let parts = requirement.Split "!="
-            labels.TryFind(parts[0].Trim()) <> Some(parts[1].Trim())
-        | _ when requirement.Contains '=' ->
-            let parts = requirement.Split '='
-            labels.TryFind(parts[0].Trim()) = Some((Array.last parts).Trim())
-        | _ when requirement.StartsWith '!' -> not (labels.ContainsKey(requirement.Substring 1))
-        | _ -> labels.ContainsKey requirement
-
-    let matches (selector: string) (object: JsonObject) =
-        let labels = labelsOf object
-        split selector |> List.forall (isMet labels)
-
-/// Enough of a Kubernetes API server, over real HTTP on loopback, to be listed, watched, patched, and to fail in every
-/// way that one does. Its store outlives its stops.
+/// A Kubernetes API server on loopback with a store in memory, which fails as it is told to.
 [<Sealed>]
-type ApiServer() =
-    let resources = [
-        {
-            Group = "proxy.infra.doodle.com"
-            Version = "v1beta1"
-            Plural = "requestclones"
-            Kind = "RequestClone"
-            HasStatus = true
-        }
-        {
-            Group = ""
-            Version = "v1"
-            Plural = "services"
-            Kind = "Service"
-            HasStatus = false
-        }
-        {
-            Group = "coordination.k8s.io"
-            Version = "v1"
-            Plural = "leases"
-            Kind = "Lease"
-            HasStatus = false
-        }
-        {
-            Group = "events.k8s.io"
-            Version = "v1"
-            Plural = "events"
-            Kind = "Event"
-            HasStatus = false
-        }
-    ]
-
-    let gate = obj ()
-    let store = Dictionary<string, SortedDictionary<struct (string * string), Stored>>()
-
-    do
-        for resource in resources do
-            store[resource.Plural] <- SortedDictionary()
-
-    let history = ResizeArray<Change>()
-    let mutable version = 1000L
-    let mutable horizon = 0L
-    let watches = ConcurrentDictionary<int, Change -> unit>()
-    let bookmarks = ConcurrentDictionary<int, unit -> unit>()
-    let raw = ConcurrentDictionary<int, string -> unit>()
-    let mutable nextWatch = 0
-    let pages = ConcurrentDictionary<string, struct (string[] * int64)>()
-    let requests = ConcurrentQueue<ApiRequest * int>()
-    let mutable fault: ApiRequest -> ApiFault option = fun _ -> None
+type ApiServer private (historyLimit: int) =
+    let store = ApiStore historyLimit
+    let calls = ConcurrentQueue<ApiCall>()
+    let waiting = ResizeArray<(ApiCall -> bool) * TaskCompletionSource<ApiCall>>()
+    let mutable fault: ApiRequest -> Fault option = fun _ -> None
     let mutable token: string option = None
-    let mutable expiresInStream = false
-    let mutable areWatchesSilent = false
-    let mutable endWatches = new CancellationTokenSource()
-    let mutable resetWatches = new CancellationTokenSource()
-    let mutable app: WebApplication option = None
+    let mutable expiry = ExpiryAnswer.ErrorEvent
     let mutable port = 0
+    let mutable running: (KestrelServer * CancellationTokenSource) option = None
+    // Keeps the port while the server is away. It does not listen, so connections are refused.
+    let mutable placeholder: Socket option = None
+    let mutable isDisposed = false
+    let switching = new SemaphoreSlim(1, 1)
 
-    let apiVersion (resource: Resource) =
-        if resource.Group = "" then
-            resource.Version
-        else
-            $"{resource.Group}/{resource.Version}"
+    let notify (call: ApiCall) =
+        waiting.RemoveAll(fun (isIt, source) -> isIt call && (source.TrySetResult call || true))
+        |> ignore
 
-    let record (resource: Resource) kind ns (before: JsonObject option) (object: JsonObject) =
-        let change = {
-            Resource = resource.Plural
-            At = version
-            Kind = kind
-            Namespace = ns
-            Before = before
-            Object = object
-            Text = object.ToJsonString()
-        }
+    let log (call: ApiCall) =
+        lock waiting (fun () ->
+            calls.Enqueue call
+            notify call)
 
-        history.Add change
+    let answered (call: ApiCall) code =
+        lock waiting (fun () ->
+            call.Code <- code
+            notify call)
 
-        for watch in watches.Values do
-            watch change
+    let targetOf (path: string) : Target option =
+        let find group version plural =
+            ApiResource.all
+            |> List.tryFind (fun resource ->
+                resource.Group = group && resource.Version = version && resource.Plural = plural)
 
-    let nextVersion () =
-        version <- version + 1L
-        version
+        let target group version ns plural (rest: string list) =
+            match find group version plural, rest with
+            | None, _ -> None
+            | Some resource, _ when Option.isSome ns && not resource.Namespaced -> None
+            | Some resource, [] ->
+                Some {
+                    Resource = resource
+                    Namespace = ns
+                    Name = None
+                    Subresource = None
+                }
+            // Objects of a namespace are reached through it only.
+            | Some resource, _ when Option.isNone ns && resource.Namespaced -> None
+            | Some resource, [ name ] ->
+                Some {
+                    Resource = resource
+                    Namespace = ns
+                    Name = Some name
+                    Subresource = None
+                }
+            | Some resource, [ name; "status" ] when resource.HasStatus ->
+                Some {
+                    Resource = resource
+                    Namespace = ns
+                    Name = Some name
+                    Subresource = Some "status"
+                }
+            | _ -> None
 
-    /// Creates, or replaces if there is one; a write that changes nothing is none.
-    let write (resource: Resource) ns name (before: Stored option) (object: JsonObject) =
-        let metadata = Json.inner "metadata" object
-        metadata["namespace"] <- JsonValue.Create(ns: string)
-        metadata["name"] <- JsonValue.Create(name: string)
-        object["apiVersion"] <- JsonValue.Create(apiVersion resource)
-        object["kind"] <- JsonValue.Create resource.Kind
+        let below group version rest =
+            match rest with
+            | "namespaces" :: ([] | [ _ ] | [ _; "status" ] as rest) ->
+                target group version None "namespaces" rest
+            | "namespaces" :: ns :: plural :: rest -> target group version (Some ns) plural rest
+            | plural :: rest -> target group version None plural rest
+            | [] -> None
 
-        match before with
-        | Some stored ->
-            for field in [ "uid"; "creationTimestamp"; "resourceVersion"; "generation" ] do
-                metadata[field] <- Json.clone (Json.at [ "metadata"; field ] stored.Object)
-        | None ->
-            metadata["uid"] <- JsonValue.Create(Guid.NewGuid().ToString())
-            metadata["creationTimestamp"] <- JsonValue.Create(DateTime.UtcNow.ToString "yyyy-MM-ddTHH:mm:ssZ")
-            metadata["generation"] <- JsonValue.Create 1L
+        match path.Trim('/').Split('/') |> List.ofArray with
+        | "api" :: version :: rest -> below "" version rest
+        | "apis" :: group :: version :: rest -> below group version rest
+        | _ -> None
 
-        match before with
-        | Some stored when Json.same stored.Object object -> stored
+    let requestOf (ctx: HttpContext) body : ApiRequest * Target option =
+        let path =
+            match ctx.Request.Path.Value with
+            | null -> ""
+            | path -> path
+
+        let query =
+            ctx.Request.Query
+            |> Seq.map (fun pair -> pair.Key, string pair.Value)
+            |> Map.ofSeq
+
+        let target = targetOf path
+
+        let isTrue name =
+            match Map.tryFind name query with
+            | Some("true" | "1") -> true
+            | _ -> false
+
+        {
+            Method = ctx.Request.Method
+            Path = path
+            Query = query
+            IsWatch = ctx.Request.Method = "GET" && isTrue "watch"
+            Resource = target |> Option.map _.Resource.Plural |> Option.defaultValue ""
+            Namespace = target |> Option.bind _.Namespace
+            Name = target |> Option.bind _.Name
+            Subresource = target |> Option.bind _.Subresource
+            UserAgent = string ctx.Request.Headers.UserAgent
+            ContentType =
+                match ctx.Request.ContentType with
+                | null -> ""
+                | kind -> kind
+            Body = body
+        },
+        target
+
+    let answer (ctx: HttpContext) (call: ApiCall) (code: int) (kind: string) (bytes: byte[]) = task {
+        ctx.Response.StatusCode <- code
+        ctx.Response.ContentType <- kind
+        ctx.Response.ContentLength <- bytes.LongLength
+        answered call code
+        do! ctx.Response.Body.WriteAsync(bytes, 0, bytes.Length)
+    }
+
+    let answerJson ctx call code (node: JsonObject) =
+        answer ctx call code "application/json" (Encoding.UTF8.GetBytes(node.ToJsonString()))
+
+    let refuse (ctx: HttpContext) call (refusal: Refusal) =
+        match refusal.RetryAfter with
+        | Some seconds -> ctx.Response.Headers.RetryAfter <- string seconds
+        | None -> ()
+
+        answerJson ctx call refusal.Code (Refusal.toJson refusal)
+
+    let answerStored ctx call code (stored: StoredObject) =
+        answer ctx call code "application/json" stored.Bytes
+
+    let pageNotFound ctx call =
+        answer ctx call 404 "text/plain; charset=utf-8" "404 page not found\n"B
+
+    // Until the client goes or the server stops.
+    let stall (ctx: HttpContext) (stopping: CancellationToken) = task {
+        use either =
+            CancellationTokenSource.CreateLinkedTokenSource(ctx.RequestAborted, stopping)
+
+        do! Task.Delay(Timeout.Infinite, either.Token)
+    }
+
+    // Past Kestrel, which has one way to abort a connection and not two.
+    let cut (ctx: HttpContext) (how: Socket -> unit) =
+        match ctx.Features.Get<IConnectionSocketFeature>() with
+        | null -> ()
+        | feature ->
+            how feature.Socket
+            feature.Socket.Dispose()
+
+        ctx.Abort()
+
+    let reset ctx =
+        cut ctx (fun socket -> socket.LingerState <- LingerOption(true, 0))
+
+    let close ctx =
+        cut ctx (fun socket -> socket.Shutdown SocketShutdown.Both)
+
+    let number name (query: Map<string, string>) =
+        match Map.tryFind name query with
+        | None
+        | Some "" -> None
+        | Some text ->
+            match Int32.TryParse text with
+            | true, value -> Some value
+            | _ -> Refusal.raise' 400 $"{name}: Invalid value: \"{text}\""
+
+    let scopeOf (request: ApiRequest) : Scope = {
+        Namespace = request.Namespace
+        Labels =
+            request.Query
+            |> Map.tryFind "labelSelector"
+            |> Option.map Selector.parse
+            |> Option.defaultValue []
+        Fields =
+            request.Query
+            |> Map.tryFind "fieldSelector"
+            |> Option.map Selector.parseFields
+            |> Option.defaultValue []
+    }
+
+    // Items of kinds that are built in come without apiVersion and kind.
+    let listBytes (resource: ApiResource) (page: Page) =
+        use buffer = new MemoryStream()
+
+        let write (text: string) =
+            buffer.Write(ReadOnlySpan(Encoding.UTF8.GetBytes text))
+
+        let metadata = JsonObject()
+        metadata["resourceVersion"] <- JsonValue.Create(string page.Revision)
+
+        match page.Continue with
+        | Some token -> metadata["continue"] <- JsonValue.Create token
+        | None -> ()
+
+        match page.Remaining with
+        | Some count -> metadata["remainingItemCount"] <- JsonValue.Create count
+        | None -> ()
+
+        write
+            $"""{{"kind":"{resource.Kind}List","apiVersion":"{resource.ApiVersion}","metadata":{metadata.ToJsonString()},"items":["""
+
+        let frame =
+            Encoding.UTF8.GetByteCount $"""{{"apiVersion":"{resource.ApiVersion}","kind":"{resource.Kind}","""
+
+        let mutable isFirst = true
+
+        for stored in page.Items do
+            if not isFirst then
+                write ","
+
+            isFirst <- false
+
+            if resource.Custom then
+                buffer.Write(ReadOnlySpan stored.Bytes)
+            else
+                write "{"
+                buffer.Write(ReadOnlySpan(stored.Bytes, frame, stored.Bytes.Length - frame))
+
+        write "]}\n"
+        buffer.ToArray()
+
+    // An object that leaves the selection is shown as it was when it was in it, at the revision of the change.
+    let asLeaving (previous: StoredObject) (revision: int64) =
+        let node = previous.Parse()
+
+        match Json.child "metadata" node with
+        | Some metadata -> metadata["resourceVersion"] <- JsonValue.Create(string revision)
+        | None -> ()
+
+        Encoding.UTF8.GetBytes(node.ToJsonString())
+
+    let eventOf (scope: Scope) (change: Change) : (string * byte[]) option =
+        let isIn (stored: StoredObject) =
+            Selector.matches scope.Labels stored.Labels
+
+        let was = change.Previous |> Option.exists isIn
+
+        match change.Kind with
+        | ChangeKind.Deleted when was -> Some("DELETED", change.Object.Bytes)
+        | ChangeKind.Deleted -> None
         | _ ->
-            match before with
-            | Some stored when not (Json.same (stored.Object["spec"]) (object["spec"])) ->
-                metadata["generation"] <-
-                    JsonValue.Create(int64 (Json.text [ "metadata"; "generation" ] stored.Object) + 1L)
-            | _ -> ()
+            match was, isIn change.Object, change.Previous with
+            | false, true, _ -> Some("ADDED", change.Object.Bytes)
+            | true, true, _ -> Some("MODIFIED", change.Object.Bytes)
+            | true, false, Some previous -> Some("DELETED", asLeaving previous change.Object.Revision)
+            | _ -> None
 
-            let at = nextVersion ()
-            metadata["resourceVersion"] <- JsonValue.Create(string at)
+    let bookmarkOf (resource: ApiResource) (revision: int64) endsInitial =
+        let annotations =
+            if endsInitial then
+                ""","annotations":{"k8s.io/initial-events-end":"true"}"""
+            else
+                ""
 
-            let stored = {
-                Object = object
-                Text = object.ToJsonString()
-                Version = at
+        Encoding.UTF8.GetBytes(
+            $"""{{"kind":"{resource.Kind}","apiVersion":"{resource.ApiVersion}","metadata":{{"resourceVersion":"{revision}","creationTimestamp":null{annotations}}}}}"""
+        )
+
+    let endInTime (watcher: Watcher) =
+        store.PushAll(
+            (fun other -> obj.ReferenceEquals(other, watcher)),
+            (fun revision -> WatchItem.Bookmark(revision, false))
+        )
+        |> ignore
+
+        watcher.Push WatchItem.TimedOut
+
+    let serveWatch (ctx: HttpContext) (call: ApiCall) (resource: ApiResource) (stopping: CancellationToken) =
+        task {
+            let request = call.Request
+
+            let watcher =
+                Watcher(
+                    request,
+                    resource,
+                    scopeOf request,
+                    Map.tryFind "allowWatchBookmarks" request.Query = Some "true"
+                )
+
+            let limit = number "timeoutSeconds" request.Query
+
+            use either =
+                CancellationTokenSource.CreateLinkedTokenSource(ctx.RequestAborted, stopping)
+
+            let begin' () = task {
+                ctx.Response.StatusCode <- 200
+                ctx.Response.ContentType <- "application/json"
+                answered call 200
+                do! ctx.Response.StartAsync either.Token
+                let! _ = ctx.Response.BodyWriter.FlushAsync either.Token
+                ()
             }
 
-            store[resource.Plural][struct (ns, name)] <- stored
+            let send (bytes: byte[]) = task {
+                ctx.Response.BodyWriter.Write(ReadOnlySpan bytes)
+                let! _ = ctx.Response.BodyWriter.FlushAsync either.Token
+                ()
+            }
 
-            record
-                resource
-                (if before.IsSome then "MODIFIED" else "ADDED")
-                ns
-                (before |> Option.map _.Object)
-                object
+            let sendEvent (kind: string) (node: byte[]) =
+                send (
+                    Array.concat [ Encoding.UTF8.GetBytes $"""{{"type":"{kind}","object":"""; node; "}\n"B ]
+                )
 
-            stored
+            match store.Watch(watcher, Map.tryFind "resourceVersion" request.Query) with
+            | Error refusal when expiry = ExpiryAnswer.Status -> do! refuse ctx call refusal
+            | Error refusal ->
+                do! begin' ()
+                do! sendEvent "ERROR" (Encoding.UTF8.GetBytes((Refusal.toJson refusal).ToJsonString()))
+            | Ok() ->
+                use timeout = new CancellationTokenSource()
+                use _ = timeout.Token.Register(fun () -> endInTime watcher)
 
-    let find (resource: Resource) ns name =
-        match store[resource.Plural].TryGetValue(struct (ns, name)) with
-        | true, stored -> Some stored
-        | false, _ -> None
+                match limit with
+                | Some seconds when seconds > 0 -> timeout.CancelAfter(TimeSpan.FromSeconds(float seconds))
+                | _ -> ()
 
-    let remove (resource: Resource) ns name =
-        match find resource ns name with
-        | None -> None
-        | Some stored ->
-            store[resource.Plural].Remove(struct (ns, name)) |> ignore
-            let object = Json.copy stored.Object
-            (Json.inner "metadata" object)["resourceVersion"] <- JsonValue.Create(string (nextVersion ()))
-            record resource "DELETED" ns (Some stored.Object) object
-            Some stored
+                try
+                    do! begin' ()
+                    let mutable isOpen = true
 
-    let statusText (code: int) reason (message: string) =
+                    while isOpen do
+                        let! item = watcher.Items.ReadAsync either.Token
+
+                        match item with
+                        | WatchItem.Change change ->
+                            match eventOf watcher.Scope change with
+                            | Some(kind, node) -> do! sendEvent kind node
+                            | None -> ()
+                        | WatchItem.Bookmark(revision, endsInitial) ->
+                            if watcher.Bookmarks then
+                                do! sendEvent "BOOKMARK" (bookmarkOf resource revision endsInitial)
+                        | WatchItem.Line line -> do! send (Encoding.UTF8.GetBytes(line + "\n"))
+                        | WatchItem.End
+                        | WatchItem.TimedOut -> isOpen <- false
+                        | WatchItem.Reset ->
+                            reset ctx
+                            isOpen <- false
+                        | WatchItem.Stall -> do! stall ctx stopping
+                finally
+                    store.Unwatch watcher
+        }
+
+    let bodyOf (request: ApiRequest) : JsonObject =
+        try
+            match Json.parseManifests request.Body with
+            | [ node ] ->
+                // Duplicate names come to light when they are first asked for.
+                Json.child "metadata" node |> ignore
+                node
+            | _ -> Refusal.raise' 400 "the body is not one object"
+        with
+        | :? JsonException
+        | :? ArgumentException
+        | :? YamlDotNet.Core.YamlException as error ->
+            Refusal.raise' 400 $"the body cannot be parsed: {error.Message}"
+
+    let success (target: Target) (uid: string) =
         let status = JsonObject()
         status["kind"] <- JsonValue.Create "Status"
         status["apiVersion"] <- JsonValue.Create "v1"
         status["metadata"] <- JsonObject()
-        status["status"] <- JsonValue.Create "Failure"
-        status["message"] <- JsonValue.Create message
-        status["reason"] <- JsonValue.Create(reason: string)
-        status["code"] <- JsonValue.Create code
-        status.ToJsonString()
+        status["status"] <- JsonValue.Create "Success"
+        let details = JsonObject()
+        details["name"] <- JsonValue.Create(defaultArg target.Name "")
+        details["group"] <- JsonValue.Create target.Resource.Group
+        details["kind"] <- JsonValue.Create target.Resource.Plural
+        details["uid"] <- JsonValue.Create uid
+        status["details"] <- details
+        status
 
-    let reasonOf code =
-        match code with
-        | 400 -> "BadRequest"
-        | 401 -> "Unauthorized"
-        | 403 -> "Forbidden"
-        | 404 -> "NotFound"
-        | 409 -> "Conflict"
-        | 410 -> "Expired"
-        | 429 -> "TooManyRequests"
-        | 504 -> "Timeout"
-        | _ -> "InternalError"
+    let deleteOptions (request: ApiRequest) =
+        if request.Body = "" then
+            None
+        else
+            Json.child "preconditions" (bodyOf request)
 
-    let answer (ctx: HttpContext) (code: int) (text: string) : Task = task {
-        ctx.Response.StatusCode <- code
-        ctx.Response.ContentType <- "application/json"
-        do! ctx.Response.WriteAsync text
+    let patch ctx (call: ApiCall) (target: Target) ns name part = task {
+        let request = call.Request
+        let resource = target.Resource
+
+        match (request.ContentType.Split ';' |> Array.head).Trim() with
+        | "application/strategic-merge-patch+json" when resource.Custom ->
+            return!
+                Refusal.raise'
+                    415
+                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        | "application/merge-patch+json"
+        | "application/strategic-merge-patch+json" ->
+            let stored = store.Merge(resource, ns, name, part, bodyOf request)
+            do! answerStored ctx call 200 stored
+        | "application/apply-patch+yaml" ->
+            match Map.tryFind "fieldManager" request.Query with
+            | None
+            | Some "" ->
+                Refusal.raise'
+                    422
+                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"
+            | Some manager ->
+                let force = Map.tryFind "force" request.Query = Some "true"
+
+                let stored, isNew =
+                    store.Apply(resource, ns, name, part, manager, force, bodyOf request)
+
+                do! answerStored ctx call (if isNew then 201 else 200) stored
+        | other -> Refusal.raise' 415 $"the body of the request was in an unknown format: {other}"
     }
 
-    let refuse ctx code message : Task =
-        answer ctx code (statusText code (reasonOf code) message)
+    let serve (ctx: HttpContext) (call: ApiCall) (target: Target) stopping : Task<unit> = task {
+        let request = call.Request
+        let resource = target.Resource
+        let ns = defaultArg target.Namespace ""
 
-    let objectsOf (resource: Resource) (ns: string option) selector =
-        store[resource.Plural]
-        |> Seq.filter (fun (KeyValue(struct (objectNs, _), stored)) ->
-            (ns.IsNone || ns = Some objectNs)
-            && LabelSelector.matches selector stored.Object)
-        |> Seq.map (fun (KeyValue(_, stored)) -> stored)
+        let part =
+            if target.Subresource = Some "status" then
+                Part.Status
+            else
+                Part.Main
 
-    let list (resource: Resource) (request: ApiRequest) : Result<string, unit> =
-        lock gate (fun () ->
-            let limit =
-                request.Query.TryFind "limit"
-                |> Option.map int
-                |> Option.defaultValue Int32.MaxValue
+        if request.Query.ContainsKey "dryRun" then
+            Refusal.raise' 400 "this server knows no dry run"
 
-            let selector = request.Query.TryFind "labelSelector" |> Option.defaultValue ""
+        match request.Method, target.Name with
+        | "GET", None when request.IsWatch -> do! serveWatch ctx call resource stopping
+        | "GET", None ->
+            let limit = number "limit" request.Query |> Option.filter (fun limit -> limit > 0)
 
-            let found =
-                match request.Query.TryFind "continue" with
-                | Some token when token <> "" ->
-                    let id, offset = token.Split(':')[0], int (token.Split(':')[1])
+            let token =
+                Map.tryFind "continue" request.Query |> Option.filter (fun token -> token <> "")
 
-                    match pages.TryGetValue id with
-                    | true, struct (texts, at) -> Ok(id, texts, at, offset)
-                    | false, _ -> Error()
-                | _ ->
-                    let texts =
-                        objectsOf resource request.Namespace selector |> Seq.map _.Text |> Array.ofSeq
+            let page = store.List(resource, scopeOf request, limit, token)
+            do! answer ctx call 200 "application/json" (listBytes resource page)
+        | "GET", Some name -> do! answerStored ctx call 200 (store.Get(resource, ns, name))
+        | "POST", None ->
+            if resource.Namespaced && target.Namespace.IsNone then
+                Refusal.raise' 405 "the server does not allow this method on the requested resource"
 
-                    let id = Guid.NewGuid().ToString "N"
+            do! answerStored ctx call 201 (store.Create(resource, ns, bodyOf request))
+        | "PUT", Some name ->
+            let stored, isNew = store.Replace(resource, ns, name, part, bodyOf request)
+            do! answerStored ctx call (if isNew then 201 else 200) stored
+        | "PATCH", Some name -> do! patch ctx call target ns name part
+        | "DELETE", Some name when part = Part.Main ->
+            let stored = store.Delete(resource, ns, name, deleteOptions request)
 
-                    if texts.Length > limit then
-                        pages[id] <- struct (texts, version)
+            if resource.Plural = "services" then
+                do! answerStored ctx call 200 stored
+            else
+                do! answerJson ctx call 200 (success target stored.Uid)
+        | "DELETE", None ->
+            store.DeleteAll(resource, scopeOf request)
+            do! answerJson ctx call 200 (success target "")
+        | _ -> Refusal.raise' 405 "the server does not allow this method on the requested resource"
+    }
 
-                    Ok(id, texts, version, 0)
-
-            found
-            |> Result.map (fun (id, texts, at, offset) ->
-                let count = min limit (texts.Length - offset)
-
-                let rest =
-                    if offset + count < texts.Length then
-                        $""","continue":"{id}:{offset + count}","remainingItemCount":{texts.Length - offset - count}"""
-                    else
-                        ""
-
-                let items = String.Join(",", texts, offset, count)
-
-                $$"""{"kind":"{{resource.Kind}}List","apiVersion":"{{apiVersion resource}}","metadata":{"resourceVersion":"{{at}}"{{rest}}},"items":[{{items}}]}"""))
-
-    let line kind (text: string) =
-        $$"""{"type":"{{kind}}","object":{{text}}}""" + "\n"
-
-    let bookmark (resource: Resource) (at: int64) =
-        line
-            "BOOKMARK"
-            $$"""{"kind":"{{resource.Kind}}","apiVersion":"{{apiVersion resource}}","metadata":{"resourceVersion":"{{at}}"},"spec":{} }"""
-
-    let watch (ctx: HttpContext) (resource: Resource) (request: ApiRequest) : Task = task {
-        let selector = request.Query.TryFind "labelSelector" |> Option.defaultValue ""
-        let lines = Channel.CreateUnbounded<string>()
-        let send (text: string) = lines.Writer.TryWrite text |> ignore
-
-        let onChange (change: Change) =
-            let isHere =
-                change.Resource = resource.Plural
-                && (request.Namespace.IsNone || request.Namespace = Some change.Namespace)
-
-            if isHere then
-                let matchedBefore = change.Before |> Option.exists (LabelSelector.matches selector)
-
-                let matchesNow =
-                    change.Kind <> "DELETED" && LabelSelector.matches selector change.Object
-
-                match matchedBefore, matchesNow with
-                | false, true -> send (line "ADDED" change.Text)
-                | true, true -> send (line "MODIFIED" change.Text)
-                | true, false -> send (line "DELETED" change.Text)
-                | false, false -> ()
-
-        let id = Interlocked.Increment &nextWatch
-        let ending, resetting = endWatches.Token, resetWatches.Token
-
-        let isExpired =
-            lock gate (fun () ->
-                match request.Query.TryFind "resourceVersion" with
-                | Some from when from <> "" && from <> "0" ->
-                    if int64 from < horizon then
-                        true
-                    else
-                        for change in history do
-                            if change.At > int64 from then
-                                onChange change
-
-                        watches[id] <- onChange
-                        false
-                | _ ->
-                    for stored in objectsOf resource request.Namespace selector do
-                        send (line "ADDED" stored.Text)
-
-                    watches[id] <- onChange
-                    false)
-
-        if request.Query.TryFind "allowWatchBookmarks" = Some "true" then
-            bookmarks[id] <- fun () -> send (bookmark resource version)
-
-        raw[id] <- send
-
-        let seconds =
-            request.Query.TryFind "timeoutSeconds"
-            |> Option.map float
-            |> Option.defaultValue 1800.0
-
-        use timeout = new CancellationTokenSource(TimeSpan.FromSeconds seconds)
-
-        use ended =
-            CancellationTokenSource.CreateLinkedTokenSource(
-                ctx.RequestAborted,
-                ending,
-                resetting,
-                timeout.Token
-            )
-
+    let respond (ctx: HttpContext) (call: ApiCall) target stopping : Task<unit> = task {
         try
-            if isExpired && not expiresInStream then
-                do! refuse ctx 410 "too old resource version"
+            let isAllowed =
+                match Volatile.Read &token with
+                | None -> true
+                | Some token -> string ctx.Request.Headers.Authorization = $"Bearer {token}"
+
+            if not isAllowed then
+                do! refuse ctx call (Refusal.create 401 "Unauthorized")
             else
-                ctx.Response.ContentType <- "application/json"
-                do! ctx.Response.Body.FlushAsync()
-
-                if isExpired then
-                    let status = statusText 410 "Expired" "too old resource version"
-                    do! ctx.Response.WriteAsync(line "ERROR" status)
-                else
-                    try
-                        while true do
-                            let! text = lines.Reader.ReadAsync ended.Token
-
-                            if not areWatchesSilent then
-                                do! ctx.Response.WriteAsync(text, ended.Token)
-                                do! ctx.Response.Body.FlushAsync ended.Token
-                    with :? OperationCanceledException ->
-                        if resetting.IsCancellationRequested then
-                            ctx.Abort()
-        finally
-            watches.TryRemove id |> ignore
-            bookmarks.TryRemove id |> ignore
-            raw.TryRemove id |> ignore
+                match target with
+                | Some target -> do! serve ctx call target stopping
+                | None -> do! pageNotFound ctx call
+        with
+        | Refused refusal -> do! refuse ctx call refusal
+        // JSON of a shape that its readers do not expect.
+        | :? InvalidOperationException as error when not ctx.Response.HasStarted ->
+            do! refuse ctx call (Refusal.create 400 error.Message)
     }
 
-    let patched
-        (resource: Resource)
-        (request: ApiRequest)
-        (stored: Stored)
-        : Result<JsonObject, int * string> =
-        let patch = Json.parse request.Body
-        let isStatus = request.Subresource = Some "status"
+    let handle stopping (ctx: HttpContext) : Task<unit> = task {
+        try
+            use reader = new StreamReader(ctx.Request.Body)
+            let! body = reader.ReadToEndAsync()
+            let request, target = requestOf ctx body
+            let call = ApiCall request
+            log call
 
-        match Json.tryText [ "metadata"; "uid" ] patch with
-        | Some uid when uid <> Json.text [ "metadata"; "uid" ] stored.Object ->
-            Error(409, "the UID in the precondition is another one")
-        | _ when
-            request.ContentType.StartsWith "application/apply-patch"
-            && not (request.Query.ContainsKey "fieldManager")
-            ->
-            Error(400, "fieldManager is required for an apply patch")
-        | _ ->
-            let now = Json.copy stored.Object
-
-            // A subresource changes nothing else, and nothing else changes it.
-            let part = JsonObject()
-
-            for KeyValue(name, value) in List.ofSeq patch do
-                let isStatusField = name = "status"
-
-                if
-                    (isStatus && isStatusField)
-                    || (not isStatus && not (isStatusField && resource.HasStatus))
-                then
-                    part[name] <- Json.clone value
-
-            match request.ContentType.Split(';')[0] with
-            | "application/apply-patch+yaml" ->
-                Json.apply now part
-                Ok now
-            | "application/merge-patch+json"
-            | "application/strategic-merge-patch+json" ->
-                Json.merge now part
-                Ok now
-            | other -> Error(415, $"{other} is no patch that is known here")
-
-    let change (ctx: HttpContext) (resource: Resource) (request: ApiRequest) ns : Task =
-        let outcome =
-            lock gate (fun () ->
-                let existing = request.Name |> Option.bind (find resource ns)
-
-                match request.Method, request.Name, existing with
-                | "GET", _, Some stored -> Ok(200, stored.Text)
-                | "DELETE", Some name, Some stored ->
-                    remove resource ns name |> ignore
-                    Ok(200, stored.Text)
-                | "PATCH", Some name, Some stored ->
-                    patched resource request stored
-                    |> Result.map (fun now -> 200, (write resource ns name existing now).Text)
-                | "PUT", Some name, Some stored ->
-                    let now = Json.parse request.Body
-                    let wanted = Json.tryText [ "metadata"; "resourceVersion" ] now
-
-                    if wanted.IsSome && wanted <> Some(string stored.Version) then
-                        Error(
-                            409,
-                            "the object has been modified; please apply your changes to the latest version"
-                        )
-                    else
-                        if resource.HasStatus then
-                            now["status"] <- Json.clone (stored.Object["status"])
-
-                        Ok(200, (write resource ns name existing now).Text)
-                | "POST", None, _ ->
-                    let now = Json.parse request.Body
-
-                    let name =
-                        Json.tryText [ "metadata"; "name" ] now
-                        |> Option.defaultWith (fun () ->
-                            Json.text [ "metadata"; "generateName" ] now
-                            + (Guid.NewGuid().ToString "N").Substring(0, 8))
-
-                    if (find resource ns name).IsSome then
-                        Error(409, $"{resource.Plural} \"{name}\" already exists")
-                    else
-                        Ok(201, (write resource ns name None now).Text)
-                | _, Some name, None -> Error(404, $"{resource.Plural} \"{name}\" not found")
-                | _ -> Error(405, "not allowed"))
-
-        match outcome with
-        | Ok(code, text) -> answer ctx code text
-        | Error(code, message) -> refuse ctx code message
-
-    let route (path: string) =
-        let prefix (resource: Resource) =
-            if resource.Group = "" then
-                $"/api/{resource.Version}/"
-            else
-                $"/apis/{resource.Group}/{resource.Version}/"
-
-        resources
-        |> List.tryPick (fun resource ->
-            if not (path.StartsWith(prefix resource)) then
-                None
-            else
-                match path.Substring((prefix resource).Length).Split '/' |> List.ofArray with
-                | [ plural ] when plural = resource.Plural -> Some(resource, None, None, None)
-                | "namespaces" :: ns :: plural :: rest when plural = resource.Plural ->
-                    Some(resource, Some ns, List.tryItem 0 rest, List.tryItem 1 rest)
-                | _ -> None)
-
-    let serve (ctx: HttpContext) : Task = task {
-        use reader = new StreamReader(ctx.Request.Body)
-        let! body = reader.ReadToEndAsync()
-        let path = string ctx.Request.Path.Value
-        let routed = route path
-
-        let request = {
-            Method = ctx.Request.Method
-            Path = path
-            Query = Map.ofSeq [ for KeyValue(name, value) in ctx.Request.Query -> name, string value ]
-            Plural =
-                routed
-                |> Option.map (fun (resource, _, _, _) -> resource.Plural)
-                |> Option.defaultValue ""
-            Namespace = routed |> Option.bind (fun (_, ns, _, _) -> ns)
-            Name = routed |> Option.bind (fun (_, _, name, _) -> name)
-            Subresource = routed |> Option.bind (fun (_, _, _, subresource) -> subresource)
-            ContentType = string ctx.Request.ContentType
-            Body = body
-        }
-
-        ctx.Response.OnCompleted(fun () ->
-            requests.Enqueue((request, ctx.Response.StatusCode))
-            Task.CompletedTask)
-
-        let given = string ctx.Request.Headers.Authorization
-
-        match token, fault request, routed with
-        | Some token, _, _ when given <> $"Bearer {token}" -> do! refuse ctx 401 "Unauthorized"
-        | _, Some(ApiFault.Answer code), _ ->
-            if code = 429 then
-                ctx.Response.Headers.RetryAfter <- "1"
-
-            do! refuse ctx code $"told to answer {code}"
-        | _, Some ApiFault.Reset, _ -> ctx.Abort()
-        | _, Some ApiFault.Stall, _ ->
-            try
-                do! Task.Delay(Timeout.Infinite, ctx.RequestAborted)
-            with :? OperationCanceledException ->
-                ()
-        | _, None, None -> do! refuse ctx 404 "the server could not find the requested resource"
-        | _, None, Some(resource, _, None, _) when request.Method = "GET" && request.IsWatch ->
-            do! watch ctx resource request
-        | _, None, Some(resource, _, None, _) when request.Method = "GET" ->
-            match list resource request with
-            | Ok text -> do! answer ctx 200 text
-            | Error() -> do! refuse ctx 410 "the continue token is too old"
-        | _, None, Some(resource, ns, _, _) -> do! change ctx resource request (defaultArg ns "default")
+            match (Volatile.Read &fault) request with
+            | None -> do! respond ctx call target stopping
+            | Some(Fault.Status code) -> do! refuse ctx call (Refusal.create code $"told to answer {code}")
+            | Some(Fault.TooManyRequests seconds) ->
+                do!
+                    refuse ctx call {
+                        Refusal.create 429 "told to answer 429" with
+                            RetryAfter = Some seconds
+                    }
+            | Some Fault.MissingResource -> do! pageNotFound ctx call
+            | Some Fault.Stall -> do! stall ctx stopping
+            | Some Fault.Reset -> reset ctx
+            | Some Fault.Close -> close ctx
+            | Some(Fault.After release) ->
+                do! release.WaitAsync stopping
+                do! respond ctx call target stopping
+        with
+        // The client is gone, or the server is going.
+        | :? OperationCanceledException
+        | :? IOException
+        | :? SocketException
+        | :? ObjectDisposedException
+        | :? ConnectionAbortedException -> ctx.Abort()
     }
 
-    let resourceOf plural =
-        resources |> List.find (fun resource -> resource.Plural = plural)
+    let startListening () = task {
+        let options = KestrelServerOptions(AddServerHeader = false)
+        options.Limits.MaxRequestBodySize <- Nullable()
+        options.Limits.MinRequestBodyDataRate <- null
+        options.Limits.MinResponseDataRate <- null
 
-    let replaceSource (source: byref<CancellationTokenSource>) =
-        let old = source
-        source <- new CancellationTokenSource()
-        old.Cancel()
+        options.Listen(
+            IPAddress.Loopback,
+            port,
+            Action<ListenOptions>(fun endpoint -> endpoint.Protocols <- HttpProtocols.Http1)
+        )
 
-    member _.Port = port
-    member _.Url = $"http://127.0.0.1:{port}"
+        let transport =
+            SocketTransportFactory(Options.Create(SocketTransportOptions()), NullLoggerFactory.Instance)
 
-    /// Begins to listen: on the port of the last time, if there was one.
-    member _.Start() : Task = task {
-        let builder = WebApplication.CreateSlimBuilder()
-        builder.Logging.ClearProviders() |> ignore
+        let server =
+            new KestrelServer(Options.Create options, transport, NullLoggerFactory.Instance)
 
-        builder.WebHost.ConfigureKestrel(fun options -> options.Listen(IPAddress.Loopback, port))
-        |> ignore
+        let stopping = new CancellationTokenSource()
+        do! server.StartAsync(Application(handle stopping.Token), CancellationToken.None)
 
-        let started = builder.Build()
-        started.Run(RequestDelegate serve)
-        do! started.StartAsync()
-        port <- Uri(Seq.head started.Urls).Port
-        app <- Some started
+        match server.Features.Get<IServerAddressesFeature>() with
+        | null -> ()
+        | addresses -> port <- BindingAddress.Parse(Seq.head addresses.Addresses).Port
+
+        running <- Some(server, stopping)
     }
 
-    /// Is gone: connections break, and nobody listens.
-    member _.Stop() : Task = task {
-        match app with
+    let releasePlaceholder () =
+        placeholder |> Option.iter _.Dispose()
+        placeholder <- None
+
+    let stopListening () = task {
+        match running with
         | None -> ()
-        | Some running ->
-            app <- None
-            replaceSource &resetWatches
-            use atOnce = new CancellationTokenSource(0)
-            do! running.StopAsync atOnce.Token
-            do! running.DisposeAsync()
+        | Some(server, stopping) ->
+            running <- None
+            do! stopping.CancelAsync()
+            // No time to finish: connections are cut.
+            do! server.StopAsync(CancellationToken true)
+            server.Dispose()
+            stopping.Dispose()
     }
 
-    static member Started() : Task<ApiServer> = task {
-        let server = new ApiServer()
+    let whereOf (where: (ApiRequest -> bool) option) =
+        match where with
+        | Some where -> fun (watcher: Watcher) -> where watcher.Request
+        | None -> fun _ -> true
+
+    let resourceOf (plural: string) =
+        ApiResource.all |> List.find (fun resource -> resource.Plural = plural)
+
+    /// Starts a server on a port of its own. `historyLimit` is the number of changes of a resource that watches can
+    /// go back.
+    static member Create(?historyLimit: int) : Task<ApiServer> = task {
+        let server = new ApiServer(defaultArg historyLimit 100_000)
         do! server.Start()
         return server
     }
 
-    /// What to do instead of answering, by the request.
+    member _.Port = port
+    member _.Url = $"http://127.0.0.1:{port}"
+
+    /// Asked for each request, before anything else; None serves it.
     member _.Fault
-        with set (choose: ApiRequest -> ApiFault option) = fault <- choose
+        with get () = Volatile.Read &fault
+        and set (value: ApiRequest -> Fault option) = Volatile.Write(&fault, value)
 
-    /// The bearer token that is asked for.
+    /// The token that requests must bear.
     member _.Token
-        with set (wanted: string option) = token <- wanted
+        with get () = Volatile.Read &token
+        and set (value: string option) = Volatile.Write(&token, value)
 
-    /// Whether a version that is forgotten is said in the stream of a watch, or at once.
-    member _.ExpiresInStream
-        with set (inStream: bool) = expiresInStream <- inStream
+    member _.Expiry
+        with get () = expiry
+        and set (value: ExpiryAnswer) = expiry <- value
 
-    /// Watches stay open and say nothing any more.
-    member _.AreWatchesSilent
-        with set (silent: bool) = areWatchesSilent <- silent
+    /// Listens, on the same port as before.
+    member _.Start() : Task<unit> = task {
+        do! switching.WaitAsync()
 
-    member _.CloseWatches() = replaceSource &endWatches
-    member _.ResetWatches() = replaceSource &resetWatches
-    member _.OpenWatches = watches.Count
+        try
+            if running.IsNone then
+                releasePlaceholder ()
+                do! startListening ()
+        finally
+            switching.Release() |> ignore
+    }
 
-    member _.SendBookmarks() =
-        lock gate (fun () ->
-            for send in bookmarks.Values do
-                send ())
+    /// Cuts every connection and refuses new ones; the objects stay.
+    member _.Stop() : Task<unit> = task {
+        do! switching.WaitAsync()
 
-    /// Sends this line to every watch.
-    member _.SendRaw(text: string) =
-        for send in raw.Values do
-            send (text + "\n")
+        try
+            if running.IsSome then
+                do! stopListening ()
 
-    /// Forgets every version before the one that is now, and the pages of lists.
-    member _.Forget() =
-        lock gate (fun () ->
-            history.Clear()
-            pages.Clear()
-            // Something that no list has told of yet.
-            nextVersion () |> ignore
-            horizon <- version)
+                let socket =
+                    new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
 
-    /// All requests that were answered, and their codes.
-    member _.Requests = List.ofSeq requests
+                socket.Bind(IPEndPoint(IPAddress.Loopback, port))
+                placeholder <- Some socket
+        finally
+            switching.Release() |> ignore
+    }
 
-    /// Creates or replaces an object, status included.
-    member _.Put(plural: string, text: string) =
-        let object = Json.parse text
-        let ns = Json.text [ "metadata"; "namespace" ] object
-        let name = Json.text [ "metadata"; "name" ] object
+    /// All requests, in the order in which they came.
+    member _.Calls: ApiCall list = List.ofSeq calls
 
-        lock gate (fun () ->
-            let resource = resourceOf plural
-            let before = find resource ns name
+    /// The first request that is like this, also one that has come already. Asked when a request comes, and
+    /// again when it is answered.
+    member _.Called(isIt: ApiCall -> bool) : Task<ApiCall> =
+        lock waiting (fun () ->
+            match calls |> Seq.tryFind isIt with
+            | Some call -> Task.FromResult call
+            | None ->
+                let source =
+                    TaskCompletionSource<ApiCall>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-            match before with
-            | Some stored when not (object.ContainsKey "status") && stored.Object.ContainsKey "status" ->
-                object["status"] <- Json.clone (stored.Object["status"])
-            | _ -> ()
+                waiting.Add((isIt, source))
+                source.Task)
+        |> Waiting.within "a request at the API server"
 
-            write resource ns name before object |> ignore)
+    member _.ForgetCalls() = calls.Clear()
+    member _.OpenWatches = store.OpenWatches
 
-    member _.Delete(plural: string, ns: string, name: string) =
-        lock gate (fun () -> remove (resourceOf plural) ns name |> ignore)
+    /// The resourceVersion that a list has now.
+    member _.ResourceVersion = string store.Revision
 
-    /// The object as it is stored.
-    member _.TryGet(plural: string, ns: string, name: string) : JsonObject option =
-        lock gate (fun () ->
-            find (resourceOf plural) ns name
-            |> Option.map (fun stored -> Json.copy stored.Object))
+    /// By plural, namespace (empty for none) and name.
+    member _.Get(plural: string, ns: string, name: string) : JsonObject option =
+        store.TryGet(resourceOf plural, ns, name) |> Option.map _.Parse()
 
+    /// All objects of a resource.
     member _.All(plural: string) : JsonObject list =
-        lock gate (fun () -> [ for KeyValue(_, stored) in store[plural] -> Json.copy stored.Object ])
+        store.List(
+            resourceOf plural,
+            {
+                Namespace = None
+                Labels = []
+                Fields = []
+            },
+            None,
+            None
+        )
+        |> fun page -> page.Items |> Seq.map _.Parse() |> List.ofSeq
 
-    /// Writes a kubeconfig file for this server into a folder, and gives its path.
+    /// Creates or replaces an object, its status too if one is given. Without a namespace it is in "default".
+    member _.Put(manifest: JsonObject) : JsonObject =
+        let resource = store.ResourceOf manifest
+        let metadata = Json.child "metadata" manifest
+
+        let name =
+            metadata
+            |> Option.bind (Json.text "name")
+            |> Option.defaultWith (fun () -> failwith "no metadata.name")
+
+        let ns =
+            if resource.Namespaced then
+                metadata |> Option.bind (Json.text "namespace") |> Option.defaultValue "default"
+            else
+                ""
+
+        store.Put(resource, ns, name, Json.parseObject (manifest.ToJsonString())).Parse()
+
+    /// The same for every document of a manifest in JSON or YAML.
+    member server.Put(manifests: string) : unit =
+        for manifest in Json.parseManifests manifests do
+            server.Put manifest |> ignore
+
+    /// False if there was no such object.
+    member _.Delete(plural: string, ns: string, name: string) : bool =
+        store.TryDelete(resourceOf plural, ns, name).IsSome
+
+    /// Everything that was ever listed or watched is expired, and every `continue` token.
+    member _.Forget() = store.Forget()
+
+    /// Ends open watches in good order, all or those of these requests; how many there were.
+    member _.CloseWatches(?where: ApiRequest -> bool) : int =
+        store.PushAll(whereOf where, (fun _ -> WatchItem.End))
+
+    /// Resets the connections of open watches.
+    member _.ResetWatches(?where: ApiRequest -> bool) : int =
+        store.PushAll(whereOf where, (fun _ -> WatchItem.Reset))
+
+    /// Open watches stay open and send nothing any more; not even their timeout ends them.
+    member _.StallWatches(?where: ApiRequest -> bool) : int =
+        store.PushAll(whereOf where, (fun _ -> WatchItem.Stall))
+
+    /// Sends a line into open watches, whatever it is.
+    member _.SendRaw(line: string, ?where: ApiRequest -> bool) : int =
+        store.PushAll(whereOf where, (fun _ -> WatchItem.Line line))
+
+    /// Sends a bookmark to the open watches that have asked for them.
+    member _.SendBookmarks(?where: ApiRequest -> bool) : int =
+        let where = whereOf where
+
+        store.PushAll(
+            (fun watcher -> watcher.Bookmarks && where watcher),
+            (fun revision -> WatchItem.Bookmark(revision, false))
+        )
+
+    /// Writes a kubeconfig file for this server, with its token if it has one; its path.
     member _.Kubeconfig(folder: string) : string =
-        // The client library takes no user without credentials.
-        let token = defaultArg token "any"
         let path = Path.Combine(folder, "kubeconfig")
+
+        let user =
+            match Volatile.Read &token with
+            | Some token -> $"{{token: \"{token}\"}}"
+            | None -> "{}"
 
         File.WriteAllText(
             path,
             $"""apiVersion: v1
 kind: Config
+clusters:
+- name: test
+  cluster:
+    server: http://127.0.0.1:{port}
+users:
+- name: test
+  user: {user}
+contexts:
+- name: test
+  context:
+    cluster: test
+    user: test
 current-context: test
-contexts: [{{name: test, context: {{cluster: test, user: test}}}}]
-clusters: [{{name: test, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]
-users: [{{name: test, user: {{token: {token}}}}}]
 """
         )
 
         path
 
     interface IDisposable with
-        member server.Dispose() = server.Stop().GetAwaiter().GetResult()
+        member _.Dispose() =
+            if not isDisposed then
+                isDisposed <- true
+                stopListening().GetAwaiter().GetResult()
+                releasePlaceholder ()

@@ -4,13 +4,13 @@ module K8sReq.Host.Tests.ClusterObjects
 open System.Text.Json.Nodes
 
 let clone (ns: string) (name: string) (host: string) (service: string) (port: string) =
-    $$"""{"metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"host":"{{host}}","backend":{"serviceName":"{{service}}","servicePort":"{{port}}"} } }"""
+    $$"""{"apiVersion":"proxy.infra.doodle.com/v1beta1","kind":"RequestClone","metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"host":"{{host}}","backend":{"serviceName":"{{service}}","servicePort":"{{port}}"} } }"""
 
 let labelled (label: string) (value: string) (object: string) =
     object.Replace("\"metadata\":{", $$"""metadata":{"labels":{"{{label}}":"{{value}}"},""".Insert(0, "\""))
 
 let service (ns: string) (name: string) (address: string) (port: int) =
-    $$"""{"metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"type":"ClusterIP","clusterIP":"{{address}}","ports":[{"name":"http","port":{{port}},"protocol":"TCP"}]} }"""
+    $$"""{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"type":"ClusterIP","clusterIP":"{{address}}","ports":[{"name":"http","port":{{port}},"protocol":"TCP"}]} }"""
 
 /// The Ready condition of a RequestClone: status, reason and the generation that it is about.
 let ready (server: ApiServer) ns name =
@@ -19,7 +19,7 @@ let ready (server: ApiServer) ns name =
         | null -> ""
         | value -> string value
 
-    match server.TryGet("requestclones", ns, name) with
+    match server.Get("requestclones", ns, name) with
     | None -> None
     | Some object ->
         match object["status"] with
