@@ -34,6 +34,7 @@ let main arguments =
             LoadTests.tests
             ProgramTests.tests
             ApiServerTests.tests
+            WatchStreamTests.tests
             ClusterTests.tests
             WebhookTests.tests
         ])
