@@ -36,5 +36,6 @@ let main arguments =
             ApiServerTests.tests
             WatchStreamTests.tests
             ClusterTests.tests
+            RealClusterTests.tests
             WebhookTests.tests
         ])

@@ -15,8 +15,8 @@ type Behaviour = NetworkStream -> MessageReader -> Task<unit>
 
 /// A target on loopback that keeps every byte it gets and behaves as told.
 [<Sealed>]
-type TestTarget(behaviour: (Message -> unit) -> Behaviour, ?forgets: bool) =
-    let listener = new TcpListener(IPAddress.Loopback, 0)
+type TestTarget(behaviour: (Message -> unit) -> Behaviour, ?forgets: bool, ?address: IPAddress) =
+    let listener = new TcpListener(defaultArg address IPAddress.Loopback, 0)
     let received = Channel.CreateUnbounded<Message>()
     let readers = ConcurrentQueue<MessageReader>()
     let connections = ConcurrentQueue<TcpClient>()
@@ -103,6 +103,11 @@ module TestTarget =
 
     let ok () =
         answering "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    /// The same on another loopback address.
+    let okAt (address: IPAddress) =
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"B
+        new TestTarget((fun keep stream reader -> answerAll answer keep stream reader), address = address)
 
     /// Takes connections and says nothing until it is disposed of.
     let silent () =

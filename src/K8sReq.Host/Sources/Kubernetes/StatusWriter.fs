@@ -2,6 +2,7 @@ namespace K8sReq.Host.Sources.Kubernetes
 
 open System
 open System.Collections.Generic
+open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -115,6 +116,16 @@ type StatusWriter
         return ()
     }
 
+    // The API server takes 1,024 bytes, not characters; a character has three at most.
+    let noteOf (message: string) =
+        let longest =
+            if Encoding.UTF8.GetByteCount message = message.Length then
+                1024
+            else
+                341
+
+        message.Substring(0, min longest message.Length)
+
     let writeEvent (client: IKubernetes) (patch: StatusPatch) stop : Task = task {
         let event =
             Eventsv1Event(
@@ -122,11 +133,10 @@ type StatusWriter
                     V1ObjectMeta(GenerateName = patch.Key.Name + ".", NamespaceProperty = patch.Key.Namespace),
                 EventTime = clock.GetUtcNow().UtcDateTime,
                 ReportingController = "k8sreq-duplicator-controller",
-                ReportingInstance = identity,
+                ReportingInstance = identity.Substring(0, min 128 identity.Length),
                 Action = "Route",
                 Reason = patch.Readiness.Reason,
-                // The API server takes no longer ones.
-                Note = patch.Readiness.Message.Substring(0, min 1024 patch.Readiness.Message.Length),
+                Note = noteOf patch.Readiness.Message,
                 Type = (if patch.Readiness.IsReady then "Normal" else "Warning"),
                 Regarding =
                     V1ObjectReference(
