@@ -480,6 +480,21 @@ let tests =
                 })
         }
 
+        testCaseTask "a status that is never answered is given up and written later; requests do not notice"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <-
+                        fun request -> if request.Method = "PATCH" then Some Fault.Stall else None
+
+                    use! replica = Replica.Ready(server, folder, "replica-1", [])
+                    do! replica.Answers("a.example", 202)
+                    let! _ = replica.Program.Says "The status of shop/copy could not be written"
+                    server.Fault <- fun _ -> None
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                })
+        }
+
         testCaseTask "a status that cannot be written now is written later; requests do not notice"
         <| fun () -> task {
             do!

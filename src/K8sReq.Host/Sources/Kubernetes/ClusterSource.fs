@@ -33,6 +33,9 @@ let private serviceEvent scope (action: WatchAction<BackendService>) : ClusterEv
     | WatchAction.EmitDeleted key -> Some(ClusterEvent.ServiceDeleted key)
     | _ -> None
 
+// Of a write or of what the election asks for.
+let private commandTimeout = TimeSpan.FromSeconds 10.0
+
 /// `identity` is what this replica is known by among the others: its pod's name.
 let create
     (logger: ILogger)
@@ -42,9 +45,13 @@ let create
     (settings: Settings)
     : RouteSource =
     let connection = new KubernetesConnection(access)
+
+    let commands =
+        new KubernetesConnection(access |> ClusterAccess.withTimeout commandTimeout)
+
     let scopes = scopesOf settings
     let times = WatchTimes.usual clock
-    let writer = StatusWriter(logger, clock, connection, settings.Concurrent, identity)
+    let writer = StatusWriter(logger, clock, commands, settings.Concurrent, identity)
 
     let watch (api: WatchScope -> ResourceApi<'T>) toEvent post stop = [
         for scope in scopes ->
@@ -61,7 +68,7 @@ let create
                     (settings.LeaderElectionNamespace |> Option.defaultValue access.Namespace)
                     identity
 
-            Leadership(logger, clock, connection, lease, writer.SetLeading).RunAsync stop
+            Leadership(logger, clock, commands, lease, writer.SetLeading).RunAsync stop
         else
             writer.SetLeading true
             Task.CompletedTask

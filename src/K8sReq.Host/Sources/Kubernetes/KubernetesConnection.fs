@@ -31,6 +31,16 @@ module ClusterAccess =
         configuration.UserAgent <- "k8sreq"
         configuration
 
+    /// The same, for requests that are answered at once: each has so much time.
+    let withTimeout (timeout: TimeSpan) (access: ClusterAccess) : ClusterAccess = {
+        access with
+            Load =
+                fun () ->
+                    let configuration = access.Load()
+                    configuration.HttpClientTimeout <- timeout
+                    configuration
+    }
+
     let private fromFile (path: string) =
         let load =
             prepared (fun () -> KubernetesClientConfiguration.BuildConfigFromConfigFile(FileInfo path))

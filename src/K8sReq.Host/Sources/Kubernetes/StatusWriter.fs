@@ -32,6 +32,7 @@ type StatusWriter
     let gate = Lock()
     let mutable clones: Map<ObjectKey, ResolvedClone> = Map.empty
     let mutable isLeading = false
+    let mutable failures = 0
     let work = new SemaphoreSlim(0)
     let touched = HashSet<ObjectKey>()
     let written = Dictionary<ObjectKey, struct (Readiness * int64 * string * int64)>()
@@ -159,11 +160,24 @@ type StatusWriter
             written[patch.Key] <-
                 struct (patch.Readiness, patch.ObservedGeneration, patch.Uid, clock.GetTimestamp()))
 
+    // The first failure of several in a row is told of, and what is left of the round is left for the next one: what
+    // stands in the way of one write does so for all.
+    let failed (client: IKubernetes) (patch: StatusPatch) (error: exn) =
+        if Interlocked.Increment &failures = 1 then
+            Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
+
+        if ApiFailure.tryStatus error = Some 401 then
+            try
+                connection.Renew client
+            with error ->
+                Log.credentialsNotRenewed logger error.Message
+
     let write (patch: StatusPatch) (stop: CancellationToken) = task {
         let client = connection.Client
 
         try
             do! writeStatus client patch stop
+            Volatile.Write(&failures, 0)
             remember patch
 
             if patch.IsTransition then
@@ -175,10 +189,18 @@ type StatusWriter
             match ApiFailure.tryStatus error with
             // Gone, or another object by now: the watch will say so.
             | Some(404 | 409 | 422) -> ()
-            | Some 401 ->
-                connection.Renew client
-                Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
-            | _ -> Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
+            | _ -> failed client patch error
+    }
+
+    let leaveForLater (patch: StatusPatch) =
+        lock gate (fun () -> touched.Add patch.Key |> ignore)
+
+    let writeUnlessFailing (patch: StatusPatch) stop : Task = task {
+        if Volatile.Read &failures = 0 then
+            do! write patch stop
+
+        if Volatile.Read &failures > 0 then
+            leaveForLater patch
     }
 
     /// What is so now, and which RequestClones have changed, or whose Services have.
@@ -203,9 +225,23 @@ type StatusWriter
     /// Writes until the token says stop.
     member _.RunAsync(stop: CancellationToken) : Task = task {
         try
+            let mutable failedRounds = 0
+
             while not stop.IsCancellationRequested do
+                if failedRounds > 0 then
+                    let pause =
+                        Backoff.delay
+                            (TimeSpan.FromSeconds 1.0)
+                            (TimeSpan.FromSeconds 30.0)
+                            failedRounds
+                            (Random.Shared.NextDouble())
+
+                    do! Task.Delay(pause, clock, stop)
+                    wake ()
+
                 let! isWoken = work.WaitAsync(replanInterval, stop)
                 let patches = plan (not isWoken)
+                Volatile.Write(&failures, 0)
 
                 let options =
                     ParallelOptions(MaxDegreeOfParallelism = concurrency, CancellationToken = stop)
@@ -214,8 +250,10 @@ type StatusWriter
                     Parallel.ForEachAsync(
                         patches,
                         options,
-                        Func<_, _, _>(fun patch stop -> ValueTask(write patch stop :> Task))
+                        Func<_, _, _>(fun patch stop -> ValueTask(writeUnlessFailing patch stop))
                     )
+
+                failedRounds <- if failures > 0 then failedRounds + 1 else 0
         with :? OperationCanceledException when stop.IsCancellationRequested ->
             ()
     }
