@@ -4,6 +4,7 @@ module K8sReq.Host.Tests.HostileTargetTests
 
 open System
 open System.Net.NetworkInformation
+open System.Threading
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
@@ -30,7 +31,8 @@ let private failuresAt (port: int) (proxy: TestProxy) =
     |> List.filter (fun line -> line.Contains $"was not delivered to 127.0.0.1:{port}:")
 
 let private run (script: TargetScript) = task {
-    use hostile = new TestTarget(script.Behave)
+    use settled = new SemaphoreSlim 0
+    use hostile = new TestTarget(script.Behave settled.WaitAsync)
     use good = TestTarget.ok ()
     let port = hostile.Port
 
@@ -69,6 +71,8 @@ let private run (script: TargetScript) = task {
                 Waiting.until "the timeout" (fun () ->
                     clock.Advance(TimeSpan.FromSeconds 60.0)
                     Task.FromResult(proxy.Totals.Pending = 0L))
+
+        settled.Release() |> ignore
 
     let expected =
         if script.Outcomes = [ "delivered" ] then

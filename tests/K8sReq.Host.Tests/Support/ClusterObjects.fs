@@ -7,7 +7,7 @@ let clone (ns: string) (name: string) (host: string) (service: string) (port: st
     $$"""{"apiVersion":"proxy.infra.doodle.com/v1beta1","kind":"RequestClone","metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"host":"{{host}}","backend":{"serviceName":"{{service}}","servicePort":"{{port}}"} } }"""
 
 let labelled (label: string) (value: string) (object: string) =
-    object.Replace("\"metadata\":{", $$"""metadata":{"labels":{"{{label}}":"{{value}}"},""".Insert(0, "\""))
+    object.Replace(@"""metadata"":{", $$""" "metadata":{"labels":{"{{label}}":"{{value}}"},""")
 
 let service (ns: string) (name: string) (address: string) (port: int) =
     $$"""{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"type":"ClusterIP","clusterIP":"{{address}}","ports":[{"name":"http","port":{{port}},"protocol":"TCP"}]} }"""

@@ -19,7 +19,8 @@ type EndsBy =
 type TargetScript = {
     /// What the target does.
     Name: string
-    Behave: (Message -> unit) -> Behaviour
+    /// Takes a wait for the outcome of the copy that came last, and where requests are kept.
+    Behave: (unit -> Task) -> (Message -> unit) -> Behaviour
     /// Nobody listens.
     Refuses: bool
     /// How the outcome's description may begin.
@@ -53,7 +54,7 @@ let private endlessly (pause: TimeSpan) (text: string) (stream: NetworkStream) :
 
 let private byteBySecond = TimeSpan.FromSeconds 1.0
 
-let private raw name outcome behave = {
+let private knowing name outcome behave = {
     Name = name
     Behave = behave
     Refuses = false
@@ -63,15 +64,29 @@ let private raw name outcome behave = {
     Left = 0
 }
 
-/// Reads one request whole, and behaves.
-let private script name outcome (behave: NetworkStream -> Task<unit>) =
-    raw name outcome (fun keep stream reader -> task {
+let private raw name outcome behave = knowing name outcome (fun _ -> behave)
+
+let private once (behave: NetworkStream -> Task<unit>) : (Message -> unit) -> Behaviour =
+    fun keep stream reader -> task {
         match! reader.Read() with
         | None -> ()
         | Some message ->
             keep message
             do! behave stream
-    })
+    }
+
+/// Reads one request whole, and behaves.
+let private script name outcome behave = raw name outcome (once behave)
+
+/// Reads one request whole, answers, and resets the connection when the answer has been taken: a reset discards what
+/// has not been read.
+let private answersAndResets name outcome (answer: string) =
+    knowing name outcome (fun settled ->
+        once (fun stream -> task {
+            do! write stream answer
+            do! settled ()
+            reset stream
+        }))
 
 let private orOutcome other script = {
     script with
@@ -136,12 +151,10 @@ let private afterComplete =
             do! write stream $"{line}\r\n{fields}\r\n{body}"
         })
         |> leavingOne
-        script $"{name} and resets the connection afterwards" outcome (fun stream -> task {
-            do! write stream $"{line}\r\n{fields}\r\n{body}"
-            // Not before the answer has been taken: a reset discards what has not been read.
-            do! Task.Delay 20
-            reset stream
-        })
+        answersAndResets
+            $"{name} and resets the connection afterwards"
+            outcome
+            $"{line}\r\n{fields}\r\n{body}"
     ])
 
 let all: TargetScript list =
@@ -163,12 +176,10 @@ let all: TargetScript list =
             do! write stream "HTTP/1.1 200 OK\r\nContent-Le"
             reset stream
         })
-        script "resets within its answer's body" delivered (fun stream -> task {
-            do! write stream "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
-            // Not before the head has been taken.
-            do! Task.Delay 20
-            reset stream
-        })
+        answersAndResets
+            "resets within its answer's body"
+            delivered
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
         script "closes within its answer's body" delivered (fun stream -> task {
             do! write stream "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"
         })
