@@ -102,7 +102,6 @@ let private leaseHolders (server: ApiServer) =
 /// A server, a target, and a route to it, before any replica is started.
 let private withServer (test: ApiServer -> TestFolder -> TestTarget -> Task<unit>) = task {
     use! server = ApiServer.Create()
-    // The client library takes no user without credentials.
     server.Token <- Some "first"
     use folder = new TestFolder()
     use target = TestTarget.ok ()

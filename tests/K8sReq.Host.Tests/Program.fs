@@ -35,6 +35,7 @@ let main arguments =
             ProgramTests.tests
             ApiServerTests.tests
             WatchStreamTests.tests
+            ClusterAccessTests.tests
             ClusterTests.tests
             RealClusterTests.tests
             WebhookTests.tests

@@ -10,13 +10,13 @@ open k8s
 open k8s.Autorest
 open k8s.Models
 open K8sReq.Host.Sources
+open K8sReq.Host.Sources.Kubernetes
 
 /// A cluster as its users reach it, in namespaces of a test's own, which are gone afterwards. Whether it gives Services
 /// their addresses is the difference between a real one and a scripted one.
 [<Sealed>]
 type ClusterDriver(kubeconfig: string, allocates: bool) =
-    let client: IKubernetes =
-        new Kubernetes(KubernetesClientConfiguration.BuildConfigFromConfigFile(FileInfo kubeconfig))
+    let client: IKubernetes = new Kubernetes(Kubeconfig.build [ kubeconfig ])
 
     let suffix = (Guid.NewGuid().ToString "N").Substring(0, 8)
     let created = ResizeArray<string>()

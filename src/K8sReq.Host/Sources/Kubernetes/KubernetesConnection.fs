@@ -41,14 +41,12 @@ module ClusterAccess =
                     configuration
     }
 
-    let private fromFile (path: string) =
-        let load =
-            prepared (fun () -> KubernetesClientConfiguration.BuildConfigFromConfigFile(FileInfo path))
-
+    let private fromFiles (paths: string list) =
+        let load = prepared (fun () -> Kubeconfig.build paths)
         let first = load ()
 
         {
-            Origin = path
+            Origin = String.concat ", " paths
             Namespace = defaultNamespace first.Namespace
             Load = load
         }
@@ -63,7 +61,7 @@ module ClusterAccess =
             Load = load
         }
 
-    /// In this order: the pod's service account, the first file of `KUBECONFIG` that exists, `~/.kube/config`. An error
+    /// In this order: the pod's service account, the files of `KUBECONFIG`, `~/.kube/config`. An error
     /// says what was looked for, or what is wrong with what was found.
     let find (environment: Map<string, string>) : Result<ClusterAccess, string> =
         let home = environment.TryFind "HOME" |> Option.defaultValue ""
@@ -80,12 +78,12 @@ module ClusterAccess =
             if KubernetesClientConfiguration.IsInCluster() then
                 Ok(inCluster ())
             else
-                match files |> List.tryFind File.Exists, files with
-                | Some path, _ -> Ok(fromFile path)
-                | None, [] -> Error "there is no pod's service account, no KUBECONFIG and no home folder"
-                | None, _ ->
+                match files |> List.filter File.Exists, files with
+                | [], [] -> Error "there is no pod's service account, no KUBECONFIG and no home folder"
+                | [], _ ->
                     let looked = String.concat ", " files
                     Error $"there is no pod's service account, and no file {looked}"
+                | found, _ -> Ok(fromFiles found)
         with error ->
             Error error.Message
 

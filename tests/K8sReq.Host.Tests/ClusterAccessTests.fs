@@ -1,0 +1,246 @@
+/// The ways to a cluster, each gone to its end: a list that the API server answers.
+module K8sReq.Host.Tests.ClusterAccessTests
+
+open System
+open System.IO
+open System.Security.Cryptography.X509Certificates
+open System.Text
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Core
+open K8sReq.Host.Sources.Kubernetes
+open K8sReq.Host.Tests.ClusterObjects
+
+let private base64 (text: string) =
+    Convert.ToBase64String(Encoding.ASCII.GetBytes text)
+
+let private cluster (url: string) (rest: string) =
+    $"clusters:\n- name: test\n  cluster:\n    server: {url}\n{rest}"
+
+let private user (fields: string) =
+    $"users:\n- name: somebody\n  user: {fields}\n"
+
+let private context =
+    "contexts:\n- name: test\n  context: {cluster: test, user: somebody, namespace: mine}\ncurrent-context: test\n"
+
+let private file (folder: TestFolder) (name: string) (parts: string list) =
+    let path = Path.Combine(folder.Path, name)
+    File.WriteAllText(path, "apiVersion: v1\nkind: Config\n" + String.concat "" parts)
+    path
+
+/// Lists Services by these kubeconfig files.
+let private list (paths: string list) : Task<string list> = task {
+    let variable = String.Join(Path.PathSeparator, paths)
+
+    match ClusterAccess.find (Map.ofList [ "KUBECONFIG", variable ]) with
+    | Error reason -> return failtest reason
+    | Ok access ->
+        Expect.equal access.Namespace "mine" "the context's namespace"
+        use connection = new KubernetesConnection(access)
+
+        let! page =
+            (ResourceApi.services WatchScope.AllNamespaces).Page connection.Client None CancellationToken.None
+
+        return page.Items |> List.map (fun service -> string service.Key)
+}
+
+let private withServer (test: ApiServer -> TestFolder -> Task<unit>) : Task<unit> = task {
+    use! server = ApiServer.Create()
+    server.Put(service "shop" "app" "127.0.0.1" 80)
+    use folder = new TestFolder()
+    do! test server folder
+}
+
+let private lists name (prepare: ApiServer -> TestFolder -> string list) =
+    testCaseTask name
+    <| fun () ->
+        withServer (fun server folder -> task {
+            let! found = list (prepare server folder)
+            Expect.equal found [ "shop/app" ] "the Services"
+        })
+
+let private serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+let tests =
+    testList "the way to a cluster" [
+        lists "a token" (fun server folder ->
+            server.Token <- Some "secret"
+
+            [
+                file folder "config" [ cluster server.Url ""; user "{token: secret}"; context ]
+            ])
+
+        for form, fields in
+            [
+                "an empty one", "users:\n- name: somebody\n  user: {}\n"
+                "one with nothing at all", "users:\n- name: somebody\n"
+            ] do
+            lists $"a user without credentials, {form}" (fun server folder -> [
+                file folder "config" [ cluster server.Url ""; fields; context ]
+            ])
+
+        lists "several files: what they have in common, the first one says" (fun server folder ->
+            server.Token <- Some "secret"
+
+            [
+                Path.Combine(folder.Path, "missing")
+                file folder "users" [ user "{token: secret}" ]
+                file folder "rest" [ cluster server.Url ""; user "{token: another}"; context ]
+                file folder "more" [ "current-context: another\n"; cluster "http://127.0.0.1:1" "" ]
+            ])
+
+        lists "a program that gives credentials" (fun server folder ->
+            server.Token <- Some "secret"
+            let plugin = Path.Combine(folder.Path, "plugin")
+
+            File.WriteAllText(
+                plugin,
+                """#!/bin/sh
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"'$TOKEN'"}}'
+"""
+            )
+
+            File.SetUnixFileMode(plugin, UnixFileMode.UserRead ||| UnixFileMode.UserExecute)
+
+            let exec =
+                $"{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {plugin}, interactiveMode: Never, env: [{{name: TOKEN, value: secret}}]}}}}"
+
+            [ file folder "config" [ cluster server.Url ""; user exec; context ] ])
+
+        testCaseTask
+            "TLS: a server that the given authority vouches for, a client that it knows, and no others"
+        <| fun () ->
+            withServer (fun server folder -> task {
+                use mine = TlsFront.Certificate "somebody"
+                use another = TlsFront.Certificate "another"
+                use front = new TlsFront(server.Port, Some mine)
+                let url = $"https://127.0.0.1:{front.Port}"
+
+                let credentials (certificate: X509Certificate2) =
+                    let key =
+                        match certificate.GetRSAPrivateKey() with
+                        | null -> failwith "no key"
+                        | key -> key.ExportPkcs8PrivateKeyPem()
+
+                    user
+                        $"{{client-certificate-data: {base64 (certificate.ExportCertificatePem())}, client-key-data: {base64 key}}}"
+
+                File.WriteAllText(Path.Combine(folder.Path, "ca.crt"), front.Authority)
+                // The second file names the authority by a path of its own folder.
+                let first = file folder "config" [ credentials mine ]
+
+                let! found =
+                    list [
+                        first
+                        file folder "second" [ cluster url "    certificate-authority: ca.crt\n"; context ]
+                    ]
+
+                Expect.equal found [ "shop/app" ] "the Services"
+
+                let fails name parts = task {
+                    let! isRefused = task {
+                        try
+                            let! _ = list [ file folder name parts ]
+                            return false
+                        with :? System.Net.Http.HttpRequestException ->
+                            return true
+                    }
+
+                    Expect.isTrue isRefused name
+                }
+
+                let trusted = $"    certificate-authority-data: {base64 front.Authority}\n"
+                let other = base64 (another.ExportCertificatePem())
+
+                do! fails "another client" [ cluster url trusted; credentials another; context ]
+
+                do!
+                    fails "another authority" [
+                        cluster url $"    certificate-authority-data: {other}\n"
+                        credentials mine
+                        context
+                    ]
+
+                Expect.hasLength server.Calls 1 "nobody else asked for anything"
+            })
+
+        testCaseTask "in a pod: the service account's token and authority, and a token that is replaced"
+        <| fun () ->
+            withServer (fun server _ -> task {
+                if Directory.Exists serviceAccount then
+                    skiptest "this is a pod"
+
+                let isWritable =
+                    try
+                        Directory.CreateDirectory serviceAccount |> ignore
+                        true
+                    with
+                    | :? UnauthorizedAccessException
+                    | :? IOException -> false
+
+                if not isWritable then
+                    skiptest $"{serviceAccount} cannot be made here"
+
+                try
+                    use front = new TlsFront(server.Port, None)
+                    use target = TestTarget.ok ()
+                    server.Token <- Some "first"
+                    server.Put(service "shop" "app" "127.0.0.1" target.Port)
+                    server.Put(clone "shop" "copy" "a.example" "app" "http")
+
+                    let write (name: string) (text: string) =
+                        File.WriteAllText(Path.Combine(serviceAccount, name), text)
+
+                    write "ca.crt" front.Authority
+                    write "token" "first"
+                    write "namespace" "shop"
+
+                    use program =
+                        PublishedProgram.Start(
+                            [
+                                "--http-addr=127.0.0.1:0"
+                                "--probe-addr=127.0.0.1:0"
+                                "--enable-leader-election"
+                            ],
+                            [
+                                "KUBERNETES_SERVICE_HOST", "127.0.0.1"
+                                "KUBERNETES_SERVICE_PORT", string front.Port
+                                "POD_NAME", "pod-1"
+                            ]
+                        )
+
+                    let! _ = program.Says "pod's service account"
+                    let! _ = program.Says "pod-1 is the leader now"
+
+                    do!
+                        Waiting.until "the status" (fun () ->
+                            Task.FromResult(
+                                (ready server "shop" "copy" = Some("True", "ServiceBackendReady", "1"))
+                            ))
+
+                    Expect.hasLength (server.All "leases") 1 "the Lease"
+
+                    Expect.isSome
+                        (server.Get("leases", "shop", "k8sreq-duplicator-controller"))
+                        "in the pod's namespace"
+
+                    // The kubelet writes a new token long before the old one ends; here it is late.
+                    server.Token <- Some "second"
+                    write "token" "second"
+                    server.ResetWatches() |> ignore
+                    server.Put(clone "shop" "copy" "b.example" "none" "http")
+
+                    do!
+                        Waiting.until "the next status" (fun () ->
+                            Task.FromResult(
+                                (ready server "shop" "copy" = Some("False", "ServiceNotFound", "2"))
+                            ))
+                finally
+                    Directory.Delete(serviceAccount, true)
+                    let above = Path.Combine(serviceAccount, "..")
+
+                    if Seq.isEmpty (Directory.EnumerateFileSystemEntries above) then
+                        Directory.Delete above
+            })
+    ]
