@@ -1,11 +1,14 @@
 module K8sReq.Bench.Program
 
+open System
+
 [<EntryPoint>]
 let main arguments =
+    // Before the first socket: the load generator is to take as little as it can of what it shares with its peers.
+    Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1")
+
     match List.ofArray arguments with
     | [ "cluster" ] ->
         ClusterScale.run().GetAwaiter().GetResult()
         0
-    | _ ->
-        eprintfn "bench: say which: cluster"
-        2
+    | options -> Comparison.run(options).GetAwaiter().GetResult()

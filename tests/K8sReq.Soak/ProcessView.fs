@@ -17,11 +17,23 @@ let descriptors (pid: int) : int =
             false)
     |> Array.length
 
-/// The most memory that it has had at any time, in bytes.
-let peakMemory (pid: int) : int64 =
+let private memory (field: string) (pid: int) : int64 =
     File.ReadLines $"/proc/{pid}/status"
     |> Seq.pick (fun line ->
-        if line.StartsWith("VmHWM:", StringComparison.Ordinal) then
+        if line.StartsWith(field, StringComparison.Ordinal) then
             Some(1024L * int64 (line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]))
         else
             None)
+
+/// The most memory that it has had at any time, in bytes.
+let peakMemory (pid: int) : int64 = memory "VmHWM:" pid
+
+/// The memory that it has now, in bytes.
+let residentMemory (pid: int) : int64 = memory "VmRSS:" pid
+
+/// User and system time of all its threads so far, in steps of 10 ms.
+let cpuTime (pid: int) : TimeSpan =
+    // The name in parentheses may hold anything; the fields after it are counted from the third.
+    let stat = File.ReadAllText $"/proc/{pid}/stat"
+    let fields = stat.Substring(stat.LastIndexOf ')' + 2).Split ' '
+    TimeSpan.FromMilliseconds(10.0 * float (int64 fields[11] + int64 fields[12]))

@@ -36,6 +36,12 @@ type PublishedProgram
     static member Start(arguments: string list, ?variables: (string * string) list) : PublishedProgram =
         PublishedProgram.Launch(PublishedProgram.Path, arguments, defaultArg variables [])
 
+    /// The same for a program at another path.
+    static member StartAt
+        (path: string, arguments: string list, variables: (string * string) list)
+        : PublishedProgram =
+        PublishedProgram.Launch(path, arguments, variables)
+
     /// Starts it by another program, which gets it and its arguments as its last ones, and becomes it.
     static member StartUnder
         (launcher: string, before: string list, arguments: string list)

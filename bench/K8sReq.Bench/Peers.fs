@@ -1,0 +1,114 @@
+namespace K8sReq.Bench
+
+open System
+open System.Threading.Tasks
+open K8sReq.Host.Tests
+
+/// A duplicator that runs: where requests go, and whose CPU counts.
+type RunningPeer = {
+    Port: int
+    ProcessId: int
+    Owned: IDisposable
+}
+
+/// Something that duplicates requests for these hosts to these ports on this machine.
+type Peer = {
+    Name: string
+    Start: string list -> int list -> Task<RunningPeer>
+}
+
+module Peers =
+    let private mirrorConfig (port: int) (targets: int list) =
+        let indexed = List.indexed targets
+
+        let mirrors =
+            indexed |> List.map (fun (n, _) -> $"mirror /m{n};") |> String.concat " "
+
+        let upstreams =
+            indexed
+            |> List.map (fun (n, target) ->
+                $"  upstream t{n} {{ server 127.0.0.1:{target}; keepalive 256; keepalive_requests 1000000000; }}\n")
+            |> String.concat ""
+
+        let locations =
+            indexed
+            |> List.map (fun (n, _) ->
+                $"    location /m{n} {{ internal; proxy_pass http://t{n}$request_uri; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host; }}\n")
+            |> String.concat ""
+
+        $"""{upstreams}  client_body_buffer_size 256k;
+  client_max_body_size 2m;
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{ {mirrors} mirror_request_body on; root EMPTY; error_page 403 404 405 =202 @accepted; }}
+    location @accepted {{ return 202 ""; }}
+{locations}  }}"""
+
+    /// nginx's mirror at its cheapest that works: one worker, everything kept alive, nothing written to disk. It sends
+    /// the same copies whatever the host is.
+    let nginx = {
+        Name = "nginx"
+        Start =
+            fun _ targets -> task {
+                let port = List.head (Ports.free 1)
+                let running = Nginx.Start(mirrorConfig port targets)
+
+                return {
+                    Port = port
+                    ProcessId = running.Worker
+                    Owned = running
+                }
+            }
+    }
+
+    let private manifests (hosts: string list) (targets: int list) =
+        let services =
+            targets
+            |> List.mapi (fun n port -> Manifests.service $"app-{n}" port)
+            |> String.concat ""
+
+        let clones =
+            hosts
+            |> List.mapi (fun h host ->
+                targets
+                |> List.mapi (fun n _ -> Manifests.clone $"copy-{h}-{n}" host $"app-{n}")
+                |> String.concat "")
+            |> String.concat ""
+
+        services + clones
+
+    /// This program as it was published, here or at another path.
+    let k8sreq (name: string) (path: string) (environment: (string * string) list) = {
+        Name = name
+        Start =
+            fun hosts targets -> task {
+                let folder = new TestFolder()
+                folder.Write("all.yaml", manifests hosts targets)
+
+                let program =
+                    PublishedProgram.StartAt(
+                        path,
+                        [
+                            "--http-addr=127.0.0.1:0"
+                            "--probe-addr=127.0.0.1:0"
+                            "--metrics-addr=127.0.0.1:0"
+                            "--manifests"
+                            folder.Path
+                        ],
+                        environment
+                    )
+
+                let! port = program.Says @"Proxy listening on port (\d+)"
+
+                return {
+                    Port = int port
+                    ProcessId = program.Id
+                    Owned = {
+                        new IDisposable with
+                            member _.Dispose() =
+                                (program :> IDisposable).Dispose()
+                                (folder :> IDisposable).Dispose()
+                    }
+                }
+            }
+    }

@@ -1,0 +1,9 @@
+module K8sReq.Bench.Signal
+
+open System.Runtime.InteropServices
+
+[<DllImport("libc", SetLastError = true)>]
+extern int private kill(int pid, int signal)
+
+/// Tells a process that this program started to end.
+let terminate (pid: int) = kill (pid, 15) |> ignore
