@@ -60,11 +60,6 @@ module HostName =
         text |> Seq.forall Char.IsAsciiDigit
         && (text = "" || (text.Length <= 5 && int text <= 65535))
 
-    /// Whether what follows the name in a `Host` field is nothing, or a port that there can be.
-    let hasValidPort (host: string) : bool =
-        let rest = host.Substring((significant (host.AsSpan())).Length)
-        rest.TrimStart('.').TrimStart(':') |> isPort
-
     let private parseAddress (name: string) =
         let inner = name.Trim('[', ']')
 

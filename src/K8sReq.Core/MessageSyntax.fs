@@ -21,3 +21,6 @@ module MessageSyntax =
     /// What can be a request target: no space and no control, which would end it, and ASCII alone.
     let isTarget (target: string) : bool =
         target.Length > 0 && target.AsSpan().IndexOfAnyExceptInRange('!', '~') < 0
+
+    /// What can stand in a Host field, which may be empty; whether it is a host, routing finds out.
+    let isHost (host: string) : bool = host = "" || isTarget host

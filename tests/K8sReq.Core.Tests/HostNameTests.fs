@@ -64,21 +64,6 @@ let tests =
         property "every spelling means the host that it spells" (fun (spelling: HostSpelling) ->
             valueOf spelling.Text = Ok spelling.Means)
 
-        property "every spelling has a valid port, or none" (fun (spelling: HostSpelling) ->
-            HostName.hasValidPort spelling.Text)
-
-        test "ports that there cannot be" {
-            for host in
-                [
-                    "a.example:65536"
-                    "a.example:99999"
-                    "a.example.:http"
-                    "[::1]:70000"
-                    "a.example:-1"
-                ] do
-                Expect.isFalse (HostName.hasValidPort host) host
-        }
-
         property "parsing is idempotent" (fun (spelling: HostSpelling) ->
             valueOf spelling.Text |> Result.bind valueOf = valueOf spelling.Text)
 

@@ -27,4 +27,7 @@ let main arguments =
             SettingsTests.tests
             CommandLineTests.tests
             PurityTests.tests
+            WireHeadTests.tests
+            RetryAfterTests.tests
+            AnswerTests.tests
         ])

@@ -9,13 +9,7 @@ open Expecto
 open K8sReq.Core
 open K8sReq.Host.Proxy
 
-let private request = {
-    Method = "GET"
-    Target = "/"
-    Host = "a.example"
-    Headers = [||]
-    Body = ValueNone
-}
+let private request = TestRequest.get
 
 let private events = {
     Overflowed = ignore
@@ -68,14 +62,17 @@ type private Bench(target: Target, queueBytes: int64) =
     member bench.Start() : Task<TargetOutcome> =
         let services = {
             Client =
-                fun _ _ stop -> async {
-                    Interlocked.Increment &attempts |> ignore
+                fun _ _ ->
+                    ValueTask<SendResult>(
+                        task {
+                            Interlocked.Increment &attempts |> ignore
 
-                    try
-                        return! results.Reader.ReadAsync(stop).AsTask() |> Async.AwaitTask
-                    with :? OperationCanceledException ->
-                        return SendResult.ofOutcome TargetOutcome.Cancelled
-                }
+                            try
+                                return! results.Reader.ReadAsync stop.Token
+                            with :? OperationCanceledException ->
+                                return SendResult.ofOutcome TargetOutcome.Cancelled
+                        }
+                    )
             Clock = bench.Clock
             Jitter = fun () -> 1.0
             Retrying = fun _ -> Interlocked.Increment &retries |> ignore

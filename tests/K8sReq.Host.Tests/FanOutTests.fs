@@ -1,6 +1,5 @@
 module K8sReq.Host.Tests.FanOutTests
 
-open System.Buffers
 open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
@@ -8,13 +7,7 @@ open Expecto
 open K8sReq.Core
 open K8sReq.Host.Proxy
 
-let private request = {
-    Method = "POST"
-    Target = "/"
-    Host = "a.example"
-    Headers = [||]
-    Body = ValueSome(ReadOnlySequence "abc"B)
-}
+let private request = TestRequest.post "abc"B
 
 let private events = {
     Overflowed = ignore
@@ -33,10 +26,13 @@ let private enter (lane: Lane) : Place =
 // One attempt each: the clock is never asked, and nobody waits between attempts.
 let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
     Client =
-        fun target request stop -> async {
-            let! outcome = client target request stop
-            return SendResult.ofOutcome outcome
-        }
+        fun target request ->
+            async {
+                let! outcome = client target request CancellationToken.None
+                return SendResult.ofOutcome outcome
+            }
+            |> Async.StartAsTask
+            |> ValueTask<SendResult>
     Clock = System.TimeProvider.System
     Jitter = fun () -> 1.0
     Retrying = ignore

@@ -6,7 +6,7 @@ open Expecto
 open FsCheck
 open FsCheck.FSharp
 open K8sReq.Core
-open K8sReq.Host.Proxy
+open K8sReq.Host.Tests.Baseline
 
 // Values as they are after decoding: any of Latin-1, but no line end and no NUL.
 let private values =

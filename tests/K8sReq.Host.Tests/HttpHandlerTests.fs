@@ -181,7 +181,7 @@ let tests =
             isHandler (text "")
             isHandler (route "/")
             isHandler GET_HEAD
-            isHandler DuplicateHandler.refuseUnsendable
+            isHandler DuplicateHandler.refuseTunnels
             isHandler DuplicateHandler.refuseUnclearFraming
             isHandler DuplicateHandler.refuseMalformed
             isHandler (DuplicateHandler.requireTarget (fun _ -> [||]))

@@ -9,7 +9,7 @@ let main arguments =
         arguments
         (testList "Host" [
             HttpHandlerTests.tests
-            BodyBufferTests.tests
+            RequestBufferTests.tests
             ConnectionFieldTests.tests
             HeadBlockTests.tests
             CopyLedgerTests.tests
@@ -29,6 +29,7 @@ let main arguments =
             ProxyMatchingTests.tests
             IsolationTests.tests
             HostileTargetTests.tests
+            OracleTests.tests
             HostileClientTests.tests
             ServeTests.tests
             LoadTests.tests

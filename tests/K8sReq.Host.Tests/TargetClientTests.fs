@@ -1,7 +1,6 @@
 module K8sReq.Host.Tests.TargetClientTests
 
 open System
-open System.Buffers
 open System.Net
 open System.Net.Sockets
 open System.Threading
@@ -9,6 +8,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Proxy
+open K8sReq.Host.Tests.TestRequest
 
 let private timeouts = {
     Write = TimeSpan.FromSeconds 10.0
@@ -17,43 +17,29 @@ let private timeouts = {
 
 let private targetAt port = Targets.at port "copy"
 
-let private get = {
-    Method = "GET"
-    Target = "/"
-    Host = "a.example"
-    Headers = [| struct ("Via", "1.1 k8sreq") |]
-    Body = ValueNone
-}
+/// How a client is made.
+type private Create = TimeProvider -> SendTimeouts -> CancellationToken -> TargetClient * IDisposable
 
-let private post (body: byte[]) = {
-    get with
-        Method = "POST"
-        Body = ValueSome(ReadOnlySequence body)
-}
+let private sendForResult (client: TargetClient) target request =
+    (client target request).AsTask() |> Waiting.within "the outcome"
 
-let private newClient clock =
-    TargetClient.overSocketsHttpHandler clock timeouts
-
-let private sendForResult (client: TargetClient) target request stop =
-    client target request stop |> Async.StartAsTask |> Waiting.within "the outcome"
-
-let private sendTo client port request stop = task {
-    let! result = sendForResult client (targetAt port) request stop
+let private sendTo client port request = task {
+    let! result = sendForResult client (targetAt port) request
     return result.Outcome
 }
 
-let private sendWith request port = task {
-    let client, connections = newClient TimeProvider.System
+let private sendWith (create: Create) request port = task {
+    let client, connections = create TimeProvider.System timeouts CancellationToken.None
     use _ = connections
-    return! sendTo client port request CancellationToken.None
+    return! sendTo client port request
 }
 
 /// What comes of a POST to a target that answers this.
-let private answered (answer: string) (expected: TargetOutcome -> bool) name =
+let private answered (create: Create) (answer: string) (expected: TargetOutcome -> bool) name =
     testCaseTask name
     <| fun () -> task {
         use target = TestTarget.answering answer
-        let! outcome = sendWith (post "abc"B) target.Port
+        let! outcome = sendWith create (post "abc"B) target.Port
         Expect.isTrue (expected outcome) $"{outcome}"
     }
 
@@ -67,8 +53,13 @@ let private isSendFailed outcome =
     | TargetOutcome.SendFailed _ -> true
     | _ -> false
 
-let tests =
-    testList "TargetClient" [
+let private suite (name: string) (create: Create) =
+    let newClient clock =
+        create clock timeouts CancellationToken.None
+
+    let answered = answered create
+
+    testList name [
         "2xx is delivered"
         |> answered "HTTP/1.1 204 No Content\r\n\r\n" ((=) (TargetOutcome.Delivered 204))
 
@@ -97,7 +88,7 @@ let tests =
                 TestTarget.answering
                     $"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:{elsewhere.Port}/\r\nContent-Length: 0\r\n\r\n"
 
-            let! outcome = sendWith (post "abc"B) target.Port
+            let! outcome = sendWith create (post "abc"B) target.Port
             Expect.equal outcome (TargetOutcome.Rejected 307) "its outcome"
             Expect.equal elsewhere.Connections 0 "nobody asked there"
         }
@@ -111,7 +102,7 @@ let tests =
             use _ = connections
 
             for _ in 1..2 do
-                let! outcome = sendTo client target.Port get CancellationToken.None
+                let! outcome = sendTo client target.Port get
                 Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
 
             let! requests = target.Take 2
@@ -125,7 +116,7 @@ let tests =
             use _ = connections
 
             for _ in 1..20 do
-                let! outcome = sendTo client target.Port (post "abc"B) CancellationToken.None
+                let! outcome = sendTo client target.Port (post "abc"B)
                 Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
 
             Expect.equal target.Connections 1 "one for all"
@@ -133,7 +124,7 @@ let tests =
 
         testCaseTask "a target that refuses"
         <| fun () -> task {
-            match! sendWith (post "abc"B) (TestTarget.refusedPort ()) with
+            match! sendWith create (post "abc"B) (TestTarget.refusedPort ()) with
             | TargetOutcome.ConnectFailed reason -> Expect.stringContains reason "refused" "the system's word"
             | outcome -> failtest $"{outcome}"
         }
@@ -146,7 +137,7 @@ let tests =
                     Option.iter keep message
                 })
 
-            let! outcome = sendWith (post "abc"B) target.Port
+            let! outcome = sendWith create (post "abc"B) target.Port
             Expect.isTrue (isSendFailed outcome) $"{outcome}"
         }
 
@@ -159,7 +150,7 @@ let tests =
                     stream.Socket.Close()
                 })
 
-            let! outcome = sendWith (post (Array.zeroCreate 5_000_000)) target.Port
+            let! outcome = sendWith create (post (Array.zeroCreate 5_000_000)) target.Port
             Expect.isTrue (isSendFailed outcome) $"{outcome}"
         }
 
@@ -169,7 +160,7 @@ let tests =
             let clock = TestClock()
             let client, connections = newClient clock
             use _ = connections
-            let sending = sendTo client target.Port (post "abc"B) CancellationToken.None
+            let sending = sendTo client target.Port (post "abc"B)
             let! _ = target.Next()
             // Everything has been sent, so this is the time for the answer: the clock is moved past it until it ends.
             do!
@@ -187,7 +178,7 @@ let tests =
             let clock = TestClock()
             let client, connections = newClient clock
             use _ = connections
-            let sending = sendTo client target.Port get CancellationToken.None
+            let sending = sendTo client target.Port get
             let! _ = target.Next()
             clock.Advance(timeouts.Write + timeouts.Read)
             let! outcome = sending
@@ -202,8 +193,7 @@ let tests =
             let client, connections = newClient clock
             use _ = connections
             // More than the system's buffers take.
-            let sending =
-                sendTo client target.Port (post (Array.zeroCreate 50_000_000)) CancellationToken.None
+            let sending = sendTo client target.Port (post (Array.zeroCreate 50_000_000))
 
             do! clock.TimerStarted timeouts.Write
             clock.Advance timeouts.Write
@@ -224,7 +214,7 @@ let tests =
                         ()
                 })
 
-            let! outcome = sendWith (post (Array.zeroCreate 50_000_000)) target.Port
+            let! outcome = sendWith create (post (Array.zeroCreate 50_000_000)) target.Port
             Expect.equal outcome (TargetOutcome.Rejected 413) "the target's answer"
         }
 
@@ -240,7 +230,7 @@ let tests =
                         do! stream.WriteAsync(zeros, 0, zeros.Length)
                 })
 
-            let! outcome = sendWith (post "abc"B) target.Port
+            let! outcome = sendWith create (post "abc"B) target.Port
             Expect.equal outcome (TargetOutcome.Delivered 200) "by its status"
         }
 
@@ -265,7 +255,7 @@ let tests =
                         }
                 }
 
-                let sending = sendForResult client target request CancellationToken.None
+                let sending = sendForResult client target request
                 do! clock.TimerStarted limit
                 clock.Advance limit
                 let! result = sending
@@ -292,7 +282,7 @@ let tests =
                 use target =
                     TestTarget.answering $"HTTP/1.1 503 No\r\n{field}Content-Length: 0\r\n\r\n"
 
-                let! result = sendForResult client (targetAt target.Port) get CancellationToken.None
+                let! result = sendForResult client (targetAt target.Port) get
                 Expect.equal (result.Outcome, result.RetryAfter) (TargetOutcome.Rejected 503, expected) field
         }
 
@@ -316,7 +306,7 @@ let tests =
 
             for n in 1..10 do
                 for request in [ get; post "abc"B ] do
-                    let! outcome = sendTo client target.Port request CancellationToken.None
+                    let! outcome = sendTo client target.Port request
                     Expect.equal outcome (TargetOutcome.Delivered 200) $"delivered, {n}"
 
             let! copies = target.Take 20
@@ -331,7 +321,7 @@ let tests =
                     Option.iter keep message
                 })
 
-            let! outcome = sendWith (post "abc"B) target.Port
+            let! outcome = sendWith create (post "abc"B) target.Port
             Expect.isTrue (isSendFailed outcome) $"{outcome}"
             Expect.equal target.Connections 1 "asked once"
         }
@@ -352,9 +342,9 @@ let tests =
 
             let client, connections = newClient TimeProvider.System
             use _ = connections
-            let! first = sendTo client target.Port (post "first"B) CancellationToken.None
+            let! first = sendTo client target.Port (post "first"B)
             Expect.equal first (TargetOutcome.Delivered 200) "delivered"
-            let! second = sendTo client target.Port (post "second"B) CancellationToken.None
+            let! second = sendTo client target.Port (post "second"B)
             Expect.isTrue (isSendFailed second || isBadAnswer second) $"{second}"
             let! copies = target.Take 2
 
@@ -370,20 +360,29 @@ let tests =
         <| fun () -> task {
             use target = TestTarget.silent ()
             use stop = new CancellationTokenSource()
-            let client, connections = newClient TimeProvider.System
+            let client, connections = create TimeProvider.System timeouts stop.Token
             use _ = connections
-            let sending = sendTo client target.Port (post "abc"B) stop.Token
+            let sending = sendTo client target.Port (post "abc"B)
             let! _ = target.Next()
             stop.Cancel()
             let! outcome = sending
             Expect.equal outcome TargetOutcome.Cancelled "cancelled"
         }
 
-        test "what cannot be sent as it is is known beforehand" {
-            for method, target in [ "GET", "/"; "PURGE", "/x"; "purge", "/"; "M-SEARCH", "/"; "OPTIONS", "/" ] do
-                Expect.isTrue (TargetClient.canSend method target) $"{method} {target}"
-
-            for method, target in [ "CONNECT", "a:1"; "OPTIONS", "*"; "post", "/"; "Get", "/" ] do
-                Expect.isFalse (TargetClient.canSend method target) $"{method} {target}"
+        testCaseTask "a copy that comes after the others have been cancelled"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use stop = new CancellationTokenSource()
+            let client, connections = create TimeProvider.System timeouts stop.Token
+            use _ = connections
+            stop.Cancel()
+            let! outcome = sendTo client target.Port (post "abc"B)
+            Expect.equal outcome TargetOutcome.Cancelled "cancelled"
         }
+    ]
+
+let tests =
+    testList "TargetClient" [
+        suite "over connections of its own" TargetClient.create
+        suite "over SocketsHttpHandler" Baseline.SocketsHttpClient.create
     ]

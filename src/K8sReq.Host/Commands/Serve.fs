@@ -93,10 +93,13 @@ let start
     let controller = Controller(logger, source.Scopes, holder, publish)
 
     let client, connections =
-        TargetClient.overSocketsHttpHandler clock {
-            Write = settings.WriteTimeout
-            Read = settings.ReadTimeout
-        }
+        TargetClient.create
+            clock
+            {
+                Write = settings.WriteTimeout
+                Read = settings.ReadTimeout
+            }
+            abandoning.Token
 
     let proxy =
         DuplicateHandler.create {

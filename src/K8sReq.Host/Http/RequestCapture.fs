@@ -25,9 +25,9 @@ type CaptureError =
 
 /// A request with the memory that it is in; whoever holds it releases that memory, once.
 [<NoEquality; NoComparison>]
-type CapturedBody = {
+type Captured = {
     Request: CapturedRequest
-    Buffer: BodyBuffer
+    Buffer: RequestBuffer
 }
 
 module RequestCapture =
@@ -71,7 +71,7 @@ module RequestCapture =
         (timeout: TimeSpan)
         (limit: int64)
         (reader: PipeReader)
-        (buffer: BodyBuffer)
+        (buffer: RequestBuffer)
         = task {
         let mutable timer: ITimer | null = null
         let mutable isLate = false
@@ -93,7 +93,7 @@ module RequestCapture =
                     let! awaited = reader.ReadAsync()
                     result <- awaited
 
-                if buffer.Length + result.Buffer.Length > limit then
+                if buffer.BodyLength + result.Buffer.Length > limit then
                     outcome <- ValueSome(Error(CaptureError.TooLarge limit))
                 elif not (buffer.TryAppend result.Buffer) then
                     outcome <- ValueSome(Error CaptureError.BudgetSpent)
@@ -117,20 +117,20 @@ module RequestCapture =
         return outcome.Value
     }
 
-    // Strings take two bytes a character, and each line two objects and a place in an array.
-    let private headBytes (lines: HeaderLine[]) (target: string) =
-        let ofLine (struct (name: string, value: string)) =
-            int64 (2 * (name.Length + value.Length) + 64)
+    // The lines of the head that copies carry, as the first bytes of a copy.
+    let private headOf (ctx: HttpContext) (target: string) (host: string) lines contentLength : WireHead = {
+        Method = ctx.Request.Method
+        Target = RequestTarget.originForm target
+        Host = host
+        Lines = lines
+        ContentLength = contentLength
+    }
 
-        int64 (512 + 2 * target.Length) + Array.sumBy ofLine lines
-
-    let private captured (ctx: HttpContext) lines (target: string) (buffer: BodyBuffer) body = {
+    let private captured (head: WireHead) (buffer: RequestBuffer) = {
         Request = {
-            Method = ctx.Request.Method
-            Target = RequestTarget.originForm target
-            Host = hostOf ctx
-            Headers = lines
-            Body = body
+            Host = head.Host
+            IsHead = head.Method = "HEAD"
+            Wire = buffer.Bytes
         }
         Buffer = buffer
     }
@@ -144,21 +144,39 @@ module RequestCapture =
         (limit: int64 option)
         (lines: HeaderLine[])
         (ctx: HttpContext)
-        : Task<Result<CapturedBody, CaptureError>> = task {
+        : Task<Result<Captured, CaptureError>> = task {
         let limit = defaultArg limit Int64.MaxValue
-        let declared = ctx.Request.ContentLength.GetValueOrDefault()
-        let target = rawTarget ctx
+        let declared = ctx.Request.ContentLength
+        let headWith = headOf ctx (rawTarget ctx) (hostOf ctx) lines
 
-        if declared > limit then
+        if declared.GetValueOrDefault() > limit then
             return Error(CaptureError.TooLarge limit)
         else
-            match BodyBuffer.TryCreate(budget, headBytes lines target, declared) with
-            | None -> return Error CaptureError.BudgetSpent
-            | Some buffer when not (hasBody ctx) -> return Ok(captured ctx lines target buffer ValueNone)
-            | Some buffer ->
-                match! readBody clock timeout limit ctx.Request.BodyReader buffer with
-                | Ok() -> return Ok(captured ctx lines target buffer (ValueSome buffer.Bytes))
+            let buffer = RequestBuffer(budget, declared.GetValueOrDefault())
+
+            let give (result: Result<WireHead, CaptureError>) =
+                match result with
+                | Ok head -> Ok(captured head buffer)
                 | Error error ->
                     buffer.Release()
-                    return Error error
+                    Error error
+
+            let put (head: WireHead) =
+                if buffer.TryPutHead head then
+                    Ok head
+                else
+                    Error CaptureError.BudgetSpent
+
+            if not (hasBody ctx) then
+                return give (put (headWith ValueNone))
+            elif declared.HasValue then
+                match put (headWith (ValueSome declared.Value)) with
+                | Error error -> return give (Error error)
+                | Ok head ->
+                    let! read = readBody clock timeout limit ctx.Request.BodyReader buffer
+                    return give (read |> Result.map (fun () -> head))
+            else
+                // How long it is, and so what the head says, is known at its end.
+                let! read = readBody clock timeout limit ctx.Request.BodyReader buffer
+                return give (read |> Result.bind (fun () -> put (headWith (ValueSome buffer.BodyLength))))
     }

@@ -25,9 +25,9 @@ module Delivery =
     // Whatever the client is: one that throws would hold its place for ever.
     let private send (services: DeliveryServices) request (lane: Lane) = async {
         try
-            return! services.Client lane.Target request services.Stop
+            return! (services.Client lane.Target request).AsTask() |> Async.AwaitTask
         with error ->
-            return SendResult.ofOutcome (TargetOutcome.Faulted error.Message)
+            return SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
     }
 
     // Ends early where going on is pointless: what comes after finds that out.

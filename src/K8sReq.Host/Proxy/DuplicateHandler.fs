@@ -41,18 +41,13 @@ let private busy: HttpHandler =
 let private loop =
     refuse StatusCodes.Status508LoopDetected "This request has passed this proxy before."
 
-let private unsendable =
-    refuseAndClose
-        StatusCodes.Status501NotImplemented
-        "CONNECT, OPTIONS * and methods that are known ones in other letters are not copied."
+let private tunnel =
+    refuseAndClose StatusCodes.Status501NotImplemented "CONNECT is not copied."
 
 let private malformed =
     refuseAndClose
         StatusCodes.Status400BadRequest
-        "The request has a method, target or field name that is none."
-
-let private badHost =
-    refuseAndClose StatusCodes.Status400BadRequest "The host has a port that is none."
+        "The request has a method, target, host or field name that is none."
 
 let private unknownCoding =
     refuseAndClose StatusCodes.Status501NotImplemented "Of transfer codings, chunked alone is understood."
@@ -80,15 +75,15 @@ let private captureFailed (error: CaptureError) : HttpHandler =
             ctx.Abort()
             earlyReturn ctx
 
-/// Refuses the requests of which no faithful copy can be sent (see `TargetClient.canSend`).
-let refuseUnsendable: HttpHandler =
-    let refusal = unsendable earlyReturn
+/// Refuses requests for a tunnel: what would come through it cannot be copied.
+let refuseTunnels: HttpHandler =
+    let refusal = tunnel earlyReturn
 
     fun next ctx ->
-        if TargetClient.canSend ctx.Request.Method (RequestCapture.rawTarget ctx) then
-            next ctx
-        else
+        if HttpMethods.IsConnect ctx.Request.Method then
             refusal ctx
+        else
+            next ctx
 
 /// Refuses what is no HTTP. HTTP/1.1 gets no further than the server with most of it; over HTTP/2 the server passes
 /// on fields and targets that, written into an HTTP/1.1 head, mean something else or break it.
@@ -99,6 +94,7 @@ let refuseMalformed: HttpHandler =
         let isWellFormed =
             MessageSyntax.isToken ctx.Request.Method
             && MessageSyntax.isTarget (RequestCapture.rawTarget ctx)
+            && MessageSyntax.isHost (RequestCapture.hostOf ctx)
             && ctx.Request.Headers.Keys |> Seq.forall MessageSyntax.isFieldName
 
         if isWellFormed then next ctx else refusal ctx
@@ -134,15 +130,12 @@ let refuseUnclearFraming: HttpHandler =
 /// Goes on if the request's host has a target. 503 if there is none.
 let requireTarget (findLanes: string -> Lane[]) : HttpHandler =
     let noTargets = noTargets earlyReturn
-    let badHost = badHost earlyReturn
 
     fun next ctx ->
-        let host = RequestCapture.hostOf ctx
-
-        if (findLanes host).Length = 0 then noTargets ctx
-        // Of such a host SocketsHttpHandler would make a second Host field.
-        elif not (HostName.hasValidPort host) then badHost ctx
-        else next ctx
+        if (findLanes (RequestCapture.hostOf ctx)).Length = 0 then
+            noTargets ctx
+        else
+            next ctx
 
 /// Goes on with the head's lines that copies carry. 508 if the request has passed this proxy before.
 let withCarriedHeaders (viaName: string) (handler: HeaderLine[] -> HttpHandler) : HttpHandler =
@@ -160,7 +153,7 @@ let withCarriedHeaders (viaName: string) (handler: HeaderLine[] -> HttpHandler) 
 let withCapture
     (services: DuplicateServices)
     (lines: HeaderLine[])
-    (handler: CapturedBody -> HttpHandler)
+    (handler: Captured -> HttpHandler)
     : HttpHandler =
     fun next ctx -> task {
         match!
@@ -212,7 +205,7 @@ let rec private enter
 
 /// Offers a copy to every target that the host has now, sends those that found room on their way, and goes on at once.
 /// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
-let sendCopies (services: DuplicateServices) (captured: CapturedBody) : HttpHandler =
+let sendCopies (services: DuplicateServices) (captured: Captured) : HttpHandler =
     fun next ctx ->
         let report target outcome =
             services.Report target outcome
@@ -248,7 +241,7 @@ let sendCopies (services: DuplicateServices) (captured: CapturedBody) : HttpHand
 /// The proxy's whole pipeline.
 let create (services: DuplicateServices) : HttpHandler =
     refuseMalformed
-    >=> refuseUnsendable
+    >=> refuseTunnels
     >=> refuseUnclearFraming
     >=> requireTarget services.FindLanes
     >=> withCarriedHeaders services.ViaName (fun lines ->

@@ -4,7 +4,7 @@
 /// takes fields such as Content-Type only together with a body. A copy is to be faithful, so the whole head goes out
 /// as the value of one field, with characters between the lines that only `encoding` turns into line ends. No field
 /// value can contain them: values are decoded from single bytes.
-module K8sReq.Host.Proxy.HeadBlock
+module K8sReq.Host.Tests.Baseline.HeadBlock
 
 open System
 open System.Text

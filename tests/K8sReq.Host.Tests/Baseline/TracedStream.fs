@@ -1,4 +1,4 @@
-namespace K8sReq.Host.Proxy
+namespace K8sReq.Host.Tests.Baseline
 
 open System
 open System.IO

@@ -1,0 +1,165 @@
+namespace K8sReq.Host.Http
+
+open System
+open System.Buffers
+open System.Threading
+open K8sReq.Core
+
+type private Segment(memory: ReadOnlyMemory<byte>) =
+    inherit ReadOnlySequenceSegment<byte>()
+    do base.Memory <- memory
+
+    member segment.Follow(next: Segment) =
+        next.StartAt(segment.RunningIndex + int64 segment.Memory.Length)
+        segment.Next <- next
+
+    member private segment.StartAt(index: int64) = segment.RunningIndex <- index
+
+/// A request as it is sent: its head and its body in blocks from the shared pool, all taken from the budget. Filled by one
+/// writer, then read by any number of copies, then released once by whoever owns it; nothing may read it after that.
+/// `expectedBody` is the length that the client has announced, or 0.
+[<Sealed>]
+type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
+    // Rented blocks grow with what has arrived, never with what a client merely announced.
+    static let largestBlock = 64 * 1024
+    static let smallestBlock = 4 * 1024
+    // What a request takes besides its bytes, while copies of it wait.
+    static let overhead = 512L
+
+    let blocks = ResizeArray<byte[]>(1)
+    // Of a body whose length is known at its end only, the head comes last, into a block of its own.
+    let mutable headBlock: byte[] | null = null
+    let mutable headLength = 0
+    let mutable usedOfLast = 0
+    let mutable length = 0L
+    let mutable taken = 0L
+    let mutable isReleased = 0
+
+    let tryRent (size: int) : byte[] | null =
+        let block = ArrayPool.Shared.Rent size
+        let bytes = int64 block.Length + (if taken = 0L then overhead else 0L)
+
+        if budget.TryTake bytes then
+            taken <- taken + bytes
+            block
+        else
+            ArrayPool.Shared.Return block
+            null
+
+    let tryAddBlock (size: int) : bool =
+        match tryRent size with
+        | null -> false
+        | block ->
+            blocks.Add block
+            usedOfLast <- 0
+            true
+
+    // For the rest of the body, as far as it is known.
+    let nextBlockSize () =
+        if expectedBody > length then
+            int (min (int64 largestBlock) (expectedBody - length))
+        else
+            smallestBlock
+
+    /// Of the body so far, in bytes.
+    member _.BodyLength = length
+
+    /// What a copy of the request weighs: its head, its body, and something for being there.
+    member _.Weight = overhead + int64 headLength + length
+
+    /// Puts the head before the body, of which there may be something already, or nothing. False if the budget does not
+    /// reach for it.
+    member _.TryPutHead(head: WireHead) : bool =
+        let size = WireHead.length head
+
+        if length = 0L then
+            // Together with the body, as far as that goes: what is in one piece is sent by one call.
+            let withBody = int64 size + min expectedBody (int64 largestBlock)
+
+            if tryAddBlock (max size (int (min withBody (int64 largestBlock)))) then
+                WireHead.write (blocks[0].AsSpan()) head
+                headLength <- size
+                usedOfLast <- size
+                true
+            else
+                false
+        else
+            match tryRent size with
+            | null -> false
+            | block ->
+                WireHead.write (block.AsSpan()) head
+                headLength <- size
+                headBlock <- block
+                true
+
+    /// Copies these bytes to the end; false if the budget does not reach for all of them.
+    member buffer.TryAppend(bytes: ReadOnlySequence<byte>) : bool =
+        let mutable hasRoom = true
+
+        for part in bytes do
+            hasRoom <- hasRoom && buffer.TryAppend part.Span
+
+        hasRoom
+
+    /// Copies these bytes to the end; false if the budget does not reach for all of them.
+    member _.TryAppend(bytes: ReadOnlySpan<byte>) : bool =
+        let mutable rest = bytes
+        let mutable hasRoom = true
+
+        while hasRoom && rest.Length > 0 do
+            if blocks.Count = 0 || usedOfLast = blocks[blocks.Count - 1].Length then
+                hasRoom <- tryAddBlock (nextBlockSize ())
+
+            if hasRoom then
+                let last = blocks[blocks.Count - 1]
+                let count = min rest.Length (last.Length - usedOfLast)
+                rest.Slice(0, count).CopyTo(last.AsSpan usedOfLast)
+                rest <- rest.Slice count
+                usedOfLast <- usedOfLast + count
+                length <- length + int64 count
+
+        hasRoom
+
+    /// All bytes, head and body, in order. Valid until the release.
+    member _.Bytes: ReadOnlySequence<byte> =
+        let used index =
+            if index = blocks.Count - 1 then
+                usedOfLast
+            else
+                blocks[index].Length
+
+        let memory index =
+            ReadOnlyMemory(blocks[index], 0, used index)
+
+        match headBlock with
+        | null when blocks.Count = 0 -> ReadOnlySequence.Empty
+        | null when blocks.Count = 1 -> ReadOnlySequence(memory 0)
+        | head ->
+            let first, rest =
+                match head with
+                | null -> Segment(memory 0), 1
+                | head -> Segment(ReadOnlyMemory(head, 0, headLength)), 0
+
+            let mutable last = first
+
+            for index in rest .. blocks.Count - 1 do
+                let next = Segment(memory index)
+                last.Follow next
+                last <- next
+
+            ReadOnlySequence(first, 0, last, last.Memory.Length)
+
+    /// Gives the memory back. A second release is a defect that would hand one block to two requests: it throws.
+    member _.Release() =
+        if Interlocked.Exchange(&isReleased, 1) = 1 then
+            invalidOp "This request was released before."
+
+        for block in blocks do
+            ArrayPool.Shared.Return block
+
+        match headBlock with
+        | null -> ()
+        | block -> ArrayPool.Shared.Return block
+
+        blocks.Clear()
+        budget.Return taken

@@ -1,0 +1,119 @@
+module K8sReq.Host.Tests.RequestBufferTests
+
+open System
+open System.Buffers
+open System.Text
+open Expecto
+open K8sReq.Core
+open K8sReq.Host.Http
+
+let private bytesOf (length: int) =
+    Array.init length (fun i -> byte (i * 7 + i / 251))
+
+let private head = {
+    Method = "POST"
+    Target = "/x"
+    Host = "a.example"
+    Lines = [| struct ("X-A", "1") |]
+    ContentLength = ValueSome 5L
+}
+
+let private headBytes =
+    Encoding.Latin1.GetBytes "POST /x HTTP/1.1\r\nHost: a.example\r\nX-A: 1\r\nContent-Length: 5\r\n\r\n"
+
+let private plenty () = BufferBudget System.Int64.MaxValue
+
+let private append (buffer: RequestBuffer) (bytes: byte[]) =
+    Expect.isTrue (buffer.TryAppend(ReadOnlySpan bytes)) "there is room"
+
+let private put (buffer: RequestBuffer) =
+    Expect.isTrue (buffer.TryPutHead head) "there is room"
+
+let tests =
+    testList "RequestBuffer" [
+        testProperty
+            "head and body come out in order, whichever was put in first and whatever was announced"
+            (fun (pieces: uint16 list) (announced: uint16) isHeadFirst ->
+                let budget = plenty ()
+                let buffer = RequestBuffer(budget, int64 announced)
+                let whole = bytesOf (pieces |> List.sumBy int)
+                let mutable position = 0
+
+                if isHeadFirst then
+                    put buffer
+
+                for piece in pieces do
+                    append buffer (Array.sub whole position (int piece))
+                    position <- position + int piece
+
+                if not isHeadFirst then
+                    put buffer
+
+                let same =
+                    buffer.Bytes.ToArray() = Array.append headBytes whole
+                    && buffer.BodyLength = int64 whole.Length
+
+                let weighs = buffer.Weight >= buffer.Bytes.Length && budget.Used >= buffer.Weight
+                buffer.Release()
+                same && weighs && budget.Used = 0L)
+
+        test "a request whose length was announced is in one piece" {
+            for length in [ 0; 1; 1000; 60_000 ] do
+                let buffer = RequestBuffer(plenty (), int64 length)
+                put buffer
+
+                for piece in bytesOf length |> Array.chunkBySize 4096 do
+                    append buffer piece
+
+                Expect.isTrue buffer.Bytes.IsSingleSegment $"{length}"
+                buffer.Release()
+        }
+
+        test "an announced length alone takes no memory" {
+            let budget = plenty ()
+            let buffer = RequestBuffer(budget, Int64.MaxValue)
+            put buffer
+            append buffer "abc"B
+            Expect.isLessThan budget.Used 200_000L "one block, not what was announced"
+            buffer.Release()
+        }
+
+        test "nothing has no bytes" {
+            let buffer = RequestBuffer(plenty (), 0L)
+            Expect.equal buffer.Bytes.Length 0L "none"
+            buffer.Release()
+        }
+
+        test "what the budget has not is not taken, and all that was taken is given back" {
+            let budget = BufferBudget 100_000L
+            let first = RequestBuffer(budget, 0L)
+            let big = Array.zeroCreate<byte> 90_000
+            append first big
+            let second = RequestBuffer(budget, 0L)
+            Expect.isFalse (second.TryAppend(ReadOnlySpan big)) "no room for it beside the first"
+            Expect.isLessThanOrEqual budget.Used 100_000L "never more than there is"
+            second.Release()
+            first.Release()
+            Expect.equal budget.Used 0L "all"
+            append (RequestBuffer(budget, 0L)) big
+        }
+
+        test "a head alone can be too much, before a body and after it" {
+            let before = RequestBuffer(BufferBudget 15L, 0L)
+            Expect.isFalse (before.TryPutHead head) "refused"
+            before.Release()
+            let budget = BufferBudget 4620L
+            let after = RequestBuffer(budget, 0L)
+            append after "abc"B
+            Expect.isFalse (after.TryPutHead head) "refused"
+            after.Release()
+            Expect.equal budget.Used 0L "all is given back"
+        }
+
+        test "a second release is refused" {
+            let buffer = RequestBuffer(plenty (), 3L)
+            append buffer "abc"B
+            buffer.Release()
+            Expect.throwsT<InvalidOperationException> buffer.Release "one block must not go to two requests"
+        }
+    ]
