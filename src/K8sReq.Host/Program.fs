@@ -41,7 +41,9 @@ let private createLoggers () =
                 console.UseUtcTimestamp <- true
                 console.TimestampFormat <- "yyyy-MM-ddTHH:mm:ss.fffZ ")
             .Services.Configure<ConsoleLoggerOptions>(fun (options: ConsoleLoggerOptions) ->
-                options.LogToStandardErrorThreshold <- LogLevel.Trace)
+                options.LogToStandardErrorThreshold <- LogLevel.Trace
+                // Nobody who logs waits for whoever reads the log; that lines are missing is said in their place.
+                options.QueueFullMode <- ConsoleLoggerQueueFullMode.DropWrite)
         |> ignore)
 
 /// Completed by SIGTERM or SIGINT, with its name. A second one ends the process at once.
@@ -109,7 +111,7 @@ let private receive (settings: ReceiverSettings) : Task<int> = task {
     let signalled, registrations = watchSignals ()
     let handler = Receive.handler settings.Name Console.Out
 
-    match! HttpServer.start loggers (TimeSpan.FromSeconds 30.0) settings.Addr handler with
+    match! HttpServer.start loggers false (TimeSpan.FromSeconds 30.0) settings.Addr handler with
     | Error error -> return reportBindError "--addr" error
     | Ok server ->
         printfn $"{settings.Name} receives on port {server.Port}"
@@ -166,6 +168,8 @@ let private run (command: Command) : Task<int> =
 
 [<EntryPoint>]
 let main arguments =
+    InlineSockets.enable ()
+
     match CommandLine.parse (environment ()) (List.ofArray arguments) with
     | Error errors -> refuse errors
     | Ok command -> (run command).GetAwaiter().GetResult()

@@ -44,16 +44,19 @@ let private runIn client (places: Place list) = task {
     let outcomes = ConcurrentDictionary<string, TargetOutcome>()
     let mutable releases = 0
 
+    let released =
+        TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
     let report (target: Target) outcome =
         Expect.equal releases 0 "released after the last report"
         Expect.isTrue (outcomes.TryAdd(target.Clone.Name, outcome)) "reported once"
 
-    let release () = releases <- releases + 1
+    let release () =
+        releases <- releases + 1
+        released.TrySetResult(()) |> ignore
 
-    do!
-        FanOut.run (Delivery.run (services client) request 3L) report release (List.toArray places)
-        |> Async.StartAsTask
-
+    FanOut.start (services client) report release request 3L (ResizeArray places)
+    do! released.Task |> Waiting.within "the release"
     return outcomes, releases
 }
 

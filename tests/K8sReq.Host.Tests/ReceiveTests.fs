@@ -14,6 +14,7 @@ let private printed (request: string) = task {
     match!
         HttpServer.start
             log
+            false
             Waiting.patience
             {
                 Host = ListenHost.Localhost

@@ -123,7 +123,9 @@ let start
     let isReady () =
         holder.IsKnown && not (Volatile.Read &isStopping)
 
-    match! HttpServer.start loggers settings.ReadTimeout settings.ProbeAddr (Probes.handler isReady) with
+    match!
+        HttpServer.start loggers false settings.ReadTimeout settings.ProbeAddr (Probes.handler isReady)
+    with
     | Error error -> return Error error
     | Ok probeServer ->
         Log.listening logger "Probes" $"port {probeServer.Port}"
@@ -134,7 +136,7 @@ let start
         // Whoever can connect is answered by routes that are known.
         let! _ = Task.WhenAny(holder.WhenKnown, controlling)
 
-        match! HttpServer.start loggers settings.ReadTimeout settings.HttpAddr proxy with
+        match! HttpServer.start loggers true settings.ReadTimeout settings.HttpAddr proxy with
         | Error error ->
             unfollowing.Cancel()
             do! probeServer.StopAsync CancellationToken.None

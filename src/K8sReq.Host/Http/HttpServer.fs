@@ -115,9 +115,11 @@ module HttpServer =
             | inner -> reasonOf inner
 
     /// Listens on the address and sends what comes in through the pipeline. `headersTimeout` bounds the time that a
-    /// client may take for a request's head.
+    /// client may take for a request's head. A pipeline that `runsInline` runs where its bytes were received, on a
+    /// thread that others wait for too: it must not block (see `InlineSockets`).
     let start
         (loggers: ILoggerFactory)
+        (runsInline: bool)
         (headersTimeout: TimeSpan)
         (address: ListenAddress)
         (handler: HttpHandler)
@@ -126,7 +128,16 @@ module HttpServer =
         listen options (configureEndpoint headersTimeout) address
 
         let transport =
-            SocketTransportFactory(Options.Create(SocketTransportOptions()), loggers)
+            SocketTransportFactory(
+                Options.Create(
+                    SocketTransportOptions(
+                        UnsafePreferInlineScheduling = runsInline,
+                        // A connection that waits has a block of memory; asking twice for each request costs more.
+                        WaitForDataBeforeAllocatingBuffer = not runsInline
+                    )
+                ),
+                loggers
+            )
 
         let server = new KestrelServer(Options.Create options, transport, loggers)
 

@@ -169,80 +169,68 @@ let withCapture
         | Error error -> return! captureFailed error next ctx
     }
 
-/// The places that a copy has found, and the lanes that had none.
-type private Admitted = { Places: Place list; Full: Lane list }
-
-// Offers the copy to every lane of the host. A lane that is met retired means that the table has changed just now:
-// the lanes that are there instead are offered it too.
+// Offers the copy to every lane of the host: the places that it has found are added, the lanes that had none are given.
+// A lane that is met retired means that the table has changed just now: the lanes that are there instead are offered it
+// too.
 let rec private enter
-    (findLanes: unit -> Lane[])
+    (findLanes: string -> Lane[])
+    (host: string)
     (bytes: int64)
+    (places: ResizeArray<Place>)
     (tried: Lane list)
-    (admitted: Admitted)
-    : Admitted =
-    let untried =
-        findLanes () |> Array.filter (fun lane -> not (List.contains lane tried))
+    (full: Lane list)
+    : Lane list =
+    let lanes = findLanes host
+    let mutable full = full
+    let mutable hasMetRetired = false
 
-    let offer (admitted, hasMetRetired) (lane: Lane) =
-        match lane.TryEnter bytes with
-        | LaneEntry.Entered turn ->
-            {
-                admitted with
-                    Places = struct (lane, turn) :: admitted.Places
-            },
-            hasMetRetired
-        | LaneEntry.Full ->
-            {
-                admitted with
-                    Full = lane :: admitted.Full
-            },
-            hasMetRetired
-        | LaneEntry.Retired -> admitted, true
+    for lane in lanes do
+        if tried.IsEmpty || not (List.contains lane tried) then
+            match lane.TryEnter bytes with
+            | LaneEntry.Entered turn -> places.Add(struct (lane, turn))
+            | LaneEntry.Full -> full <- lane :: full
+            | LaneEntry.Retired -> hasMetRetired <- true
 
-    match untried |> Array.fold offer (admitted, false) with
-    | now, true -> enter findLanes bytes (List.ofArray untried @ tried) now
-    | now, false -> now
+    if hasMetRetired then
+        enter findLanes host bytes places (List.ofArray lanes @ tried) full
+    else
+        full
 
 /// Offers a copy to every target that the host has now, sends those that found room on their way, and goes on at once.
 /// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
-let sendCopies (services: DuplicateServices) (captured: Captured) : HttpHandler =
-    fun next ctx ->
-        let report target outcome =
+let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
+    let report: CopyReport =
+        fun target outcome ->
             services.Report target outcome
             // Last: whoever waits for the last copy finds all of them reported.
             services.Ledger.End outcome
 
+    fun captured next ctx ->
+        let request, buffer = captured.Request, captured.Buffer
+        let bytes = buffer.Weight
+        let places = ResizeArray<Place>(2)
         // The table may have changed since the head came: a body takes its time.
-        let findLanes () =
-            services.FindLanes captured.Request.Host
+        let full = enter services.FindLanes request.Host bytes places [] []
 
-        let admitted = enter findLanes captured.Buffer.Weight [] { Places = []; Full = [] }
-
-        match admitted with
-        | { Places = []; Full = [] } ->
-            captured.Buffer.Release()
-            noTargets next ctx
-        | { Places = [] } ->
-            captured.Buffer.Release()
-            busy next ctx
-        | { Places = places; Full = full } ->
-            services.Ledger.Accept(places.Length + full.Length)
+        if places.Count > 0 then
+            services.Ledger.Accept(places.Count + full.Length)
 
             for lane in full do
                 report lane.Target TargetOutcome.Overflowed
 
-            let deliver = Delivery.run services.Delivery captured.Request captured.Buffer.Weight
-
-            FanOut.run deliver report captured.Buffer.Release (List.toArray places)
-            |> Async.Start
-
+            FanOut.start services.Delivery report buffer.Release request bytes places
             next ctx
+        else
+            buffer.Release()
+            if full.IsEmpty then noTargets next ctx else busy next ctx
 
 /// The proxy's whole pipeline.
 let create (services: DuplicateServices) : HttpHandler =
+    let sendCopies = sendCopies services
+
     refuseMalformed
     >=> refuseTunnels
     >=> refuseUnclearFraming
     >=> requireTarget services.FindLanes
     >=> withCarriedHeaders services.ViaName (fun lines ->
-        withCapture services lines (fun captured -> sendCopies services captured >=> accepted))
+        withCapture services lines (fun captured -> sendCopies captured >=> accepted))

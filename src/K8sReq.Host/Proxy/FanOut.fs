@@ -1,29 +1,86 @@
 namespace K8sReq.Host.Proxy
 
+open System
+open System.Threading
+open System.Threading.Tasks
 open K8sReq.Core
 
 /// What became of one copy.
 type CopyReport = Target -> TargetOutcome -> unit
 
-module FanOut =
-    /// Delivers a copy from every place in parallel, reports each outcome once, and then, when nothing reads the
-    /// request any more, calls `release`: the one place where the memory of a request that was accepted is given back.
-    /// A child that throws would cancel its siblings: `deliver` and `report` must not.
-    let run
-        (deliver: Place -> Async<TargetOutcome>)
-        (report: CopyReport)
-        (release: unit -> unit)
-        (places: Place[])
-        : Async<unit> =
-        let deliverOne (struct (lane, _) as place: Place) = async {
-            let! outcome = deliver place
-            report lane.Target outcome
+/// The copies of one request, on their way.
+[<Sealed>]
+type private Flight
+    (
+        services: DeliveryServices,
+        request: CapturedRequest,
+        bytes: int64,
+        report: CopyReport,
+        release: unit -> unit,
+        copies: int
+    ) =
+    let mutable remaining = copies
+
+    member private _.Ended(lane: Lane, outcome: TargetOutcome) =
+        report lane.Target outcome
+
+        if Interlocked.Decrement &remaining = 0 then
+            release ()
+
+    member private flight.Finish(lane: Lane, result: SendResult) =
+        match Delivery.afterAttempt services request bytes lane 1 result with
+        | Choice1Of2 outcome -> flight.Ended(lane, outcome)
+        | Choice2Of2 later ->
+            async {
+                let! outcome = later
+                flight.Ended(lane, outcome)
+            }
+            |> Async.Start
+
+    /// The first attempt of a copy whose turn it is, without anything between here and the socket.
+    member flight.Send(lane: Lane) =
+        let sending = Delivery.trySend services request lane
+        let awaiter = sending.ConfigureAwait(false).GetAwaiter()
+
+        if awaiter.IsCompleted then
+            flight.Finish(lane, Delivery.resultOf sending)
+        else
+            awaiter.UnsafeOnCompleted(fun () -> flight.Finish(lane, Delivery.resultOf sending))
+
+    /// Copies that have to wait for their turn.
+    member flight.SendLater(places: Place list) =
+        let deliver (struct (lane, _) as place: Place) = async {
+            let! outcome = Delivery.run services request bytes place
+            flight.Ended(lane, outcome)
         }
 
-        async {
-            try
-                let! _ = places |> Array.map deliverOne |> Async.Parallel
-                return ()
-            finally
-                release ()
-        }
+        places |> List.map deliver |> Async.Parallel |> Async.Ignore |> Async.Start
+
+module FanOut =
+    let private isNow (struct (_, turn): Place) =
+        turn.IsCompletedSuccessfully && turn.Result
+
+    /// Delivers a copy from every place in parallel, reports each outcome once, and then, when nothing reads the
+    /// request any more, calls `release`: the one place where the memory of a request that was accepted is given back.
+    /// Goes on at once; must not throw, nor may `report`.
+    ///
+    /// A first attempt whose turn it is goes straight to the client; `Async.Parallel` is for what waits.
+    let start
+        (services: DeliveryServices)
+        (report: CopyReport)
+        (release: unit -> unit)
+        (request: CapturedRequest)
+        (bytes: int64)
+        (places: ResizeArray<Place>)
+        : unit =
+        let flight = Flight(services, request, bytes, report, release, places.Count)
+        let mutable waiting = []
+
+        for struct (lane, _) as place in places do
+            if isNow place then
+                flight.Send lane
+            else
+                waiting <- place :: waiting
+
+        if not waiting.IsEmpty then
+            flight.SendLater waiting

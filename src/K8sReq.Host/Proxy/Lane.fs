@@ -26,7 +26,7 @@ type LaneEvents = {
 /// The way to one target: how many sends there may be at once, and a queue for the rest. From many threads at once.
 [<Sealed>]
 type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
-    static let atOnce = Task.FromResult true
+    static let atOnce = LaneEntry.Entered(Task.FromResult true)
 
     let gate = Lock()
     let mutable target = initial
@@ -90,7 +90,7 @@ type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
                     load <- next
 
                     match admission with
-                    | Admission.Send -> LaneEntry.Entered atOnce, false
+                    | Admission.Send -> atOnce, false
                     | Admission.Queue -> LaneEntry.Entered(enqueue bytes), false
                     | Admission.Overflow ->
                         dropped <- dropped + 1L
@@ -134,7 +134,7 @@ type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
                 LaneEntry.Retired
             | Admission.Send ->
                 load <- awake
-                LaneEntry.Entered atOnce
+                atOnce
             | Admission.Queue
             | Admission.Overflow ->
                 load <- awake

@@ -6,6 +6,7 @@ open System.IO
 open System.Net.Http
 open System.Threading
 open k8s
+open K8sReq.Host.Http
 
 /// Where the cluster is and who asks.
 type ClusterAccess = {
@@ -29,6 +30,8 @@ module ClusterAccess =
         // A watch lasts for minutes; every request here has a limit of its own.
         configuration.HttpClientTimeout <- Timeout.InfiniteTimeSpan
         configuration.UserAgent <- "k8sreq"
+        // Lists are decoded where they are received, and credentials may be a program's that has to be waited for.
+        configuration.FirstMessageHandlerSetup <- InlineSockets.elsewhere
         configuration
 
     /// The same, for requests that are answered at once: each has so much time.
