@@ -212,14 +212,42 @@ type ManifestFolder(root: string) =
         |> Map.filter (fun path known -> not (isListed.Contains path) && known.Seen.IsSome)
         |> Map.map (fun _ known -> { known with Seen = None })
 
-    let content () =
-        let all = files |> Map.values |> List.ofSeq
+    // Putting thousands of objects together anew takes its time, and most scans find nothing new.
+    let mutable lastFolderProblem: ManifestProblem option = None
+    let mutable lastFiles: KnownFile[] = [||]
 
-        FolderContent.ofManifests
-            (all |> List.collect _.Manifests)
-            (Option.toList folderProblem
-             @ (all
-                |> List.collect (fun file -> file.Problems @ Option.toList file.ParseProblem)))
+    let mutable lastContent: FolderContent = {
+        Clones = []
+        Services = []
+        Problems = []
+    }
+
+    let saysTheSame (before: KnownFile) (now: KnownFile) =
+        Object.ReferenceEquals(before.Manifests, now.Manifests)
+        && Object.ReferenceEquals(before.Problems, now.Problems)
+        && before.ParseProblem = now.ParseProblem
+
+    let content () =
+        let all = files |> Map.values |> Array.ofSeq
+
+        let isUnchanged =
+            folderProblem = lastFolderProblem
+            && all.Length = lastFiles.Length
+            && Array.forall2 saysTheSame lastFiles all
+
+        if not isUnchanged then
+            let manifests = all |> Seq.collect _.Manifests |> List.ofSeq
+
+            let problems =
+                all
+                |> Seq.collect (fun file -> file.Problems @ Option.toList file.ParseProblem)
+                |> List.ofSeq
+
+            lastContent <- FolderContent.ofManifests manifests (Option.toList folderProblem @ problems)
+            lastFiles <- all
+            lastFolderProblem <- folderProblem
+
+        lastContent
 
     /// Looks at the folder and gives what it says now. The first scan reads every file as it is. A folder that
     /// cannot be listed says what it said before.
@@ -261,7 +289,7 @@ type ManifestFolder(root: string) =
             if ticked then
                 let now = folder.Scan()
 
-                if now <> last then
+                if not (Object.ReferenceEquals(now, last)) && now <> last then
                     last <- now
                     onChange now
     }
