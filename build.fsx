@@ -172,6 +172,15 @@ let runAgainstPublished folder name arguments =
 let soak = runAgainstPublished "tests" "K8sReq.Soak"
 let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
+/// Answers of targets, spoilt at random, against what reads them.
+let fuzz arguments =
+    build ()
+
+    dotnet (
+        Path.Combine(root, "tests", "K8sReq.Fuzz", "bin", "Release", "net10.0", "K8sReq.Fuzz.dll")
+        :: arguments
+    )
+
 let check () =
     restore ()
     dotnet [ "tool"; "restore" ]
@@ -267,7 +276,10 @@ let targets = [
     "test", "all tests, against the published program too", (fun _ -> test ())
     "chart", "render the chart and the bases with helm and kubectl, and check them", (fun _ -> chart ())
     "soak", "a minute of load over good and bad targets, then the books; -- SECONDS for another time", soak
-    "bench", "-- cluster: a cluster of 10,000 routes", bench
+    "fuzz", "read ten million spoilt answers of targets; -- COUNT SEED for others", fuzz
+    "bench",
+    "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",
+    bench
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
     "publish", "leave the program at artifacts/k8sreq/k8sreq", (fun _ -> publish ())
     "ci", "all that CI does: check, test", (fun _ -> ci ())

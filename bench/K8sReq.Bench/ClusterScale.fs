@@ -11,20 +11,17 @@ open K8sReq.Host.Tests.ClusterObjects
 open K8sReq.Soak
 
 let private objects = 10_000
-let private namespaces = 100
 let private changes = 500
 
 // Between two changes, so that they do not become one; and in a burst, so that they do.
 let private spacing = TimeSpan.FromMilliseconds 20.0
 
-let private namespaceOf n = $"ns{n % namespaces}"
-
 let private put (server: ApiServer) n (host: string) =
-    server.Put(clone (namespaceOf n) $"copy{n}" host $"app{n}" "http")
+    server.Put(clone (Inputs.namespaceOf n) $"copy{n}" host $"app{n}" "http")
 
 let private fill (server: ApiServer) =
     for n in 0 .. objects - 1 do
-        server.Put(service (namespaceOf n) $"app{n}" "127.0.0.1" 9)
+        server.Put(service (Inputs.namespaceOf n) $"app{n}" "127.0.0.1" 9)
         put server n $"h{n}.example"
 
 let private statusWrites (server: ApiServer) =
@@ -62,54 +59,15 @@ let private timeToSee (server: ApiServer) (client: TestClient) n = task {
 /// Within this process: a change of one Service among all of them, from the event to the lanes that requests find, in
 /// milliseconds; without log and status.
 let private timeToApply () =
-    let key n =
-        ObjectKey.create (namespaceOf n) $"app{n}"
-
-    let service n port : BackendService = {
-        Key = key n
-        Address = ServiceAddress.ClusterIP System.Net.IPAddress.Loopback
-        Ports = [
-            {
-                Name = Some "http"
-                Number = port
-                Protocol = "TCP"
-            }
-        ]
-    }
-
-    let clone n : RequestClone = {
-        Key = ObjectKey.create (namespaceOf n) $"copy{n}"
-        Spec = RequestClone.createSpec (SpecFields.required $"h{n}.example" $"app{n}" "http")
-        Observed = None
-    }
-
-    let lanes =
-        LaneDirectory(fun target ->
-            Lane(
-                target,
-                { Concurrency = 256; QueueBytes = 1L },
-                {
-                    Overflowed = ignore
-                    Recovered = fun _ _ -> ()
-                }
-            ))
-
-    let publish (routing: Routing) =
-        lanes.Update(routing.Routes, routing.ChangedHosts)
-        Routing.settled routing
-
-    let all = [ 0 .. objects - 1 ]
-
-    let mutable routing =
-        Routing.fold Routing.initial [
-            ClusterEvent.ServicesListed(WatchScope.AllNamespaces, [ for n in all -> service n 80 ])
-            ClusterEvent.ClonesListed(WatchScope.AllNamespaces, [ for n in all -> clone n ])
-        ]
-        |> publish
+    let lanes = LaneDirectory Inputs.newLane
+    let mutable routing = Inputs.routingOf lanes objects
 
     let apply port =
         for n in 0 .. changes - 1 do
-            routing <- publish (Routing.evolve routing (ClusterEvent.ServiceApplied(service n port)))
+            routing <-
+                Inputs.publish
+                    lanes
+                    (Routing.evolve routing (ClusterEvent.ServiceApplied(Inputs.serviceOf n port)))
 
     for port in 1..20 do
         apply port
@@ -152,7 +110,7 @@ let run () : Task = task {
     // A port that changes moves a route and changes a message: a status is written, too.
     let changeOneByOne port = task {
         for n in 0 .. changes - 1 do
-            server.Put(service (namespaceOf n) $"app{n}" "127.0.0.1" port)
+            server.Put(service (Inputs.namespaceOf n) $"app{n}" "127.0.0.1" port)
             do! Task.Delay spacing
     }
 
@@ -169,7 +127,7 @@ let run () : Task = task {
     let watch = Stopwatch.StartNew()
 
     for n in 0 .. objects - 1 do
-        server.Put(service (namespaceOf n) $"app{n}" "127.0.0.1" 5)
+        server.Put(service (Inputs.namespaceOf n) $"app{n}" "127.0.0.1" 5)
 
     do! settled server (objects + 3 * changes + objects)
     let burst = (cpu () - before - idle * watch.Elapsed.TotalSeconds) / float objects
@@ -182,7 +140,7 @@ let run () : Task = task {
 
     let seen = times.ToArray() |> Array.sort
     let memory = ProcessView.peakMemory program.Id
-    printfn "RequestClones, Services, namespaces          %d, %d, %d" objects objects namespaces
+    printfn "RequestClones, Services, namespaces          %d, %d, %d" objects objects Inputs.namespaces
     printfn "start to ready                               %.1f s" ready.TotalSeconds
     printfn "start to all statuses written                %.1f s" statuses.TotalSeconds
 

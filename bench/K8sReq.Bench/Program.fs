@@ -11,4 +11,5 @@ let main arguments =
     | [ "cluster" ] ->
         ClusterScale.run().GetAwaiter().GetResult()
         0
+    | "micro" :: options -> Micro.run options
     | options -> Comparison.run(options).GetAwaiter().GetResult()

@@ -1,0 +1,165 @@
+/// The functions that every request goes through, and those that every change of the cluster does, one by one.
+module K8sReq.Bench.Micro
+
+open System
+open System.Buffers
+open System.Threading
+open System.Threading.Tasks
+open BenchmarkDotNet.Attributes
+open BenchmarkDotNet.Configs
+open BenchmarkDotNet.Jobs
+open BenchmarkDotNet.Running
+open BenchmarkDotNet.Toolchains.InProcess.Emit
+open K8sReq.Core
+open K8sReq.Host.Http
+open K8sReq.Host.Proxy
+open K8sReq.Host.Tests
+
+// As a webhook's sender writes them.
+let private lines: HeaderLine[] = [|
+    struct ("Accept", "*/*")
+    struct ("User-Agent", "GitHub-Hookshot/044aadd")
+    struct ("Content-Type", "application/json")
+    struct ("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958")
+    struct ("X-GitHub-Event", "issues")
+    struct ("X-Hub-Signature-256", "sha256=d57c68ca6f92289e6987922ff26938930f6e66a2d161ef06abdf1859230aa23c")
+    struct ("Connection", "keep-alive")
+    struct ("Host", "h0.example")
+    struct ("Content-Length", "1024")
+|]
+
+[<MemoryDiagnoser>]
+type Lookup() =
+    let lanes = LaneDirectory Inputs.newLane
+    let mutable host = ""
+
+    [<Params(1, 1000, 10000)>]
+    member val Hosts = 1 with get, set
+
+    [<GlobalSetup>]
+    member lookup.Setup() =
+        Inputs.routingOf lanes lookup.Hosts |> ignore
+        host <- $"H{lookup.Hosts - 1}.example:8080"
+
+    [<Benchmark>]
+    member _.FindLanes() = lanes.Find host
+
+[<MemoryDiagnoser>]
+type Request() =
+    let body = ReadOnlySequence(Array.create 1024 (byte 'x'))
+    let budget = BufferBudget Int64.MaxValue
+    let carried = ForwardHeaders.carried "k8sreq" lines
+
+    let answer =
+        "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 22:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"B
+
+    let head = {
+        Method = "POST"
+        Target = "/hooks?source=bench"
+        Host = "h0.example"
+        Lines = carried
+        ContentLength = ValueSome 1024L
+    }
+
+    [<Benchmark>]
+    member _.FilterHeaders() = ForwardHeaders.carried "k8sreq" lines
+
+    [<Benchmark>]
+    member _.Capture1KiB() =
+        let buffer = RequestBuffer(budget, 1024L)
+
+        if buffer.TryPutHead head && buffer.TryAppend body then
+            buffer.Bytes |> ignore
+
+        buffer.Release()
+
+    [<Benchmark>]
+    member _.ReadAnswerHead() =
+        AnswerHead.read false (ReadOnlySpan answer)
+
+[<MemoryDiagnoser>]
+type Copies() =
+    let lane = Inputs.newLane (Targets.named "a")
+    let request = TestRequest.get
+    let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
+
+    let services = {
+        Client = fun _ _ -> ValueTask<SendResult> delivered
+        Clock = TimeProvider.System
+        Jitter = fun () -> 1.0
+        Retrying = ignore
+        Stop = CancellationToken.None
+    }
+
+    let enter () : Place =
+        match lane.TryEnter 100L with
+        | LaneEntry.Entered turn -> struct (lane, turn)
+        | entry -> failwith $"{entry}"
+
+    [<Benchmark>]
+    member _.LaneInAndOut() =
+        enter () |> ignore
+        lane.Leave()
+
+    /// What the proxy does for a copy whose turn it is.
+    [<Benchmark(Baseline = true)>]
+    member _.FanOutToTwo() =
+        let places = ResizeArray 2
+        places.Add(enter ())
+        places.Add(enter ())
+        FanOut.start services (fun _ _ -> ()) ignore request 100L places
+
+    /// The same by what is kept for copies that wait.
+    [<Benchmark>]
+    member _.FanOutToTwoByAsyncParallel() : Task =
+        [ enter (); enter () ]
+        |> List.map (Delivery.run services request 100L)
+        |> Async.Parallel
+        |> Async.Ignore
+        |> Async.StartAsTask
+        :> Task
+
+[<MemoryDiagnoser>]
+type Change() =
+    let lanes = LaneDirectory Inputs.newLane
+    let mutable routing = Routing.initial
+    let mutable port = 80
+
+    [<Params(1, 1000, 10000)>]
+    member val Hosts = 1 with get, set
+
+    [<GlobalSetup>]
+    member change.Setup() =
+        routing <- Inputs.routingOf lanes change.Hosts
+
+    [<Benchmark>]
+    member _.ApplyEvent() =
+        port <- if port = 80 then 81 else 80
+        Routing.evolve routing (ClusterEvent.ServiceApplied(Inputs.serviceOf 0 port))
+
+    [<Benchmark>]
+    member _.ApplyAndPublish() =
+        port <- if port = 80 then 81 else 80
+
+        routing <-
+            Inputs.publish
+                lanes
+                (Routing.evolve routing (ClusterEvent.ServiceApplied(Inputs.serviceOf 0 port)))
+
+let run (arguments: string list) : int =
+    // In this process: the project's own build is what is measured, and nothing is generated beside it.
+    let config =
+        DefaultConfig.Instance.AddJob(Job.ShortRun.WithToolchain InProcessEmitToolchain.Instance)
+
+    BenchmarkSwitcher
+        .FromTypes([| typeof<Lookup>; typeof<Request>; typeof<Copies>; typeof<Change> |])
+        .Run(
+            (if arguments.IsEmpty then
+                 [| "--filter"; "*" |]
+             else
+                 Array.ofList arguments),
+            config
+        )
+    |> ignore
+
+    0
