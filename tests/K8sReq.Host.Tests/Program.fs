@@ -34,6 +34,7 @@ let main arguments =
             ServeTests.tests
             LoadTests.tests
             ProgramTests.tests
+            AllocationTests.tests
             StalledReaderTests.tests
             ApiServerTests.tests
             WatchStreamTests.tests
