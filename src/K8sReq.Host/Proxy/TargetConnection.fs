@@ -6,8 +6,6 @@ open System.Net
 open System.Net.Sockets
 open System.Runtime.InteropServices
 open System.Threading
-open System.Threading.Tasks
-open System.Threading.Tasks.Sources
 open K8sReq.Core
 
 /// What a connection is at.
@@ -36,58 +34,9 @@ type private Sequel =
     | Abort
     | Close
 
-/// How one send ended, and when the target wants to be asked again, if it has said so (`Retry-After`).
-[<Struct>]
-type SendResult = {
-    Outcome: TargetOutcome
-    RetryAfter: TimeSpan voption
-}
-
-module SendResult =
-    let ofOutcome (outcome: TargetOutcome) = {
-        Outcome = outcome
-        RetryAfter = ValueNone
-    }
-
-/// How long a send may take: `Write` from the start of connecting to the last byte sent, `Read` from there to the
-/// head of the answer. A target may have a limit for both together besides (`DeliveryPolicy.AttemptTimeout`).
-type SendTimeouts = { Write: TimeSpan; Read: TimeSpan }
-
-/// One send of a request. It completes once, on whatever thread finds out how it has ended. That may be one that waits
-/// for sockets: what goes on from there must not block.
-[<Sealed>]
-type Attempt(request: CapturedRequest, endsBy: TimeSpan) =
-    let mutable source = ManualResetValueTaskSourceCore<SendResult>()
-
-    member _.Request = request
-
-    /// On the connections' clock; `TimeSpan.MaxValue` without a limit of its own.
-    member _.EndsBy = endsBy
-
-    member attempt.Result: ValueTask<SendResult> =
-        ValueTask<SendResult>(attempt, source.Version)
-
-    member attempt.Complete(result: SendResult) = source.SetResult result
-
-    interface IValueTaskSource<SendResult> with
-        member _.GetResult token = source.GetResult token
-        member _.GetStatus token = source.GetStatus token
-
-        member _.OnCompleted(continuation, state, token, flags) =
-            source.OnCompleted(continuation, state, token, flags)
-
-/// Who made a connection and keeps it while nothing is sent over it. Called outside of the connection's lock.
-and ConnectionOwner =
-    /// It can be used again.
-    abstract Returned: TargetConnection -> unit
-    /// It is closed, for good.
-    abstract Closed: TargetConnection -> unit
-    /// An attempt has ended. Whether it may be repeated at once: the connection had served another one before, and was
-    /// closed before a byte of an answer came. That says nothing of the target (RFC 9112 section 9.3.1).
-    abstract Ended: Attempt * SendResult * mayRepeat: bool -> unit
-
 /// What came of something that happened to a connection.
-and [<Struct; NoEquality; NoComparison>] private Effect = {
+[<Struct; NoEquality; NoComparison>]
+type private Effect = {
     Sequel: Sequel
     /// The attempt that has ended by it, if one has.
     Ended: Attempt | null
@@ -101,6 +50,16 @@ and [<Struct; NoEquality; NoComparison>] private Effect = {
         Result = Unchecked.defaultof<SendResult>
         MayRepeat = false
     }
+
+/// Who made a connection and keeps it while nothing is sent over it. Called outside of the connection's lock.
+type ConnectionOwner =
+    /// It can be used again.
+    abstract Returned: TargetConnection -> unit
+    /// It is closed, for good.
+    abstract Closed: TargetConnection -> unit
+    /// An attempt has ended. Whether it may be repeated at once: the connection had served another one before, and was
+    /// closed before a byte of an answer came. That says nothing of the target (RFC 9112 section 9.3.1).
+    abstract Ended: Attempt * SendResult * mayRepeat: bool -> unit
 
 /// One HTTP/1.1 connection to a target: one request at a time, no pipelining. Something is always being received, so
 /// that a connection which its target closes is known to be closed before it is used again.
