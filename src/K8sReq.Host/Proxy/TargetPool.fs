@@ -3,6 +3,7 @@ namespace K8sReq.Host.Proxy
 open System
 open System.Collections.Generic
 open System.Net
+open System.Net.Sockets
 open System.Threading
 open K8sReq.Core
 
@@ -26,9 +27,13 @@ type TargetPool
                 last)
 
     member private pool.Connect(attempt: Attempt) =
-        let connection = new TargetConnection(clock, timeouts, endpoint, pool)
-        lock gate (fun () -> all.Add connection |> ignore)
-        connection.Connect attempt
+        try
+            let connection = new TargetConnection(clock, timeouts, endpoint, pool)
+            lock gate (fun () -> all.Add connection |> ignore)
+            connection.Connect attempt
+        // The process has no descriptor left for it.
+        with :? SocketException as error ->
+            attempt.Complete(SendResult.ofOutcome (TargetOutcome.ConnectFailed error.Message))
 
     /// Sends over a connection that is idle, or over a new one.
     member pool.Send(attempt: Attempt) : unit =
