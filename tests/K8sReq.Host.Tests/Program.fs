@@ -17,6 +17,7 @@ let main arguments =
             LaneDirectoryTests.tests
             DeliveryTests.tests
             FanOutTests.tests
+            ConnectionStateTests.tests
             TargetClientTests.tests
             ControllerTests.tests
             ManifestTextTests.tests

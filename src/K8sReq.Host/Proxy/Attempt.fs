@@ -33,9 +33,11 @@ type Attempt(request: CapturedRequest, endsBy: TimeSpan) =
     /// On the connections' clock; `TimeSpan.MaxValue` without a limit of its own.
     member _.EndsBy = endsBy
 
+    /// To be awaited once.
     member attempt.Result: ValueTask<SendResult> =
         ValueTask<SendResult>(attempt, source.Version)
 
+    /// Ends it. To be called once; what waits for the result goes on within this call.
     member attempt.Complete(result: SendResult) = source.SetResult result
 
     interface IValueTaskSource<SendResult> with

@@ -27,13 +27,18 @@ type TargetPool
                 last)
 
     member private pool.Connect(attempt: Attempt) =
-        try
-            let connection = new TargetConnection(clock, timeouts, endpoint, pool)
+        let made =
+            try
+                Ok(TargetConnection(clock, timeouts, endpoint, pool))
+            // The process has no descriptor left for it.
+            with :? SocketException as error ->
+                Error(TargetOutcome.ConnectFailed error.Message)
+
+        match made with
+        | Ok connection ->
             lock gate (fun () -> all.Add connection |> ignore)
             connection.Connect attempt
-        // The process has no descriptor left for it.
-        with :? SocketException as error ->
-            attempt.Complete(SendResult.ofOutcome (TargetOutcome.ConnectFailed error.Message))
+        | Error outcome -> attempt.Complete(SendResult.ofOutcome outcome)
 
     /// Sends over a connection that is idle, or over a new one.
     member pool.Send(attempt: Attempt) : unit =
@@ -45,9 +50,6 @@ type TargetPool
                 pool.Connect attempt
                 isSent <- true
             | connection -> isSent <- connection.TryBegin attempt
-
-    /// How many connections there are.
-    member _.Count = lock gate (fun () -> all.Count)
 
     /// Gives up the attempts that are under way.
     member _.Cancel() : unit =

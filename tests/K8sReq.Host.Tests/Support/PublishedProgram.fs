@@ -29,8 +29,12 @@ type PublishedProgram
     /// The repository.
     static member Root = rootFrom (DirectoryInfo AppContext.BaseDirectory)
 
-    /// Where `build.fsx publish` leaves the program.
-    static member Path = Path.Combine(PublishedProgram.Root, "artifacts", "k8sreq", "k8sreq")
+    /// Where `build.fsx publish` leaves the program, or what `K8SREQ_TEST_PROGRAM` names instead.
+    static member Path =
+        match Environment.GetEnvironmentVariable "K8SREQ_TEST_PROGRAM" with
+        | null
+        | "" -> Path.Combine(PublishedProgram.Root, "artifacts", "k8sreq", "k8sreq")
+        | path -> path
 
     /// Starts it with these arguments and only these variables set.
     static member Start(arguments: string list, ?variables: (string * string) list) : PublishedProgram =

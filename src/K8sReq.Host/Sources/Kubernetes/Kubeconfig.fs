@@ -23,7 +23,7 @@ let private listOf (items: IEnumerable<'T> | null) : 'T list =
 
 let private load (path: string) : K8SConfiguration =
     let file = FileInfo path
-    let config = KubernetesClientConfiguration.LoadKubeConfig(file, false)
+    let config = KubeconfigFile.read path
 
     match file.DirectoryName with
     | null -> ()
@@ -63,7 +63,7 @@ let private hasNone (credentials: UserCredentials | null) =
 
 /// What these files say together: of two entries with one name, and of two current contexts, the first counts. Paths
 /// are relative to the file that names them. A user without credentials is nobody: requests then carry none. Throws
-/// what the client throws about a file that is not one.
+/// `KubeConfigException` about a file that is not one.
 let build (paths: string list) : KubernetesClientConfiguration =
     let configs = paths |> List.map load
 

@@ -136,6 +136,7 @@ type KubernetesConnection(access: ClusterAccess) =
     let gate = Lock()
 
     let create () : IKubernetes =
+        WatchEventJson.register ()
         new Kubernetes(access.Load(), new ScopeHandler())
 
     let mutable client = create ()

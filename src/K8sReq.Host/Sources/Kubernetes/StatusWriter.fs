@@ -3,6 +3,7 @@ namespace K8sReq.Host.Sources.Kubernetes
 open System
 open System.Collections.Generic
 open System.Text
+open System.Text.Json.Nodes
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -77,28 +78,43 @@ type StatusWriter
     let timestamp (time: DateTimeOffset) =
         time.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ssZ"
 
-    let bodyOf (patch: StatusPatch) : obj = {|
-        apiVersion = Decode.ApiVersion
-        kind = "RequestClone"
-        metadata = {|
-            name = patch.Key.Name
-            ``namespace`` = patch.Key.Namespace
-            // Of another object of the same name nothing is known.
-            uid = patch.Uid
-        |}
-        status = {|
-            conditions = [|
-                {|
-                    ``type`` = "Ready"
-                    status = if patch.Readiness.IsReady then "True" else "False"
-                    reason = patch.Readiness.Reason
-                    message = patch.Readiness.Message
-                    observedGeneration = patch.ObservedGeneration
-                    lastTransitionTime = timestamp patch.LastTransition
-                |}
-            |]
-        |}
-    |}
+    let text (value: string) : JsonNode = nonNull (JsonValue.Create value)
+
+    let fields (named: (string * JsonNode) list) : JsonNode =
+        let node = JsonObject()
+
+        for name, value in named do
+            node.Add(name, value)
+
+        node
+
+    // Node by node: a program that is compiled ahead of time cannot read the properties of a record when it runs.
+    let bodyOf (patch: StatusPatch) : JsonNode =
+        fields [
+            "apiVersion", text Decode.ApiVersion
+            "kind", text "RequestClone"
+            "metadata",
+            fields [
+                "name", text patch.Key.Name
+                "namespace", text patch.Key.Namespace
+                // Of another object of the same name nothing is known.
+                "uid", text patch.Uid
+            ]
+            "status",
+            fields [
+                "conditions",
+                JsonArray(
+                    fields [
+                        "type", text "Ready"
+                        "status", text (if patch.Readiness.IsReady then "True" else "False")
+                        "reason", text patch.Readiness.Reason
+                        "message", text patch.Readiness.Message
+                        "observedGeneration", JsonValue.Create patch.ObservedGeneration
+                        "lastTransitionTime", text (timestamp patch.LastTransition)
+                    ]
+                )
+            ]
+        ]
 
     let writeStatus (client: IKubernetes) (patch: StatusPatch) stop : Task = task {
         let! _ =

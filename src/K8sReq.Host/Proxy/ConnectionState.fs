@@ -1,0 +1,325 @@
+namespace K8sReq.Host.Proxy
+
+open System
+open System.Net.Sockets
+open K8sReq.Core
+
+/// What a connection is at.
+[<RequireQualifiedAccess; Struct>]
+type ConnectionPhase =
+    /// Connecting, or sending a request, or waiting for the head of its answer.
+    | Busy
+    /// What is left of an answer is read, and thrown away.
+    | Draining
+    | Idle
+    | Closed
+
+[<RequireQualifiedAccess; Struct>]
+type private SendPhase =
+    /// The system has been asked, and has not said yet whether it does so at once.
+    | Calling
+    /// Somebody will be told when it is done.
+    | Pending
+    | Done
+
+/// What is to be done with a connection.
+[<RequireQualifiedAccess; Struct>]
+type Sequel =
+    | Nothing
+    /// Nothing is sent over it: it can be used again.
+    | Return
+    /// What the system still does with it is to end at once, and to come back as failed.
+    | Abort
+    /// It has ended, for good. Said once.
+    | Close
+
+/// What came of something that happened to a connection.
+[<Struct; NoEquality; NoComparison>]
+type Effect = {
+    Sequel: Sequel
+    /// The attempt that has ended by it, if one has.
+    Ended: Attempt | null
+    Result: SendResult
+    /// See `ConnectionOwner.Ended`.
+    MayRepeat: bool
+} with
+
+    static member Only(sequel: Sequel) : Effect = {
+        Sequel = sequel
+        Ended = null
+        Result = Unchecked.defaultof<SendResult>
+        MayRepeat = false
+    }
+
+/// What is known of one HTTP/1.1 connection, and what follows from what happens to it: a machine without a socket. Each
+/// attempt that it is given ends once. One thread at a time.
+[<Sealed>]
+type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
+    // A target's answer is read up to here so that its connection can be used again; beyond, the connection is closed.
+    static let longestDrain = TimeSpan.FromSeconds 2.0
+    static let largestDrain = 256 * 1024
+    // A connection that a target's idle limit (60 s and more are usual) is about to end is not worth keeping.
+    static let longestIdle = TimeSpan.FromSeconds 45.0
+    static let usualAnswer = 2048
+
+    let mutable phase = ConnectionPhase.Busy
+    let mutable isUsed = false
+    // Nothing can be sent over it any more.
+    let mutable isBroken = false
+
+    // The exchange that is under way, counted.
+    let mutable exchange = 0
+    let mutable attempt: Attempt | null = null
+    let mutable sendPhase = SendPhase.Done
+    let mutable outcome: TargetOutcome voption = ValueNone
+    let mutable retryAfter: TimeSpan voption = ValueNone
+    let mutable hasAnswer = false
+
+    let mutable received = GC.AllocateUninitializedArray<byte> usualAnswer
+    // How many bytes of it belong to a head that has not come whole.
+    let mutable filled = 0
+    let mutable body = AnswerBody.start AnswerFraming.NoBody
+    let mutable keepsAlive = true
+    let mutable drained = 0
+
+    // When what it is at has taken too long.
+    let mutable deadline = TimeSpan.MaxValue
+
+    let now () = clock.GetElapsedTime 0L
+
+    let close () =
+        phase <- ConnectionPhase.Closed
+        deadline <- TimeSpan.MaxValue
+        Sequel.Close
+
+    // After an exchange, or when more of its answer has come.
+    let rest () : Sequel =
+        if
+            isBroken
+            || body.Phase = BodyPhase.Broken
+            || (body.Phase = BodyPhase.Complete && not keepsAlive)
+        then
+            close ()
+        elif body.Phase = BodyPhase.Complete then
+            phase <- ConnectionPhase.Idle
+            deadline <- now () + longestIdle
+            Sequel.Return
+        else
+            if phase <> ConnectionPhase.Draining then
+                phase <- ConnectionPhase.Draining
+                deadline <- now () + longestDrain
+
+            Sequel.Nothing
+
+    let isSendFailed (outcome: TargetOutcome) =
+        match outcome with
+        | TargetOutcome.SendFailed _ -> true
+        | _ -> false
+
+    // An exchange has ended once what became of it is known and nobody reads the request any more.
+    let settle () : Effect =
+        match attempt, outcome with
+        | NonNull ended, ValueSome known when sendPhase = SendPhase.Done ->
+            let mayRepeat = isUsed && not hasAnswer && isSendFailed known
+            attempt <- null
+            isUsed <- true
+
+            {
+                Sequel = rest ()
+                Ended = ended
+                Result = {
+                    Outcome = known
+                    RetryAfter = retryAfter
+                }
+                MayRepeat = mayRepeat
+            }
+        | NonNull _, ValueSome _ when isBroken || sendPhase = SendPhase.Pending -> Effect.Only Sequel.Abort
+        | _ -> Effect.Only Sequel.Nothing
+
+    let fail (reason: TargetOutcome) =
+        isBroken <- true
+
+        if outcome.IsNone then
+            outcome <- ValueSome reason
+
+    // Bytes of the body, or after it.
+    let drain (bytes: ReadOnlySpan<byte>) =
+        let struct (state, taken) = AnswerBody.feed bytes body
+        body <- state
+        drained <- drained + bytes.Length
+
+        // More than was announced, or more than is worth it.
+        if taken < bytes.Length || drained > largestDrain then
+            isBroken <- true
+
+    // From there in what was received, up to `filled`, is a head, or its beginning.
+    let rec readHead (start: int) (isHeadRequest: bool) =
+        let bytes = ReadOnlySpan(received, start, filled - start)
+
+        match AnswerHead.read isHeadRequest bytes with
+        | HeadReading.NoHttp reason -> fail (TargetOutcome.BadAnswer reason)
+        // Interim answers come before the answer (RFC 9110 section 15.2).
+        | HeadReading.Complete head when head.Status < 200 && head.Status <> 101 ->
+            readHead (start + head.Length) isHeadRequest
+        | HeadReading.Complete head ->
+            outcome <- ValueSome(TargetOutcome.ofStatus head.Status)
+
+            match head.RetryAfter with
+            | null -> ()
+            | value -> retryAfter <- RetryAfter.tryParse (clock.GetUtcNow()) value
+
+            keepsAlive <- head.KeepsAlive
+            body <- AnswerBody.start head.Framing
+            filled <- 0
+            drain (bytes.Slice head.Length)
+        | HeadReading.Incomplete ->
+            filled <- bytes.Length
+
+            if start > 0 then
+                Buffer.BlockCopy(received, start, received, 0, filled)
+            elif filled = received.Length then
+                Array.Resize(&received, 2 * received.Length)
+
+    // The attempt is not to go on: for this reason, if nothing else has ended it before.
+    let giveUp (reason: TargetOutcome) : Effect =
+        if outcome.IsSome then
+            Effect.Only Sequel.Nothing
+        else
+            fail reason
+            settle ()
+
+    member _.Phase = phase
+
+    /// On the clock: when `Expire` is to be called. It changes with what happens.
+    member _.Deadline = deadline
+
+    /// Where to put what is received next.
+    member _.Space: ArraySegment<byte> =
+        ArraySegment(received, filled, received.Length - filled)
+
+    /// How many attempts there have been.
+    member _.Exchange = exchange
+
+    /// The attempt that is under way.
+    member _.Attempt: Attempt | null = attempt
+
+    /// The next attempt begins: its request is being sent. For a connection that is new or idle.
+    member _.Begin(next: Attempt) : unit =
+        phase <- ConnectionPhase.Busy
+        sendPhase <- SendPhase.Calling
+        exchange <- exchange + 1
+        attempt <- next
+        outcome <- ValueNone
+        retryAfter <- ValueNone
+        hasAnswer <- false
+        filled <- 0
+        drained <- 0
+        keepsAlive <- true
+        body <- AnswerBody.start AnswerFraming.NoBody
+        deadline <- min next.EndsBy (now () + timeouts.Write)
+
+    /// The connection is not made yet; `Connected` tells.
+    member _.Connecting() : unit = sendPhase <- SendPhase.Pending
+
+    member _.Connected(error: SocketError) : Effect =
+        if error = SocketError.Success then
+            sendPhase <- SendPhase.Calling
+            Effect.Only Sequel.Nothing
+        else
+            sendPhase <- SendPhase.Done
+            fail (TargetOutcome.ConnectFailed(SocketException(int error).Message))
+            settle ()
+
+    /// What was to be sent for this exchange waits; `Sent` tells, if it has not done so already.
+    member _.SendIsPending(ofExchange: int) : Effect =
+        if exchange = ofExchange && sendPhase = SendPhase.Calling then
+            sendPhase <- SendPhase.Pending
+            settle ()
+        else
+            Effect.Only Sequel.Nothing
+
+    /// All of the request has been sent, or no more of it will be.
+    member _.Sent(error: SocketError) : Effect =
+        sendPhase <- SendPhase.Done
+
+        match attempt with
+        | NonNull current when error = SocketError.Success && outcome.IsNone ->
+            deadline <- min current.EndsBy (now () + timeouts.Read)
+        | _ when error = SocketError.Success -> ()
+        // The answer may be on its way all the same; if not, the receiving side finds that out.
+        | _ -> isBroken <- true
+
+        settle ()
+
+    /// So many bytes have been received into `Space`.
+    member _.Took(count: int) : Effect =
+        match phase with
+        | ConnectionPhase.Closed -> Effect.Only Sequel.Nothing
+        // Nobody has asked.
+        | ConnectionPhase.Idle -> Effect.Only(close ())
+        | ConnectionPhase.Draining ->
+            drain (ReadOnlySpan(received, 0, count))
+            Effect.Only(rest ())
+        | ConnectionPhase.Busy ->
+            hasAnswer <- true
+
+            match attempt with
+            | NonNull current when outcome.IsNone ->
+                filled <- filled + count
+                readHead 0 current.Request.IsHead
+            | _ -> drain (ReadOnlySpan(received, 0, count))
+
+            settle ()
+
+    /// Nothing more will come: the target has closed its side, or this error has ended it.
+    member _.InputEnded(error: SocketError) : Effect =
+        match phase with
+        | ConnectionPhase.Closed -> Effect.Only Sequel.Nothing
+        | ConnectionPhase.Idle
+        | ConnectionPhase.Draining -> Effect.Only(close ())
+        | ConnectionPhase.Busy ->
+            fail (
+                TargetOutcome.SendFailed(
+                    if error = SocketError.Success then
+                        "the target closed the connection"
+                    else
+                        SocketException(int error).Message
+                )
+            )
+
+            settle ()
+
+    /// To be called when the deadline may have come.
+    member _.Expire() : Effect =
+        if now () < deadline then
+            Effect.Only Sequel.Nothing
+        else
+            deadline <- TimeSpan.MaxValue
+
+            match phase with
+            | ConnectionPhase.Closed -> Effect.Only Sequel.Nothing
+            | ConnectionPhase.Busy ->
+                giveUp (
+                    TargetOutcome.TimedOut(
+                        if sendPhase = SendPhase.Done then
+                            TimeoutPhase.Answering
+                        else
+                            TimeoutPhase.Sending
+                    )
+                )
+            | ConnectionPhase.Idle
+            | ConnectionPhase.Draining -> Effect.Only(close ())
+
+    /// The attempt that is under way is given up.
+    member _.Cancel() : Effect =
+        match attempt with
+        | null -> Effect.Only Sequel.Nothing
+        | _ -> giveUp TargetOutcome.Cancelled
+
+    /// It ends if no attempt is under way.
+    member _.CloseUnlessBusy() : Effect =
+        match phase with
+        | ConnectionPhase.Idle
+        | ConnectionPhase.Draining -> Effect.Only(close ())
+        | ConnectionPhase.Busy
+        | ConnectionPhase.Closed -> Effect.Only Sequel.Nothing

@@ -1,0 +1,179 @@
+module K8sReq.Host.Tests.ConnectionStateTests
+
+open System
+open System.Collections.Generic
+open System.Net.Sockets
+open System.Text
+open Expecto
+open Microsoft.Extensions.Time.Testing
+open K8sReq.Core
+open K8sReq.Host.Proxy
+
+let private timeouts = {
+    Write = TimeSpan.FromSeconds 10.0
+    Read = TimeSpan.FromSeconds 20.0
+}
+
+/// What a target may say, in pieces that end anywhere.
+let private pieces =
+    [|
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+        "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 100 Continue\r\n\r\n"
+        "HTTP/1.1 200 "
+        "OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "abc"
+        "0\r\n\r\n"
+        "no HTTP at all\r\n\r\n"
+    |]
+    |> Array.map Encoding.ASCII.GetBytes
+
+/// What the system is doing for the connection on the side that sends.
+type private Operation =
+    | Nothing
+    | Connecting
+    | Sending
+
+/// A connection without a socket: whatever is drawn happens to it, as far as it can happen to one.
+type private Rig() =
+    let clock = FakeTimeProvider()
+    let state = ConnectionState(clock, timeouts)
+    let ended = Dictionary<Attempt, int>(HashIdentity.Reference)
+    let mutable operation = Nothing
+    let mutable isReceiving = false
+    let mutable closes = 0
+
+    member _.State = state
+    member _.Clock = clock
+    member _.Ended = ended
+
+    member rig.Begin() =
+        let attempt = Attempt(TestRequest.get, TimeSpan.MaxValue)
+        ended[attempt] <- 0
+        state.Begin attempt
+
+        if closes = 0 && not isReceiving then
+            operation <- Connecting
+            state.Connecting()
+        else
+            operation <- Sending
+
+    member rig.Perform(effect: Effect) =
+        match effect.Ended with
+        | null -> ()
+        | attempt ->
+            ended[attempt] <- ended[attempt] + 1
+            Expect.equal operation Nothing "nobody reads the request of an attempt that has ended"
+
+        match effect.Sequel with
+        | Sequel.Nothing -> ()
+        | Sequel.Return -> Expect.equal state.Phase ConnectionPhase.Idle "what can be used again is idle"
+        | Sequel.Close ->
+            closes <- closes + 1
+            Expect.equal closes 1 "closed once"
+            isReceiving <- false
+        // The socket is gone: what the system was doing comes back.
+        | Sequel.Abort ->
+            match operation with
+            | Connecting -> rig.Connected SocketError.OperationAborted
+            | Sending -> rig.Sent SocketError.OperationAborted
+            | Nothing -> ()
+
+            if isReceiving then
+                rig.InputEnded SocketError.OperationAborted
+
+    member rig.Connected(error: SocketError) =
+        if error = SocketError.Success then
+            operation <- Sending
+            isReceiving <- true
+        else
+            operation <- Nothing
+
+        rig.Perform(state.Connected error)
+
+    member rig.Sent(error: SocketError) =
+        operation <- Nothing
+        rig.Perform(state.Sent error)
+
+    member rig.InputEnded(error: SocketError) =
+        isReceiving <- false
+        rig.Perform(state.InputEnded error)
+
+    member rig.Happens(event: byte) =
+        match int event % 8, operation with
+        | 0, Connecting ->
+            rig.Connected(
+                if event < 200uy then
+                    SocketError.Success
+                else
+                    SocketError.ConnectionRefused
+            )
+        | 0, Sending ->
+            rig.Sent(
+                if event < 200uy then
+                    SocketError.Success
+                else
+                    SocketError.ConnectionReset
+            )
+        | 1, Sending -> rig.Perform(state.SendIsPending state.Exchange)
+        | (2 | 3), _ when isReceiving ->
+            let piece = pieces[int event / 8 % pieces.Length]
+            let mutable from = 0
+
+            while isReceiving && from < piece.Length do
+                let space = state.Space
+                let count = min space.Count (piece.Length - from)
+                Array.blit piece from (nonNull space.Array) space.Offset count
+                from <- from + count
+                rig.Perform(state.Took count)
+        | 4, _ when isReceiving -> rig.InputEnded SocketError.Success
+        | 5, _ ->
+            clock.Advance(TimeSpan.FromSeconds(float event / 4.0))
+            rig.Perform(state.Expire())
+        | 6, _ -> rig.Perform(state.Cancel())
+        | 7, Nothing when state.Phase = ConnectionPhase.Idle && closes = 0 -> rig.Begin()
+        | _ -> ()
+
+let tests =
+    testList "ConnectionState" [
+        testProperty
+            "whatever happens, every attempt ends once, and before its deadline has passed"
+            (fun (events: byte list) ->
+                let rig = Rig()
+                rig.Begin()
+                events |> List.iter rig.Happens
+
+                // At most two limits, the one for sending and the one for the answer.
+                for _ in 1..2 do
+                    rig.Happens 0uy
+                    rig.Clock.Advance timeouts.Read
+                    rig.Perform(rig.State.Expire())
+
+                for KeyValue(_, times) in rig.Ended do
+                    Expect.equal times 1 "ended once")
+
+        testCase "an attempt whose answer is early ends when its request is no longer read"
+        <| fun () ->
+            let rig = Rig()
+            rig.Begin()
+            rig.Connected SocketError.Success
+            let answer = pieces[0]
+            Array.blit answer 0 (nonNull rig.State.Space.Array) 0 answer.Length
+            let effect = rig.State.Took answer.Length
+            Expect.isNull effect.Ended "it is still being sent"
+            let effect = rig.State.Sent SocketError.Success
+            Expect.isNotNull effect.Ended "now"
+            Expect.equal effect.Result.Outcome (TargetOutcome.Delivered 200) "as it was answered"
+            Expect.equal effect.Sequel Sequel.Return "and the connection is of use"
+
+        testCase
+            "given up while it connects: it ends with what it was given up for, and the connection with it"
+        <| fun () ->
+            let rig = Rig()
+            rig.Begin()
+            Expect.equal (rig.State.Cancel()).Sequel Sequel.Abort "the socket goes"
+            let effect = rig.State.Connected SocketError.OperationAborted
+            Expect.equal effect.Result.Outcome TargetOutcome.Cancelled "the outcome"
+            Expect.equal effect.Sequel Sequel.Close "closed"
+    ]
