@@ -1,15 +1,20 @@
 # The published program on the smallest base that it runs on: no shell, no package manager, nobody but an unprivileged
 # user. The base images can be given otherwise, for a mirror.
 ARG SDK_IMAGE=mcr.microsoft.com/dotnet/sdk:10.0
+# As native code: --build-arg PUBLISH=publish-native --build-arg PROGRAM=k8sreq-native, with an SDK_IMAGE that has clang
+# (sdk:10.0-aot).
+ARG PROGRAM=k8sreq
 ARG RUNTIME_IMAGE=mcr.microsoft.com/dotnet/runtime-deps:10.0-noble-chiseled
 
 FROM ${SDK_IMAGE} AS build
+ARG PUBLISH=publish
 WORKDIR /source
 COPY . .
-RUN dotnet fsi build.fsx publish
+RUN dotnet fsi build.fsx ${PUBLISH}
 
 FROM ${RUNTIME_IMAGE}
-COPY --from=build /source/artifacts/k8sreq /app
+ARG PROGRAM
+COPY --from=build /source/artifacts/${PROGRAM} /app
 # Without it the runtime makes a socket and a pipe in /tmp, which a read-only file system does not have.
 ENV DOTNET_EnableDiagnostics=0
 USER 10000:10000

@@ -279,7 +279,7 @@ let private median (values: float list) =
 
 let private mib (bytes: float) = bytes / 1024.0 / 1024.0
 
-let private row (name: string) (samples: Sample list) (baseline: Sample list option) =
+let private row (scenario: string) (name: string) (samples: Sample list) (baseline: Sample list option) =
     let of' (choose: Sample -> float) = samples |> List.map choose |> median
 
     let number (format: string) (value: float) =
@@ -294,7 +294,8 @@ let private row (name: string) (samples: Sample list) (baseline: Sample list opt
     let refused = samples |> List.sumBy _.NotAccepted
 
     printfn
-        "| %s | %s | %s | %s | %s | %s | %s | %s | %s |"
+        "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |"
+        scenario
         name
         (number "0.0" (of' _.Cpu))
         ratio
@@ -370,6 +371,9 @@ let rec private parse (options: Options) (arguments: string list) =
     | [] -> options
     | unknown :: _ -> failwith $"unknown argument {unknown}"
 
+let private nativeProgram =
+    Path.Combine(PublishedProgram.Root, "artifacts", "k8sreq-native", "k8sreq")
+
 let private isThere (command: string) =
     (string (Environment.GetEnvironmentVariable "PATH") + ":/usr/sbin").Split ':'
     |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, command)))
@@ -392,7 +396,13 @@ let run (arguments: string list) : Task<int> = task {
                     Rounds = 3
                     Seconds = 8.0
                     Only = ""
-                    Peers = [ Peers.nginx; Peers.k8sreq "k8sreq" PublishedProgram.Path [] ]
+                    Peers = [
+                        Peers.nginx
+                        Peers.k8sreq "k8sreq" PublishedProgram.Path []
+                        // As native code, if it has been published.
+                        if File.Exists nativeProgram then
+                            Peers.k8sreq "k8sreq, native" nativeProgram []
+                    ]
                 }
                 arguments
 
@@ -400,6 +410,9 @@ let run (arguments: string list) : Task<int> = task {
             scenarios
             |> List.filter (fun scenario ->
                 scenario.Name.Contains(options.Only, StringComparison.OrdinalIgnoreCase))
+
+        let results =
+            ResizeArray<struct (string * string * Sample list * Sample list option)>()
 
         for scenario in chosen do
             let samples = Dictionary<string, Sample list>()
@@ -410,22 +423,22 @@ let run (arguments: string list) : Task<int> = task {
                     samples[peer.Name] <- sample :: (samples.GetValueOrDefault(peer.Name, []))
                     eprintfn "%s, round %d, %s: %.1f µs" scenario.Name round peer.Name sample.Cpu
 
-            printfn ""
-            printfn "%s" scenario.Name
-            printfn ""
-
-            printfn
-                "| | CPU µs/request | of nginx's | p50 ms | p99 ms | 202/s | memory MiB | grown by | lost |"
-
-            printfn "|---|---|---|---|---|---|---|---|---|"
-
             for peer in options.Peers do
                 let baseline =
                     match samples.TryGetValue "nginx" with
                     | true, others when peer.Name <> "nginx" -> Some others
                     | _ -> None
 
-                row peer.Name samples[peer.Name] baseline
+                results.Add(struct (scenario.Name, peer.Name, samples[peer.Name], baseline))
+
+        if results.Count > 0 then
+            printfn
+                "| | | CPU µs/request | of nginx's | p50 ms | p99 ms | 202/s | memory MiB | grown by | lost |"
+
+            printfn "|---|---|---|---|---|---|---|---|---|---|"
+
+            for struct (scenario, name, samples, baseline) in results do
+                row scenario name samples baseline
 
         if options.Only = "" || options.Only = "start" then
             printfn ""

@@ -20,7 +20,8 @@ let tests =
             let dockerfile = File.ReadAllText(Path.Combine(root, "Dockerfile"))
             Expect.stringContains dockerfile "USER 10000" "not root"
             Expect.stringContains dockerfile "EXPOSE 8080 9556 9557" "ports"
-            Expect.stringContains dockerfile "/source/artifacts/k8sreq /app" "what publish leaves"
+            Expect.stringContains dockerfile "ARG PROGRAM=k8sreq\n" "what publish leaves"
+            Expect.stringContains dockerfile "/source/artifacts/${PROGRAM} /app" "from where it leaves it"
 
             let project =
                 File.ReadAllText(Path.Combine(root, "src", "K8sReq.Host", "K8sReq.Host.fsproj"))
