@@ -86,7 +86,13 @@ let run () : Task = task {
 
     use program =
         PublishedProgram.Start(
-            [ "--http-addr=127.0.0.1:0"; "--probe-addr=127.0.0.1:0"; "--concurrent=4" ],
+            [
+                "--http-addr=127.0.0.1:0"
+                "--probe-addr=127.0.0.1:0"
+                "--metrics-addr=127.0.0.1:0"
+                "--status-addr=127.0.0.1:0"
+                "--concurrent=4"
+            ],
             [ "KUBECONFIG", server.Kubeconfig folder.Path ]
         )
 

@@ -4,6 +4,7 @@ module K8sReq.Bench.Inputs
 open System.Net
 open K8sReq.Core
 open K8sReq.Host.Proxy
+open K8sReq.Host.Tests
 
 let namespaces = 100
 
@@ -29,17 +30,16 @@ let cloneOf n : RequestClone = {
 }
 
 let newLane target =
-    Lane(
-        target,
+    target
+    |> Targets.lane
         {
             Concurrency = 256
             QueueBytes = 1_000_000L
-        },
+        }
         {
             Overflowed = ignore
             Recovered = fun _ _ -> ()
         }
-    )
 
 /// Puts a routing in force.
 let publish (lanes: LaneDirectory) (routing: Routing) : Routing =

@@ -80,7 +80,14 @@ type Request() =
 [<MemoryDiagnoser>]
 type Copies() =
     let lane = Inputs.newLane (Targets.named "a")
-    let request = TestRequest.get
+
+    let job = {
+        Request = TestRequest.get
+        Bytes = 100L
+        AcceptedAt = 0L
+        Trace = ValueNone
+    }
+
     let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
     let services = {
@@ -88,6 +95,7 @@ type Copies() =
         Clock = TimeProvider.System
         Jitter = fun () -> 1.0
         Retrying = ignore
+        Attempted = fun _ _ _ _ -> ()
         Stop = CancellationToken.None
     }
 
@@ -107,13 +115,13 @@ type Copies() =
         let places = ResizeArray 2
         places.Add(enter ())
         places.Add(enter ())
-        FanOut.start services (fun _ _ -> ()) ignore request 100L places
+        FanOut.start services (fun _ _ _ _ -> ()) ignore job places
 
     /// The same by what is kept for copies that wait.
     [<Benchmark>]
     member _.FanOutToTwoByAsyncParallel() : Task =
         [ enter (); enter () ]
-        |> List.map (Delivery.run services request 100L)
+        |> List.map (Delivery.run services job)
         |> Async.Parallel
         |> Async.Ignore
         |> Async.StartAsTask

@@ -92,6 +92,8 @@ module Peers =
                             "--http-addr=127.0.0.1:0"
                             "--probe-addr=127.0.0.1:0"
                             "--metrics-addr=127.0.0.1:0"
+                            "--status-addr=127.0.0.1:0"
+                            "--metrics-addr=127.0.0.1:0"
                             "--manifests"
                             folder.Path
                         ],

@@ -34,6 +34,15 @@ module LaneLoad =
         RestingBytes = 0L
     }
 
+    /// What two lanes hold together.
+    let add (one: LaneLoad) (other: LaneLoad) : LaneLoad = {
+        Sending = one.Sending + other.Sending
+        Queued = one.Queued + other.Queued
+        QueuedBytes = one.QueuedBytes + other.QueuedBytes
+        Resting = one.Resting + other.Resting
+        RestingBytes = one.RestingBytes + other.RestingBytes
+    }
+
     let private enqueue bytes (load: LaneLoad) = {
         load with
             Queued = load.Queued + 1

@@ -15,11 +15,26 @@ type SettingError =
     | UnknownFlag of flag: string
     | UnexpectedArgument of argument: string
 
+/// How much is logged, each including those after it.
+[<RequireQualifiedAccess>]
+type LogDetail =
+    | Debug
+    | Info
+    | Warning
+    | Error
+
+[<RequireQualifiedAccess>]
+type LogFormat =
+    | Console
+    /// One object a line.
+    | Json
+
 /// All that the proxy can be told. Timeouts are never 0.
 type Settings = {
     HttpAddr: ListenAddress
     MetricsAddr: ListenAddress
     ProbeAddr: ListenAddress
+    StatusAddr: ListenAddress
     /// The folder of manifests that the routes come from; None for the cluster.
     Manifests: string option
     /// How long a client may take to send its body, and a target to answer.
@@ -46,6 +61,12 @@ type Settings = {
     WatchLabelSelector: string
     /// Of status writes.
     Concurrent: int
+    LogDetail: LogDetail
+    LogFormat: LogFormat
+    /// OpenTelemetry's variables that were given as flags, by their names.
+    OpenTelemetry: (string * string) list
+    /// Every setting as it was given, or its default: by variable, for people.
+    InForce: (string * string) list
 }
 
 /// A setting as users see it: the flag `--name` and the variable `NAME` mean the same.
@@ -80,10 +101,19 @@ module Settings =
         spec "http-addr" ":8080" address "where requests to duplicate come in"
 
     let private metricsAddr =
-        spec "metrics-addr" ":9556" address "accepted; not used yet"
+        spec "metrics-addr" ":9556" address "where /metrics answers"
 
     let private probeAddr =
         spec "probe-addr" ":9557" address "where /healthz and /readyz answer"
+
+    let private statusAddr =
+        spec "status-addr" "127.0.0.1:9558" address "where the status page is, and its data under /api"
+
+    let private logLevel =
+        spec "log-level" "info" "debug, info, warn or error" "how much is logged"
+
+    let private logFormat =
+        spec "log-format" "console" "console or json" "lines for people, or an object a line"
 
     let private manifests =
         spec
@@ -190,6 +220,7 @@ module Settings =
         httpAddr
         probeAddr
         metricsAddr
+        statusAddr
         readTimeout
         writeTimeout
         bodySizeLimit
@@ -204,6 +235,8 @@ module Settings =
         enableLeaderElection
         leaderElectionNamespace
         concurrent
+        logLevel
+        logFormat
     ]
 
     let private tryBool (text: string) =
@@ -227,6 +260,23 @@ module Settings =
             Int64.TryParse(text, Globalization.NumberStyles.None, Globalization.CultureInfo.InvariantCulture)
         with
         | true, number when number >= lowest && number <= highest -> Some number
+        | _ -> None
+
+    let private tryLogDetail (text: string) =
+        match text.ToLowerInvariant() with
+        | "debug"
+        | "trace" -> Some LogDetail.Debug
+        | "info"
+        | "information" -> Some LogDetail.Info
+        | "warn"
+        | "warning" -> Some LogDetail.Warning
+        | "error" -> Some LogDetail.Error
+        | _ -> None
+
+    let private tryLogFormat (text: string) =
+        match text.ToLowerInvariant() with
+        | "console" -> Some LogFormat.Console
+        | "json" -> Some LogFormat.Json
         | _ -> None
 
     // A timer takes at most 2^32 - 2 ms, which is 49 days.
@@ -321,6 +371,7 @@ module Settings =
             and! httpAddr = read ListenAddress.tryParse httpAddr
             and! metricsAddr = read ListenAddress.tryParse metricsAddr
             and! probeAddr = read ListenAddress.tryParse probeAddr
+            and! statusAddr = read ListenAddress.tryParse statusAddr
             and! readTimeout = read tryTimeout readTimeout
             and! writeTimeout = read tryTimeout writeTimeout
             and! bodySizeLimit = read (tryInteger 0L Int64.MaxValue) bodySizeLimit
@@ -335,11 +386,14 @@ module Settings =
             and! namespaces = read tryNamespaces namespaces
             and! watchLabelSelector = read Some watchLabelSelector
             and! concurrent = read (tryInteger 1L 1000L) concurrent
+            and! logDetail = read tryLogDetail logLevel
+            and! logFormat = read tryLogFormat logFormat
 
             return {
                 HttpAddr = httpAddr
                 MetricsAddr = metricsAddr
                 ProbeAddr = probeAddr
+                StatusAddr = statusAddr
                 Manifests = manifests
                 ReadTimeout = readTimeout
                 WriteTimeout = writeTimeout
@@ -357,6 +411,22 @@ module Settings =
                 Namespaces = namespaces
                 WatchLabelSelector = watchLabelSelector
                 Concurrent = int concurrent
+                LogDetail = logDetail
+                LogFormat = logFormat
+                OpenTelemetry = [
+                    for KeyValue(name, value) in flags do
+                        if name.StartsWith "otel-" then
+                            SettingSpec.variable (telemetry name), value
+                ]
+                InForce = [
+                    for spec in specs ->
+                        let value =
+                            given environment flags spec
+                            |> Option.map snd
+                            |> Option.defaultValue spec.Default
+
+                        SettingSpec.variable spec, value
+                ]
             }
         }
 

@@ -60,6 +60,33 @@ module TargetOutcome =
         | TargetOutcome.BadAnswer _
         | TargetOutcome.Faulted _ -> false
 
+    /// What the target answered, if it did.
+    let status (outcome: TargetOutcome) : int voption =
+        match outcome with
+        | TargetOutcome.Delivered status
+        | TargetOutcome.Rejected status -> ValueSome status
+        | TargetOutcome.ConnectFailed _
+        | TargetOutcome.TimedOut _
+        | TargetOutcome.SendFailed _
+        | TargetOutcome.BadAnswer _
+        | TargetOutcome.Overflowed
+        | TargetOutcome.Cancelled
+        | TargetOutcome.Faulted _ -> ValueNone
+
+    /// The kind of failure, one of a few words; empty if there is none.
+    let errorType (outcome: TargetOutcome) : string =
+        match outcome with
+        | TargetOutcome.Delivered _ -> ""
+        | TargetOutcome.Rejected _ -> "status"
+        | TargetOutcome.ConnectFailed _ -> "connect"
+        | TargetOutcome.TimedOut TimeoutPhase.Sending -> "timeout_sending"
+        | TargetOutcome.TimedOut TimeoutPhase.Answering -> "timeout_answering"
+        | TargetOutcome.SendFailed _ -> "connection_lost"
+        | TargetOutcome.BadAnswer _ -> "bad_answer"
+        | TargetOutcome.Overflowed -> "overflow"
+        | TargetOutcome.Cancelled -> "cancelled"
+        | TargetOutcome.Faulted _ -> "fault"
+
     /// A few words for a log line.
     let describe (outcome: TargetOutcome) =
         match outcome with

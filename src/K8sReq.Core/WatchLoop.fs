@@ -26,6 +26,19 @@ type WatchEnd =
     | Throttled of TimeSpan option
     | Failed of WatchFault
 
+module WatchEnd =
+    /// One of a few words.
+    let reason (ended: WatchEnd) : string =
+        match ended with
+        | WatchEnd.Closed -> "closed"
+        | WatchEnd.Idle -> "idle"
+        | WatchEnd.Expired -> "expired"
+        | WatchEnd.Throttled _ -> "throttled"
+        | WatchEnd.Failed(WatchFault.Unauthorized _) -> "unauthorized"
+        | WatchEnd.Failed(WatchFault.Forbidden _) -> "forbidden"
+        | WatchEnd.Failed(WatchFault.UnknownKind _) -> "unknown_kind"
+        | WatchEnd.Failed(WatchFault.Unreachable _) -> "unreachable"
+
 /// What happens to one list and watch.
 [<RequireQualifiedAccess>]
 type WatchSignal<'T> =

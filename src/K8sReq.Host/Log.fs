@@ -39,12 +39,45 @@ let manifestProblem: ILogger -> string -> unit =
 let manifestProblemGone: ILogger -> string -> unit =
     message1<string> LogLevel.Information 5 "No longer: {Problem}"
 
-/// RequestClone, address and outcome of a copy that was not delivered.
-let copyFailed: ILogger -> string -> string -> string -> unit =
-    message3<string, string, string>
+let private copyFailedWith =
+    LoggerMessage.Define<string, string, string, int, float, string>(
+        LogLevel.Warning,
+        EventId 6,
+        "A copy for {Clone} was not delivered to {Address}: {Outcome}; {Attempts} attempts, {DurationMs} ms, trace {TraceId}"
+    )
+
+/// A copy that was not delivered: RequestClone, address, what came of it, after how many attempts and how long. The
+/// trace id is "-" where nothing is traced.
+let copyFailed
+    (logger: ILogger)
+    (clone: string)
+    (address: string)
+    (outcome: string)
+    (attempts: int)
+    (duration: TimeSpan)
+    (traceId: string)
+    =
+    copyFailedWith.Invoke(
+        logger,
+        clone,
+        address,
+        outcome,
+        attempts,
+        Math.Round(duration.TotalMilliseconds, 1),
+        traceId,
+        null
+    )
+
+/// RequestClone, and how many of its copies that were not delivered were not logged.
+let failuresOmitted: ILogger -> string -> int64 -> unit =
+    message2<string, int64>
         LogLevel.Warning
-        6
-        "A copy for {Clone} was not delivered to {Address}: {Outcome}"
+        23
+        "Copies for {Clone} were not delivered, {Count} more than the log has lines for"
+
+/// The version, and every setting in force.
+let starting: ILogger -> string -> string -> unit =
+    message2<string, string> LogLevel.Information 24 "k8sreq {Version} starts with {Settings}"
 
 /// RequestClone and address of a target whose lane has begun to drop copies.
 let laneOverflowed: ILogger -> string -> string -> unit =

@@ -29,17 +29,35 @@ let private version =
     | null -> "unknown"
     | attribute -> attribute.InformationalVersion
 
-let private createLoggers () =
+let private levelOf (detail: LogDetail) =
+    match detail with
+    | LogDetail.Debug -> LogLevel.Debug
+    | LogDetail.Info -> LogLevel.Information
+    | LogDetail.Warning -> LogLevel.Warning
+    | LogDetail.Error -> LogLevel.Error
+
+let private timestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ "
+
+let private addConsole (format: LogFormat) (logging: ILoggingBuilder) =
+    match format with
+    | LogFormat.Console ->
+        logging.AddSimpleConsole(fun console ->
+            console.SingleLine <- true
+            console.ColorBehavior <- LoggerColorBehavior.Disabled
+            console.UseUtcTimestamp <- true
+            console.TimestampFormat <- timestampFormat)
+    | LogFormat.Json ->
+        logging.AddJsonConsole(fun console ->
+            console.UseUtcTimestamp <- true
+            console.TimestampFormat <- timestampFormat.TrimEnd())
+
+let private createLoggers (detail: LogDetail) (format: LogFormat) =
     LoggerFactory.Create(fun logging ->
-        logging
-            .SetMinimumLevel(LogLevel.Information)
+        (logging
+            .SetMinimumLevel(levelOf detail)
             // The server's own lines repeat what ours say; one of its warnings, that HTTP/2 needs TLS, is not true here.
             .AddFilter("Microsoft", LogLevel.Error)
-            .AddSimpleConsole(fun console ->
-                console.SingleLine <- true
-                console.ColorBehavior <- LoggerColorBehavior.Disabled
-                console.UseUtcTimestamp <- true
-                console.TimestampFormat <- "yyyy-MM-ddTHH:mm:ss.fffZ ")
+         |> addConsole format)
             .Services.Configure<ConsoleLoggerOptions>(fun (options: ConsoleLoggerOptions) ->
                 options.LogToStandardErrorThreshold <- LogLevel.Trace
                 // Nobody who logs waits for whoever reads the log; that lines are missing is said in their place.
@@ -68,10 +86,14 @@ let private reportBindError (name: string) (error: BindError) =
     1
 
 let private nameOf (settings: Settings) (error: BindError) =
-    if error.Address = settings.ProbeAddr then
-        "PROBE_ADDR"
-    else
-        "HTTP_ADDR"
+    [
+        "PROBE_ADDR", settings.ProbeAddr
+        "METRICS_ADDR", settings.MetricsAddr
+        "STATUS_ADDR", settings.StatusAddr
+    ]
+    |> List.tryFind (fun (_, address) -> address = error.Address)
+    |> Option.map fst
+    |> Option.defaultValue "HTTP_ADDR"
 
 /// What this replica is known by among the others.
 let private identity () =
@@ -80,11 +102,26 @@ let private identity () =
     | _ -> Environment.MachineName
 
 let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : Task<int> = task {
-    use loggers = createLoggers ()
+    use loggers = createLoggers settings.LogDetail settings.LogFormat
     let logger = loggers.CreateLogger "k8sreq"
+
+    Log.starting
+        logger
+        version
+        (settings.InForce
+         |> List.filter (fun (_, value) -> value <> "")
+         |> List.map (fun (name, value) -> $"{name}={value}")
+         |> String.concat " ")
+
     let signalled, registrations = watchSignals ()
 
-    match! Serve.start loggers TimeProvider.System (createSource logger) settings with
+    // The library that sends telemetry reads its variables itself.
+    for name, value in settings.OpenTelemetry do
+        Environment.SetEnvironmentVariable(name, value)
+
+    let telemetry = TelemetrySettings.ofEnvironment (environment ())
+
+    match! Serve.start loggers TimeProvider.System (createSource logger) version telemetry settings with
     | Error error -> return reportBindError (nameOf settings error) error
     | Ok running ->
         let! ended = Task.WhenAny(signalled, running.Failed)
@@ -107,7 +144,7 @@ let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : 
 }
 
 let private receive (settings: ReceiverSettings) : Task<int> = task {
-    use loggers = createLoggers ()
+    use loggers = createLoggers LogDetail.Info LogFormat.Console
     let signalled, registrations = watchSignals ()
     let handler = Receive.handler settings.Name Console.Out
 

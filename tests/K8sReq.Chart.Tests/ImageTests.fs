@@ -58,6 +58,8 @@ let tests =
                         Path.Combine(root, "examples")
                         "--http-addr=127.0.0.1:0"
                         "--probe-addr=127.0.0.1:0"
+                        "--metrics-addr=127.0.0.1:0"
+                        "--status-addr=127.0.0.1:0"
                     ]
                 )
 

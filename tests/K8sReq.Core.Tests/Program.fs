@@ -24,6 +24,9 @@ let main arguments =
             TargetOutcomeTests.tests
             GoDurationTests.tests
             ListenAddressTests.tests
+            TraceContextTests.tests
+            LogWindowTests.tests
+            ExpositionTests.tests
             SettingsTests.tests
             CommandLineTests.tests
             PurityTests.tests

@@ -29,7 +29,7 @@ let tests =
     testList "Settings" [
         test "the defaults are those that users know" {
             Expect.equal
-                (read [] folder)
+                { read [] folder with InForce = [] }
                 {
                     HttpAddr = { Host = ListenHost.Any; Port = 8080 }
                     MetricsAddr = { Host = ListenHost.Any; Port = 9556 }
@@ -51,33 +51,50 @@ let tests =
                     Namespaces = []
                     WatchLabelSelector = ""
                     Concurrent = 2
+                    StatusAddr = {
+                        Host = ListenHost.Address IPAddress.Loopback
+                        Port = 9558
+                    }
+                    LogDetail = LogDetail.Info
+                    LogFormat = LogFormat.Console
+                    OpenTelemetry = []
+                    InForce = []
                 }
                 "defaults"
         }
 
         test "every setting is read from the environment" {
+            let variables = [
+                "HTTP_ADDR", "127.0.0.1:1"
+                "METRICS_ADDR", ":2"
+                "PROBE_ADDR", "[::1]:3"
+                "MANIFESTS", "m"
+                "PROXY_READ_TIMEOUT", "1m30s"
+                "PROXY_WRITE_TIMEOUT", "500ms"
+                "BODY_SIZE_LIMIT", "0"
+                "MAX_CONCURRENT_REQUESTS", "1"
+                "QUEUE_BYTES", "0"
+                "BUFFER_BYTES", "65536"
+                "VIA_NAME", "edge-1"
+                "SHUTDOWN_DELAY", "5s"
+                "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
+                "ENABLE_LEADER_ELECTION", "true"
+                "LEADER_ELECTION_NAMESPACE", "kube-system"
+                "NAMESPACES", "a, b,a,"
+                "WATCH_LABEL_SELECTOR", "team=a"
+                "CONCURRENT", "7"
+                "STATUS_ADDR", ":4"
+                "LOG_LEVEL", "WARN"
+                "LOG_FORMAT", "json"
+            ]
+
+            let settings =
+                read (("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317") :: variables) []
+
+            Expect.equal (Map.ofList settings.InForce) (Map.ofList variables) "what is said at the start"
+
             Expect.equal
-                (read [
-                    "HTTP_ADDR", "127.0.0.1:1"
-                    "METRICS_ADDR", ":2"
-                    "PROBE_ADDR", "[::1]:3"
-                    "MANIFESTS", "m"
-                    "PROXY_READ_TIMEOUT", "1m30s"
-                    "PROXY_WRITE_TIMEOUT", "500ms"
-                    "BODY_SIZE_LIMIT", "0"
-                    "MAX_CONCURRENT_REQUESTS", "1"
-                    "QUEUE_BYTES", "0"
-                    "BUFFER_BYTES", "65536"
-                    "VIA_NAME", "edge-1"
-                    "SHUTDOWN_DELAY", "5s"
-                    "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
-                    "ENABLE_LEADER_ELECTION", "true"
-                    "LEADER_ELECTION_NAMESPACE", "kube-system"
-                    "NAMESPACES", "a, b,a,"
-                    "WATCH_LABEL_SELECTOR", "team=a"
-                    "CONCURRENT", "7"
-                    "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"
-                ] [])
+                { settings with InForce = [] }
                 {
                     HttpAddr = {
                         Host = ListenHost.Address IPAddress.Loopback
@@ -102,6 +119,11 @@ let tests =
                     Namespaces = [ "a"; "b" ]
                     WatchLabelSelector = "team=a"
                     Concurrent = 7
+                    StatusAddr = { Host = ListenHost.Any; Port = 4 }
+                    LogDetail = LogDetail.Warning
+                    LogFormat = LogFormat.Json
+                    OpenTelemetry = []
+                    InForce = []
                 }
                 "from the environment"
         }

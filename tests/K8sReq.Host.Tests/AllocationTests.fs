@@ -12,23 +12,23 @@ open Microsoft.AspNetCore.Http.Features
 open K8sReq.Core
 open K8sReq.Host.Http
 open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
 
 let private delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
 let private lanes =
     [| "a"; "b" |]
     |> Array.map (fun name ->
-        Lane(
-            Targets.named name,
+        Targets.named name
+        |> Targets.lane
             {
                 Concurrency = 10
                 QueueBytes = 1_000_000L
-            },
+            }
             {
                 Overflowed = ignore
                 Recovered = fun _ _ -> ()
-            }
-        ))
+            })
 
 let private pipeline: HttpFunc =
     DuplicateHandler.create
@@ -39,10 +39,13 @@ let private pipeline: HttpFunc =
                 Clock = TimeProvider.System
                 Jitter = fun () -> 1.0
                 Retrying = ignore
+                Attempted = fun _ _ _ _ -> ()
                 Stop = CancellationToken.None
             }
-            Report = fun _ _ -> ()
+            Report = fun _ _ _ _ -> ()
+            Answered = fun _ _ _ _ -> ()
             Ledger = CopyLedger()
+            Tracing = Tracing.Off
             Clock = TimeProvider.System
             Budget = BufferBudget Int64.MaxValue
             ReadTimeout = TimeSpan.FromSeconds 30.0

@@ -201,6 +201,8 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
                             [
                                 "--http-addr=127.0.0.1:0"
                                 "--probe-addr=127.0.0.1:0"
+                                "--metrics-addr=127.0.0.1:0"
+                                "--status-addr=127.0.0.1:0"
                                 "--enable-leader-election"
                             ],
                             [

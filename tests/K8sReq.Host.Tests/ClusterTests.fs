@@ -16,7 +16,13 @@ type private Replica(program: PublishedProgram, port: int, probePort: int) =
 
         let program =
             PublishedProgram.Start(
-                [ "--http-addr=127.0.0.1:0"; "--probe-addr=127.0.0.1:0" ] @ arguments,
+                [
+                    "--http-addr=127.0.0.1:0"
+                    "--probe-addr=127.0.0.1:0"
+                    "--metrics-addr=127.0.0.1:0"
+                    "--status-addr=127.0.0.1:0"
+                ]
+                @ arguments,
                 [ "KUBECONFIG", kubeconfig; "POD_NAME", name ]
             )
 

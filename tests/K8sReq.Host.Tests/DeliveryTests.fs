@@ -42,14 +42,13 @@ type private Bench(target: Target, queueBytes: int64) =
     member val Clock = TestClock()
 
     member val Lane =
-        Lane(
-            target,
+        target
+        |> Targets.lane
             {
                 Concurrency = 1
                 QueueBytes = queueBytes
-            },
+            }
             events
-        )
 
     member _.Attempts = Volatile.Read &attempts
     /// Attempts that were announced as retries.
@@ -76,12 +75,23 @@ type private Bench(target: Target, queueBytes: int64) =
             Clock = bench.Clock
             Jitter = fun () -> 1.0
             Retrying = fun _ -> Interlocked.Increment &retries |> ignore
+            Attempted = fun _ _ _ _ -> ()
             Stop = stop.Token
         }
 
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
-            Delivery.run services request 10L (struct (bench.Lane, turn))
+            async {
+                let job = {
+                    Request = request
+                    Bytes = 10L
+                    AcceptedAt = 0L
+                    Trace = ValueNone
+                }
+
+                let! struct (outcome, _) = Delivery.run services job (struct (bench.Lane, turn))
+                return outcome
+            }
             |> Async.StartAsTask
         | entry -> failwith $"{entry}"
 

@@ -15,7 +15,7 @@ let private events = {
 }
 
 let private laneOf name =
-    Lane(Targets.named name, { Concurrency = 1; QueueBytes = 100L }, events)
+    Targets.named name |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
 
 // The copy's turn is now.
 let private enter (lane: Lane) : Place =
@@ -36,6 +36,7 @@ let private services (client: Target -> CapturedRequest -> CancellationToken -> 
     Clock = System.TimeProvider.System
     Jitter = fun () -> 1.0
     Retrying = ignore
+    Attempted = fun _ _ _ _ -> ()
     Stop = CancellationToken.None
 }
 
@@ -47,15 +48,22 @@ let private runIn client (places: Place list) = task {
     let released =
         TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-    let report (target: Target) outcome =
+    let report _ (lane: Lane) (struct (outcome, _)) _ =
         Expect.equal releases 0 "released after the last report"
-        Expect.isTrue (outcomes.TryAdd(target.Clone.Name, outcome)) "reported once"
+        Expect.isTrue (outcomes.TryAdd(lane.Target.Clone.Name, outcome)) "reported once"
 
     let release () =
         releases <- releases + 1
         released.TrySetResult(()) |> ignore
 
-    FanOut.start (services client) report release request 3L (ResizeArray places)
+    let job = {
+        Request = request
+        Bytes = 3L
+        AcceptedAt = 0L
+        Trace = ValueNone
+    }
+
+    FanOut.start (services client) report release job (ResizeArray places)
     do! released.Task |> Waiting.within "the release"
     return outcomes, releases
 }

@@ -185,7 +185,11 @@ let tests =
             isHandler DuplicateHandler.refuseUnclearFraming
             isHandler DuplicateHandler.refuseMalformed
             isHandler (DuplicateHandler.requireTarget (fun _ -> [||]))
-            isHandler (DuplicateHandler.withCarriedHeaders "k8sreq" (fun _ -> pass))
+
+            isHandler (
+                DuplicateHandler.withCarriedHeaders K8sReq.Host.Telemetry.Tracing.Off "k8sreq" (fun _ -> pass)
+            )
+
             isHandler (K8sReq.Host.Admin.Probes.handler (fun () -> true))
             isHandler (K8sReq.Host.Commands.Receive.handler "name" TextWriter.Null)
         }

@@ -12,7 +12,7 @@ let private events = {
 }
 
 let private directory () =
-    LaneDirectory(fun target -> Lane(target, limits, events))
+    LaneDirectory(Targets.lane limits events)
 
 // Every host of a table and of the one before it may have changed.
 let private update (lanes: LaneDirectory) (table: RouteTable) =

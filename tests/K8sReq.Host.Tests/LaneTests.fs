@@ -20,7 +20,7 @@ let private laneOf concurrency queueBytes =
         QueueBytes = queueBytes
     }
 
-    Lane(Targets.named "a", limits, events), told
+    Targets.lane limits events (Targets.named "a"), told
 
 let private enter (lane: Lane) bytes =
     match lane.TryEnter bytes with

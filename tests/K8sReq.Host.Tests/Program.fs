@@ -33,6 +33,7 @@ let main arguments =
             OracleTests.tests
             HostileClientTests.tests
             ServeTests.tests
+            MetricsTests.tests
             LoadTests.tests
             ProgramTests.tests
             AllocationTests.tests

@@ -13,7 +13,12 @@ let private run arguments variables = task {
     return code, program.Output, program.Errors
 }
 
-let private free = [ "--http-addr=127.0.0.1:0"; "--probe-addr=127.0.0.1:0" ]
+let private free = [
+    "--http-addr=127.0.0.1:0"
+    "--probe-addr=127.0.0.1:0"
+    "--metrics-addr=127.0.0.1:0"
+    "--status-addr=127.0.0.1:0"
+]
 
 let private serve manifests more = task {
     let folder = new TestFolder()

@@ -73,6 +73,8 @@ let private startReplica (driver: ClusterDriver) name (namespaces: string list) 
             [
                 "--http-addr=127.0.0.1:0"
                 "--probe-addr=127.0.0.1:0"
+                "--metrics-addr=127.0.0.1:0"
+                "--status-addr=127.0.0.1:0"
                 "--namespaces=" + String.Join(",", namespaces)
             ]
             @ arguments,

@@ -45,6 +45,8 @@ let tests =
                 Settings.parse Map.empty [
                     $"--manifests={folder.Path}"
                     "--probe-addr=127.0.0.1:0"
+                    "--metrics-addr=127.0.0.1:0"
+                    "--status-addr=127.0.0.1:0"
                     $"--http-addr=127.0.0.1:{port}"
                 ]
             with
@@ -55,6 +57,8 @@ let tests =
                         (new LogKeeper())
                         TimeProvider.System
                         (FolderSource.create (new LogKeeper()) TimeProvider.System folder.Path)
+                        "test"
+                        (TelemetrySettings.ofEnvironment Map.empty)
                         settings
                 with
                 | Ok _ -> failtest "started"

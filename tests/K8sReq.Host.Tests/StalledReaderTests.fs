@@ -17,6 +17,8 @@ let private start (folder: TestFolder) : Task<Process * int> = task {
             [
                 "--http-addr=127.0.0.1:0"
                 "--probe-addr=127.0.0.1:0"
+                "--metrics-addr=127.0.0.1:0"
+                "--status-addr=127.0.0.1:0"
                 "--manifests"
                 folder.Path
             ],

@@ -105,6 +105,8 @@ let private deliver (webhooks: Webhook list) (times: int) = task {
             folder.Path
             "--http-addr=127.0.0.1:0"
             "--probe-addr=127.0.0.1:0"
+            "--metrics-addr=127.0.0.1:0"
+            "--status-addr=127.0.0.1:0"
         ]
 
     let! port = program.Says @"Proxy listening on port (\d+)"

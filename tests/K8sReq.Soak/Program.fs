@@ -129,6 +129,8 @@ let private soak (time: TimeSpan) : Task<string list> = task {
                 folder.Path
                 "--http-addr=127.0.0.1:0"
                 "--probe-addr=127.0.0.1:0"
+                "--metrics-addr=127.0.0.1:0"
+                "--status-addr=127.0.0.1:0"
                 $"--proxy-read-timeout={sendTimeout}"
                 $"--proxy-write-timeout={sendTimeout}"
                 "--body-size-limit=1000000"

@@ -3,6 +3,8 @@ module K8sReq.Host.Commands.Serve
 
 open System
 open System.Collections.Concurrent
+open System.Diagnostics.Metrics
+open System.Runtime.CompilerServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
@@ -13,6 +15,7 @@ open K8sReq.Host.Http
 open K8sReq.Host.Proxy
 open K8sReq.Host.Routing
 open K8sReq.Host.Sources
+open K8sReq.Host.Telemetry
 
 // The end is not to wait for an API server that does not answer.
 let private longestFarewell = TimeSpan.FromSeconds 4.0
@@ -22,6 +25,7 @@ let private longestFarewell = TimeSpan.FromSeconds 4.0
 type Running = {
     ProxyPort: int
     ProbePort: int
+    MetricsPort: int
     Totals: unit -> CopyTotals
     /// Stops listening, waits for the copies that are under way, for a limited time, and gives the totals.
     Stop: unit -> Task<CopyTotals>
@@ -29,21 +33,27 @@ type Running = {
     Failed: Task<exn>
 }
 
-// A full lane tells of its drops itself.
+// What became of copies, for whoever operates this.
 let private reportCopy
-    (logger: ILogger)
+    (http: HttpMetrics)
+    (failures: FailureLog)
     (abandoned: ConcurrentDictionary<Target, int>)
     (isAbandoning: unit -> bool)
     : CopyReport =
-    fun target outcome ->
+    fun job lane (struct (outcome, attempts)) duration ->
         match outcome with
-        | TargetOutcome.Delivered _
+        | TargetOutcome.Delivered _ -> http.Delivered duration
+        // A full lane tells of its drops itself.
         | TargetOutcome.Overflowed -> ()
         | TargetOutcome.Cancelled when isAbandoning () ->
-            abandoned.AddOrUpdate(target, 1, (fun _ count -> count + 1)) |> ignore
+            abandoned.AddOrUpdate(lane.Target, 1, (fun _ count -> count + 1)) |> ignore
         | _ ->
-            if logger.IsEnabled LogLevel.Warning then
-                Log.copyFailed logger (string target.Clone) target.Endpoint (TargetOutcome.describe outcome)
+            let traceId =
+                match job.Trace with
+                | ValueSome trace -> trace.TraceId
+                | ValueNone -> "-"
+
+            failures.Tell(lane.Target, outcome, attempts, duration, traceId)
 
 let private laneEvents (logger: ILogger) : LaneEvents = {
     Overflowed = fun target -> Log.laneOverflowed logger (string target.Clone) target.Endpoint
@@ -67,11 +77,40 @@ let private firstFailure (background: Task list) : Task<exn> =
 
     failed.Task
 
+// The servers of these names, addresses and pipelines, in their order: all of them, or none.
+let private startAll
+    (loggers: ILoggerFactory)
+    (headersTimeout: TimeSpan)
+    (wanted: (string * ListenAddress * HttpHandler) list)
+    : Task<Result<HttpServer list, BindError>> = task {
+    let logger = loggers.CreateLogger "k8sreq"
+    let started = ResizeArray<HttpServer>()
+    let mutable failure = None
+
+    for name, address, handler in wanted do
+        if failure.IsNone then
+            match! HttpServer.start loggers false headersTimeout address handler with
+            | Ok server ->
+                Log.listening logger name $"port {server.Port}"
+                started.Add server
+            | Error error -> failure <- Some error
+
+    match failure with
+    | None -> return Ok(List.ofSeq started)
+    | Some error ->
+        for server in started do
+            do! server.StopAsync CancellationToken.None
+
+        return Error error
+}
+
 /// Starts the proxy: the probes first, then the routes, then the port that requests come in by.
 let start
     (loggers: ILoggerFactory)
     (clock: TimeProvider)
     (source: RouteSource)
+    (version: string)
+    (telemetry: TelemetrySettings)
     (settings: Settings)
     : Task<Result<Running, BindError>> = task {
     let logger = loggers.CreateLogger "k8sreq"
@@ -82,12 +121,31 @@ let start
     let holder = RouteTableHolder()
     let ledger = CopyLedger()
     let events = laneEvents logger
-    let lanes = LaneDirectory(fun target -> Lane(target, settings.Lane, events))
+    let clones = CloneDirectory()
+    let failures = new FailureLog(logger, clock)
+    let budget = BufferBudget settings.BufferBytes
+    let meter = new Meter("k8sreq", version)
+    let http = HttpMetrics meter
+    let tracing = new Tracing(version, telemetry.TraceForms)
     let abandoned = ConcurrentDictionary<Target, int>()
+    let counts = StrongBox Routing.initial.Counts
+
+    let lanes =
+        LaneDirectory(fun target ->
+            let entry = clones.Of target.Clone
+            let lane = Lane(clock, target, settings.Lane, events, entry.Statistics)
+            entry.Add lane
+            lane)
 
     let publish (routing: Routing) =
         lanes.Update(routing.Routes, routing.ChangedHosts)
         holder.Publish(Routing.table routing)
+        Volatile.Write(&counts.Value, routing.Counts)
+
+        let gone = routing.ChangedClones |> Set.filter (routing.Clones.ContainsKey >> not)
+
+        clones.Remove gone
+        failures.Forget gone
         source.Published routing
 
     let controller = Controller(logger, source.Scopes, holder, publish)
@@ -108,12 +166,19 @@ let start
                 Client = client
                 Clock = clock
                 Jitter = Random.Shared.NextDouble
-                Retrying = fun _ -> ledger.Retry()
+                Retrying =
+                    fun lane ->
+                        lane.Statistics.Retry()
+                        ledger.Retry()
+                Attempted =
+                    fun _ request result duration -> http.Sent(request.Method, result.Outcome, duration)
                 Stop = abandoning.Token
             }
-            Report = reportCopy logger abandoned (fun () -> abandoning.IsCancellationRequested)
-            Budget = BufferBudget settings.BufferBytes
+            Report = reportCopy http failures abandoned (fun () -> abandoning.IsCancellationRequested)
+            Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
+            Budget = budget
             Ledger = ledger
+            Tracing = tracing
             Clock = clock
             ReadTimeout = settings.ReadTimeout
             BodySizeLimit = settings.BodySizeLimit
@@ -123,12 +188,32 @@ let start
     let isReady () =
         holder.IsKnown && not (Volatile.Read &isStopping)
 
-    match!
-        HttpServer.start loggers false settings.ReadTimeout settings.ProbeAddr (Probes.handler isReady)
-    with
+    let families () =
+        Metrics.families {
+            Version = version
+            Http = http
+            Clones = clones
+            Source = source.Metrics
+            Budget = budget
+            Routes = fun () -> Volatile.Read &counts.Value
+        }
+
+    let export =
+        OtlpExport.start telemetry clock version Environment.MachineName meter families
+
+    let admin = [
+        "Probes", settings.ProbeAddr, Probes.handler isReady
+        "Metrics", settings.MetricsAddr, Metrics.handler families
+    ]
+
+    match! startAll loggers settings.ReadTimeout admin with
     | Error error -> return Error error
-    | Ok probeServer ->
-        Log.listening logger "Probes" $"port {probeServer.Port}"
+    | Ok adminServers ->
+        let stopAdmin () = task {
+            for server: HttpServer in adminServers do
+                do! server.StopAsync CancellationToken.None
+        }
+
         let controlling = controller.RunAsync unfollowing.Token
 
         let following = source.Run controller.Post unfollowing.Token
@@ -139,7 +224,7 @@ let start
         match! HttpServer.start loggers true settings.ReadTimeout settings.HttpAddr proxy with
         | Error error ->
             unfollowing.Cancel()
-            do! probeServer.StopAsync CancellationToken.None
+            do! stopAdmin ()
             return Error error
         | Ok proxyServer ->
             Log.listening logger "Proxy" $"port {proxyServer.Port}"
@@ -173,14 +258,19 @@ let start
                     )
 
                 connections.Dispose()
-                do! probeServer.StopAsync CancellationToken.None
+                (failures :> IDisposable).Dispose()
+                export.Dispose()
+                meter.Dispose()
+                (tracing :> IDisposable).Dispose()
+                do! stopAdmin ()
                 return ledger.Totals
             }
 
             return
                 Ok {
                     ProxyPort = proxyServer.Port
-                    ProbePort = probeServer.Port
+                    ProbePort = adminServers[0].Port
+                    MetricsPort = adminServers[1].Port
                     Totals = fun () -> ledger.Totals
                     Stop = stop
                     Failed = firstFailure (controlling :: following)

@@ -129,8 +129,10 @@ module RequestCapture =
     let private captured (head: WireHead) (buffer: RequestBuffer) = {
         Request = {
             Host = head.Host
-            IsHead = head.Method = "HEAD"
+            Method = head.Method
             Wire = buffer.Bytes
+            // Before the empty line.
+            FieldsEnd = int64 (WireHead.length head) - 2L
         }
         Buffer = buffer
     }

@@ -4,21 +4,6 @@ open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 
-/// How many copies have been accepted, and how many have ended how.
-/// `Accepted = Delivered + Failed + Dropped + Pending`, always. Dropped are those that no target has failed: there was
-/// no room for them, or they were given up. Retries are attempts after a copy's first.
-[<Struct>]
-type CopyTotals = {
-    Accepted: int64
-    Delivered: int64
-    Failed: int64
-    Dropped: int64
-    Retries: int64
-} with
-
-    member totals.Pending =
-        totals.Accepted - totals.Delivered - totals.Failed - totals.Dropped
-
 /// Keeps the totals and tells when no copy is under way.
 [<Sealed>]
 type CopyLedger() =

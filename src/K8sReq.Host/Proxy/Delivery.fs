@@ -4,6 +4,7 @@ open System
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
+open K8sReq.Host.Telemetry
 
 /// What copies are delivered with.
 type DeliveryServices = {
@@ -12,10 +13,26 @@ type DeliveryServices = {
     /// From 0 to 1, another one each time, from any thread.
     Jitter: unit -> float
     /// Called before each attempt after the first.
-    Retrying: Target -> unit
+    Retrying: Lane -> unit
+    /// Called when an attempt has ended that took so long.
+    Attempted: Lane -> CapturedRequest -> SendResult -> TimeSpan -> unit
     /// Ends the waits between attempts. What is being sent, the client ends.
     Stop: CancellationToken
 }
+
+/// What the copies of one request have in common.
+[<NoEquality; NoComparison>]
+type CopyJob = {
+    Request: CapturedRequest
+    /// What a copy weighs in its lane.
+    Bytes: int64
+    /// When the copies were accepted, on the clock.
+    AcceptedAt: int64
+    Trace: RequestTrace voption
+}
+
+/// How a copy has ended, after how many attempts.
+type CopyEnd = (struct (TargetOutcome * int))
 
 /// A copy's place in a lane, and its turn (see `LaneEntry.Entered`).
 type Place = (struct (Lane * Task<bool>))
@@ -25,11 +42,25 @@ module Delivery =
     let private faulted (error: exn) =
         SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
 
+    /// The span of the attempt of this number, which begins now.
+    let startSpan (job: CopyJob) (lane: Lane) (number: int) : AttemptSpan voption =
+        match job.Trace with
+        | ValueNone -> ValueNone
+        | ValueSome trace -> ValueSome(trace.StartAttempt(job.Request.Method, lane.Target, number))
+
     /// The first attempt of a copy whose turn it is. Whatever the client is: one that throws would hold its place for
     /// ever.
-    let trySend (services: DeliveryServices) (request: CapturedRequest) (lane: Lane) : ValueTask<SendResult> =
+    let trySend
+        (services: DeliveryServices)
+        (job: CopyJob)
+        (lane: Lane)
+        (span: AttemptSpan voption)
+        : ValueTask<SendResult> =
         try
-            services.Client lane.Target request
+            match span with
+            | ValueNone -> services.Client lane.Target job.Request
+            | ValueSome span ->
+                services.Client lane.Target (CapturedRequest.withFields span.Fields job.Request)
         with error ->
             ValueTask<SendResult>(faulted error)
 
@@ -40,11 +71,35 @@ module Delivery =
         with error ->
             faulted error
 
-    let private send services request lane = async {
-        try
-            return! (trySend services request lane).AsTask() |> Async.AwaitTask
-        with error ->
-            return faulted error
+    /// An attempt that began at this time has ended.
+    let attempted
+        (services: DeliveryServices)
+        (job: CopyJob)
+        (lane: Lane)
+        (began: int64)
+        (span: AttemptSpan voption)
+        (result: SendResult)
+        =
+        match span with
+        | ValueSome span -> span.End result.Outcome
+        | ValueNone -> ()
+
+        lane.Statistics.Attempted result.Outcome
+        services.Attempted lane job.Request result (services.Clock.GetElapsedTime began)
+
+    let private send services (job: CopyJob) lane number = async {
+        let began = services.Clock.GetTimestamp()
+        let span = startSpan job lane number
+
+        let! result = async {
+            try
+                return! (trySend services job lane span).AsTask() |> Async.AwaitTask
+            with error ->
+                return faulted error
+        }
+
+        attempted services job lane began span result
+        return result
     }
 
     // Ends early where going on is pointless: what comes after finds that out.
@@ -62,20 +117,19 @@ module Delivery =
     /// one, and then the copy has left its lane; else a wait and further attempts.
     let rec afterAttempt
         (services: DeliveryServices)
-        (request: CapturedRequest)
-        (bytes: int64)
+        (job: CopyJob)
         (lane: Lane)
         (made: int)
         (result: SendResult)
-        : Choice<TargetOutcome, Async<TargetOutcome>> =
+        : Choice<TargetOutcome, Async<CopyEnd>> =
         let retry = lane.Target.Delivery.Retry
 
         match RetryPolicy.next retry made (services.Jitter()) result.RetryAfter result.Outcome with
-        | Some wait when lane.TryRest bytes ->
+        | Some wait when lane.TryRest job.Bytes ->
             Choice2Of2(
                 async {
                     do! rest services lane wait
-                    return! takeTurn services request bytes lane (made + 1) (lane.Wake bytes)
+                    return! takeTurn services job lane (made + 1) (lane.Wake job.Bytes)
                 }
             )
         // No further attempt, or no room to wait for it.
@@ -84,36 +138,33 @@ module Delivery =
             lane.Leave()
             Choice1Of2 result.Outcome
 
-    and private attempt services request bytes (lane: Lane) made = async {
-        if made > 1 then
-            services.Retrying lane.Target
+    and private attempt services job (lane: Lane) number = async {
+        if number > 1 then
+            services.Retrying lane
 
-        let! result = send services request lane
+        let! result = send services job lane number
 
-        match afterAttempt services request bytes lane made result with
-        | Choice1Of2 outcome -> return outcome
+        match afterAttempt services job lane number result with
+        | Choice1Of2 outcome -> return struct (outcome, number)
         | Choice2Of2 later -> return! later
     }
 
-    and private takeTurn services request bytes lane made entry = async {
+    and private takeTurn services job lane number entry = async {
+        let givenUp = struct (TargetOutcome.Cancelled, number - 1)
+
         match entry with
         | LaneEntry.Entered turn ->
             let! isMyTurn = Async.AwaitTask turn
 
             if isMyTurn then
-                return! attempt services request bytes lane made
+                return! attempt services job lane number
             else
-                return TargetOutcome.Cancelled
+                return givenUp
         | LaneEntry.Full
-        | LaneEntry.Retired -> return TargetOutcome.Cancelled
+        | LaneEntry.Retired -> return givenUp
     }
 
-    /// Sends the copy when its turn comes, and again for as long as its target's policy says so. `bytes` is what it
-    /// weighs in its lane. Never throws; when it has ended, nothing reads the request any more.
-    let run
-        (services: DeliveryServices)
-        (request: CapturedRequest)
-        (bytes: int64)
-        (struct (lane, turn): Place)
-        : Async<TargetOutcome> =
-        takeTurn services request bytes lane 1 (LaneEntry.Entered turn)
+    /// Sends the copy when its turn comes, and again for as long as its target's policy says so. Never throws; when it
+    /// has ended, nothing reads the request any more.
+    let run (services: DeliveryServices) (job: CopyJob) (struct (lane, turn): Place) : Async<CopyEnd> =
+        takeTurn services job lane 1 (LaneEntry.Entered turn)

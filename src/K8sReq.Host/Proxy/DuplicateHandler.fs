@@ -5,6 +5,7 @@ open System
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 open K8sReq.Host.Http
+open K8sReq.Host.Telemetry
 
 /// What the proxy does its work with.
 type DuplicateServices = {
@@ -12,8 +13,11 @@ type DuplicateServices = {
     FindLanes: string -> Lane[]
     Delivery: DeliveryServices
     Report: CopyReport
+    /// Told of every answer: the request's method and protocol, the status, and the time since the request's head came.
+    Answered: string -> string -> int -> TimeSpan -> unit
     Ledger: CopyLedger
     Clock: TimeProvider
+    Tracing: Tracing
     Budget: BufferBudget
     /// What a client may take for its body.
     ReadTimeout: TimeSpan
@@ -72,6 +76,8 @@ let private captureFailed (error: CaptureError) : HttpHandler =
     | CaptureError.ClientGone ->
         // Nobody reads the answer; aborting makes sure of that.
         fun _ ctx ->
+            // What logs and metrics say of it; nobody is told.
+            ctx.Response.StatusCode <- StatusCodes.Status499ClientClosedRequest
             ctx.Abort()
             earlyReturn ctx
 
@@ -137,8 +143,21 @@ let requireTarget (findLanes: string -> Lane[]) : HttpHandler =
         else
             next ctx
 
+// The request's place in a trace, where it has one.
+let private traceOf (tracing: Tracing) (ctx: HttpContext) : RequestTrace voption =
+    if not tracing.IsOn then
+        ValueNone
+    else
+        match ctx.Features.Get<RequestTrace>() with
+        | null -> ValueNone
+        | trace -> ValueSome trace
+
 /// Goes on with the head's lines that copies carry. 508 if the request has passed this proxy before.
-let withCarriedHeaders (viaName: string) (handler: HeaderLine[] -> HttpHandler) : HttpHandler =
+let withCarriedHeaders
+    (tracing: Tracing)
+    (viaName: string)
+    (handler: HeaderLine[] -> HttpHandler)
+    : HttpHandler =
     let refusal = loop earlyReturn
 
     fun next ctx ->
@@ -147,7 +166,17 @@ let withCarriedHeaders (viaName: string) (handler: HeaderLine[] -> HttpHandler) 
         if ForwardHeaders.hasPassed viaName lines then
             refusal ctx
         else
-            handler (ForwardHeaders.carried viaName lines) next ctx
+            let carried = ForwardHeaders.carried viaName lines
+
+            match traceOf tracing ctx with
+            // Each copy says where its own attempt is in the trace.
+            | ValueSome trace when trace.IsPropagated ->
+                let others =
+                    carried
+                    |> Array.filter (fun (struct (name, _)) -> not (TraceContext.isField name))
+
+                handler others next ctx
+            | _ -> handler carried next ctx
 
 /// Goes on with the whole request once it has been received whole; else answers why not. Whoever gets it releases it.
 let withCapture
@@ -200,8 +229,9 @@ let rec private enter
 /// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
 let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
     let report: CopyReport =
-        fun target outcome ->
-            services.Report target outcome
+        fun job lane (struct (outcome, _) as ended) duration ->
+            lane.Statistics.End outcome
+            services.Report job lane ended duration
             // Last: whoever waits for the last copy finds all of them reported.
             services.Ledger.End outcome
 
@@ -215,14 +245,78 @@ let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
         if places.Count > 0 then
             services.Ledger.Accept(places.Count + full.Length)
 
-            for lane in full do
-                report lane.Target TargetOutcome.Overflowed
+            for struct (lane, _) in places do
+                lane.Statistics.Accept()
 
-            FanOut.start services.Delivery report buffer.Release request bytes places
+            let job = {
+                Request = request
+                Bytes = bytes
+                AcceptedAt = services.Clock.GetTimestamp()
+                Trace = traceOf services.Tracing ctx
+            }
+
+            for lane in full do
+                lane.Statistics.Accept()
+                report job lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
+
+            FanOut.start services.Delivery report buffer.Release job places
             next ctx
         else
             buffer.Release()
             if full.IsEmpty then noTargets next ctx else busy next ctx
+
+// Begins the span of every request, which ends with the answer.
+let private traced (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
+    fun next ->
+        let pipeline = handler next
+
+        fun ctx ->
+            if not services.Tracing.IsOn then
+                pipeline ctx
+            else
+                let lines = RequestCapture.headerLines ctx.Request.Headers
+
+                match
+                    services.Tracing.Start(
+                        ctx.Request.Method,
+                        ctx.Request.Path.Value |> string,
+                        RequestCapture.hostOf ctx,
+                        lines
+                    )
+                with
+                | ValueNone -> pipeline ctx
+                | ValueSome trace -> task {
+                    ctx.Features.Set trace
+                    let! taken = pipeline ctx
+                    trace.End ctx.Response.StatusCode
+                    return taken
+                  }
+
+// Tells of every answer.
+let private observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
+    fun next ->
+        let pipeline = handler next
+
+        fun ctx ->
+            let began = services.Clock.GetTimestamp()
+            let answered = pipeline ctx
+
+            let tell () =
+                services.Answered
+                    ctx.Request.Method
+                    ctx.Request.Protocol
+                    ctx.Response.StatusCode
+                    (services.Clock.GetElapsedTime began)
+
+            if answered.IsCompletedSuccessfully then
+                tell ()
+                answered
+            else
+                task {
+                    let! taken = answered
+                    tell ()
+                    return taken
+                }
 
 /// The proxy's whole pipeline.
 let create (services: DuplicateServices) : HttpHandler =
@@ -232,5 +326,7 @@ let create (services: DuplicateServices) : HttpHandler =
     >=> refuseTunnels
     >=> refuseUnclearFraming
     >=> requireTarget services.FindLanes
-    >=> withCarriedHeaders services.ViaName (fun lines ->
+    >=> withCarriedHeaders services.Tracing services.ViaName (fun lines ->
         withCapture services lines (fun captured -> sendCopies captured >=> accepted))
+    |> traced services
+    |> observed services

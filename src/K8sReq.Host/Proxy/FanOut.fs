@@ -4,54 +4,52 @@ open System
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
+open K8sReq.Host.Telemetry
 
-/// What became of one copy.
-type CopyReport = Target -> TargetOutcome -> unit
+/// Told of the end of every copy, once: its lane, what came of it, and how long after it was accepted.
+type CopyReport = CopyJob -> Lane -> CopyEnd -> TimeSpan -> unit
 
 /// The copies of one request, on their way.
 [<Sealed>]
 type private Flight
-    (
-        services: DeliveryServices,
-        request: CapturedRequest,
-        bytes: int64,
-        report: CopyReport,
-        release: unit -> unit,
-        copies: int
-    ) =
+    (services: DeliveryServices, job: CopyJob, report: CopyReport, release: unit -> unit, copies: int) =
     let mutable remaining = copies
 
-    member private _.Ended(lane: Lane, outcome: TargetOutcome) =
-        report lane.Target outcome
+    member private _.Ended(lane: Lane, outcome: TargetOutcome, attempts: int) =
+        report job lane (struct (outcome, attempts)) (services.Clock.GetElapsedTime job.AcceptedAt)
 
         if Interlocked.Decrement &remaining = 0 then
             release ()
 
-    member private flight.Finish(lane: Lane, result: SendResult) =
-        match Delivery.afterAttempt services request bytes lane 1 result with
-        | Choice1Of2 outcome -> flight.Ended(lane, outcome)
+    member private flight.Finish(lane: Lane, span: AttemptSpan voption, result: SendResult) =
+        // A first attempt begins when its copy is accepted.
+        Delivery.attempted services job lane job.AcceptedAt span result
+
+        match Delivery.afterAttempt services job lane 1 result with
+        | Choice1Of2 outcome -> flight.Ended(lane, outcome, 1)
         | Choice2Of2 later ->
             async {
-                let! outcome = later
-                flight.Ended(lane, outcome)
+                let! struct (outcome, attempts) = later
+                flight.Ended(lane, outcome, attempts)
             }
             |> Async.Start
 
     /// The first attempt of a copy whose turn it is, without anything between here and the socket.
     member flight.Send(lane: Lane) =
-        let sending = Delivery.trySend services request lane
+        let span = Delivery.startSpan job lane 1
+        let sending = Delivery.trySend services job lane span
         let awaiter = sending.ConfigureAwait(false).GetAwaiter()
 
         if awaiter.IsCompleted then
-            flight.Finish(lane, Delivery.resultOf sending)
+            flight.Finish(lane, span, Delivery.resultOf sending)
         else
-            awaiter.UnsafeOnCompleted(fun () -> flight.Finish(lane, Delivery.resultOf sending))
+            awaiter.UnsafeOnCompleted(fun () -> flight.Finish(lane, span, Delivery.resultOf sending))
 
     /// A copy that has to wait for its turn.
     member flight.SendLater(struct (lane, _) as place: Place) =
         async {
-            let! outcome = Delivery.run services request bytes place
-            flight.Ended(lane, outcome)
+            let! struct (outcome, attempts) = Delivery.run services job place
+            flight.Ended(lane, outcome, attempts)
         }
         // Until it waits it needs no other thread: `Async.Parallel` and `Async.Start` would wake one for every copy.
         |> Async.StartImmediate
@@ -71,11 +69,10 @@ module FanOut =
         (services: DeliveryServices)
         (report: CopyReport)
         (release: unit -> unit)
-        (request: CapturedRequest)
-        (bytes: int64)
+        (job: CopyJob)
         (places: ResizeArray<Place>)
         : unit =
-        let flight = Flight(services, request, bytes, report, release, places.Count)
+        let flight = Flight(services, job, report, release, places.Count)
 
         for struct (lane, _) as place in places do
             if isNow place then

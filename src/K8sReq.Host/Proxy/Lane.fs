@@ -1,9 +1,11 @@
 namespace K8sReq.Host.Proxy
 
+open System
 open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
+open K8sReq.Host.Telemetry
 
 /// What became of a copy that was offered to a lane.
 [<RequireQualifiedAccess>]
@@ -24,13 +26,17 @@ type LaneEvents = {
 }
 
 /// The way to one target: how many sends there may be at once, and a queue for the rest. From many threads at once.
+/// The statistics are the RequestClone's, which may get other lanes.
 [<Sealed>]
-type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
+type Lane
+    (clock: TimeProvider, initial: Target, limits: LaneLimits, events: LaneEvents, statistics: CloneStatistics)
+    =
     static let atOnce = LaneEntry.Entered(Task.FromResult true)
 
     let gate = Lock()
     let mutable target = initial
-    let waiting = Queue<struct (int64 * TaskCompletionSource<bool>)>()
+    // How much each weighs, since when it waits, and what tells it that it is its turn.
+    let waiting = Queue<struct (int64 * int64 * TaskCompletionSource<bool>)>()
     let mutable load = LaneLoad.empty
     let retired = new CancellationTokenSource()
     // Copies dropped since the lane overflowed; 0 while it takes them.
@@ -40,7 +46,7 @@ type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
         let turn =
             TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-        waiting.Enqueue(struct (bytes, turn))
+        waiting.Enqueue(struct (bytes, clock.GetTimestamp(), turn))
         turn.Task
 
     // To be called under the lock: the number to tell of, once.
@@ -56,7 +62,7 @@ type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
     let leave () =
         let next =
             match waiting.TryDequeue() with
-            | true, struct (bytes, turn) ->
+            | true, struct (bytes, _, turn) ->
                 load <- LaneLoad.takeNext bytes load
                 ValueSome turn
             | false, _ ->
@@ -77,7 +83,16 @@ type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
     /// Takes what has changed of the target but not its address: how copies are delivered to it.
     member _.Update(changed: Target) = Volatile.Write(&target, changed)
 
+    member _.Statistics = statistics
+
     member _.Load = lock gate (fun () -> load)
+
+    /// For how long the first copy in the queue has waited for its turn.
+    member _.OldestWait: TimeSpan =
+        lock gate (fun () ->
+            match waiting.TryPeek() with
+            | true, struct (_, since, _) -> clock.GetElapsedTime since
+            | false, _ -> TimeSpan.Zero)
 
     /// Offers a copy of so many bytes.
     member _.TryEnter(bytes: int64) : LaneEntry =
@@ -155,5 +170,5 @@ type Lane(initial: Target, limits: LaneLimits, events: LaneEvents) =
                 waiting.Clear()
                 turns)
 
-        for struct (_, turn) in givenUp do
+        for struct (_, _, turn) in givenUp do
             turn.SetResult false

@@ -6,6 +6,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
+open K8sReq.Host.Telemetry
 
 // Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
 let private scanInterval = TimeSpan.FromMilliseconds 200.0
@@ -30,8 +31,13 @@ let private follow (logger: ILogger) clock (folder: ManifestFolder) (post: Clust
 
     folder.FollowAsync(clock, scanInterval, first, onChange, stop)
 
-let create (logger: ILogger) (clock: TimeProvider) (folder: string) : RouteSource = {
-    Scopes = Set.singleton WatchScope.AllNamespaces
-    Published = ignore
-    Run = fun post stop -> [ follow logger clock (ManifestFolder folder) post stop ]
-}
+let create (logger: ILogger) (clock: TimeProvider) (path: string) : RouteSource =
+    let metrics = SourceMetrics clock
+    let folder = ManifestFolder(path, (fun () -> metrics.Synced path))
+
+    {
+        Scopes = Set.singleton WatchScope.AllNamespaces
+        Metrics = metrics
+        Published = ignore
+        Run = fun post stop -> [ follow logger clock folder post stop ]
+    }

@@ -84,7 +84,7 @@ module FolderContent =
 /// Reads a folder again and again. A file counts as changed only once two scans in a row have seen the same of it,
 /// so that one which is being written is not read half-way, nor one that is being replaced missed. One reader only.
 [<Sealed>]
-type ManifestFolder(root: string) =
+type ManifestFolder(root: string, ?scanned: unit -> unit) =
     // Far more than any manifest; a file is held in memory several times over while it is read.
     static let largestFile = 64L * 1024L * 1024L
 
@@ -261,6 +261,7 @@ type ManifestFolder(root: string) =
                 ||> Map.fold (fun all path file -> Map.add path file all)
 
             folderProblem <- None
+            scanned |> Option.iter (fun tell -> tell ())
         with
         | :? IOException
         | :? UnauthorizedAccessException as error ->

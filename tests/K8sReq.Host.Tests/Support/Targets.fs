@@ -2,7 +2,10 @@
 module K8sReq.Host.Tests.Targets
 
 open System.Net
+open System
 open K8sReq.Core
+open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
 
 /// A target on loopback, of a RequestClone and a Service of this name.
 let at (port: int) (name: string) : Target =
@@ -48,3 +51,7 @@ let table (targets: Target list) : RouteTable =
             }
     ]
     |> RouteTable.ofState
+
+/// A lane to a target, with statistics that nobody reads.
+let lane (limits: LaneLimits) (events: LaneEvents) (target: Target) : Lane =
+    Lane(TimeProvider.System, target, limits, events, CloneStatistics target.Clone)

@@ -65,3 +65,7 @@ module TestClient =
         do! client.Send request
         return! client.Answer()
     }
+
+    /// A request without a body, for this host.
+    let get (port: int) (host: string) : Task<Message> =
+        roundTrip port $"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"

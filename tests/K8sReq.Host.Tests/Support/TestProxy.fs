@@ -44,6 +44,8 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
                 "--manifests=x"
                 "--http-addr=127.0.0.1:0"
                 "--probe-addr=127.0.0.1:0"
+                "--metrics-addr=127.0.0.1:0"
+                "--status-addr=127.0.0.1:0"
             ]
         with
         | Ok settings -> settings
@@ -65,13 +67,14 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
         let clock = defaultArg clock TimeProvider.System
         let source = FolderSource.create log clock folder.Path
 
-        match! Serve.start log clock source settings with
+        match! Serve.start log clock source "test" (TelemetrySettings.ofEnvironment Map.empty) settings with
         | Ok running -> return new TestProxy(folder, log, running)
         | Error error -> return failwith $"{error}"
     }
 
     member _.Port = running.ProxyPort
     member _.ProbePort = running.ProbePort
+    member _.MetricsPort = running.MetricsPort
     member _.Folder = folder
     member _.Log = log.Lines
     member _.Totals = running.Totals()

@@ -21,7 +21,8 @@ let create (method: string) (target: string) (body: byte[] option) : CapturedReq
 
     {
         Host = head.Host
-        IsHead = (method = "HEAD")
+        Method = method
+        FieldsEnd = int64 bytes.Length - 2L
         Wire = ReadOnlySequence(Array.append bytes (Option.defaultValue [||] body))
     }
 

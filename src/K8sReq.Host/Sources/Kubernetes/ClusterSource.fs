@@ -6,6 +6,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
+open K8sReq.Host.Telemetry
 open K8sReq.Host.Sources
 
 let private scopesOf (settings: Settings) =
@@ -51,14 +52,21 @@ let create
 
     let scopes = scopesOf settings
     let times = WatchTimes.usual clock
-    let writer = StatusWriter(logger, clock, commands, settings.Concurrent, identity)
+    let metrics = SourceMetrics clock
+
+    let writer =
+        StatusWriter(logger, clock, metrics, commands, settings.Concurrent, identity)
+
+    let setLeading leads =
+        metrics.IsLeading <- leads
+        writer.SetLeading leads
 
     let watch (api: WatchScope -> ResourceApi<'T>) toEvent post stop = [
         for scope in scopes ->
             let emit action =
                 toEvent scope action |> Option.iter (List.singleton >> post)
 
-            ResourceWatcher(logger, times, connection, api scope, emit).RunAsync stop
+            ResourceWatcher(logger, metrics, times, connection, api scope, emit).RunAsync stop
     ]
 
     let lead stop : Task =
@@ -68,13 +76,14 @@ let create
                     (settings.LeaderElectionNamespace |> Option.defaultValue access.Namespace)
                     identity
 
-            Leadership(logger, clock, commands, lease, writer.SetLeading).RunAsync stop
+            Leadership(logger, clock, commands, lease, setLeading).RunAsync stop
         else
-            writer.SetLeading true
+            setLeading true
             Task.CompletedTask
 
     {
         Scopes = scopes
+        Metrics = metrics
         Published = fun routing -> writer.Update(routing.Clones, routing.ChangedClones)
         Run =
             fun post stop ->

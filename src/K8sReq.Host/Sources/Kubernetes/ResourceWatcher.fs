@@ -6,6 +6,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
+open K8sReq.Host.Telemetry
 
 /// The times of a watch.
 type WatchTimes = {
@@ -35,6 +36,7 @@ module WatchTimes =
 type ResourceWatcher<'T>
     (
         logger: ILogger,
+        metrics: SourceMetrics,
         times: WatchTimes,
         connection: KubernetesConnection,
         api: ResourceApi<'T>,
@@ -43,7 +45,25 @@ type ResourceWatcher<'T>
     let started = times.Clock.GetTimestamp()
     let mutable state = WatchLoop.initial<'T>
 
+    let count (signal: WatchSignal<'T>) =
+        match signal with
+        | WatchSignal.Page(_, _, None)
+        | WatchSignal.Applied _
+        | WatchSignal.Deleted _
+        | WatchSignal.Bookmark _ -> metrics.Synced api.Name
+        | WatchSignal.Ended reason ->
+            // Whoever closes it in peace has told all that there was to tell.
+            if reason = WatchEnd.Closed then
+                metrics.Synced api.Name
+
+            metrics.Restarted(WatchEnd.reason reason)
+        | WatchSignal.Page(_, _, Some _)
+        | WatchSignal.Started
+        | WatchSignal.Rested -> ()
+
     let step signal =
+        count signal
+
         let next, actions =
             WatchLoop.step (times.Jitter()) (times.Clock.GetElapsedTime started) state signal
 

@@ -11,6 +11,7 @@ open k8s
 open k8s.Models
 open K8sReq.Core
 open K8sReq.Host
+open K8sReq.Host.Telemetry
 open K8sReq.Host.Sources
 
 /// Writes the condition `Ready` of RequestClones, and an event where it becomes another one, for as long as it leads.
@@ -20,6 +21,7 @@ type StatusWriter
     (
         logger: ILogger,
         clock: TimeProvider,
+        metrics: SourceMetrics,
         connection: KubernetesConnection,
         concurrency: int,
         // The program, as events name who reports.
@@ -37,6 +39,8 @@ type StatusWriter
     let work = new SemaphoreSlim(0)
     let touched = HashSet<ObjectKey>()
     let written = Dictionary<ObjectKey, struct (Readiness * int64 * string * int64)>()
+
+    let toldRefused = HashSet<ObjectKey>()
 
     let wake () =
         if work.CurrentCount = 0 then
@@ -173,8 +177,15 @@ type StatusWriter
 
     let remember (patch: StatusPatch) =
         lock gate (fun () ->
+            toldRefused.Remove patch.Key |> ignore
+
             written[patch.Key] <-
                 struct (patch.Readiness, patch.ObservedGeneration, patch.Uid, clock.GetTimestamp()))
+
+    // Said once for each, until it is written: an object that a newer schema does not take is not taken the next time.
+    let refused (patch: StatusPatch) (error: exn) =
+        if lock gate (fun () -> toldRefused.Add patch.Key) then
+            Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
 
     // The first failure of several in a row is told of, and what is left of the round is left for the next one: what
     // stands in the way of one write does so for all.
@@ -194,6 +205,7 @@ type StatusWriter
         try
             do! writeStatus client patch stop
             Volatile.Write(&failures, 0)
+            metrics.Wrote "written"
             remember patch
 
             if patch.IsTransition then
@@ -204,8 +216,13 @@ type StatusWriter
         with error when not stop.IsCancellationRequested ->
             match ApiFailure.tryStatus error with
             // Gone, or another object by now: the watch will say so.
-            | Some(404 | 409 | 422) -> ()
-            | _ -> failed client patch error
+            | Some(404 | 409) -> metrics.Wrote "outdated"
+            | Some 422 ->
+                metrics.Wrote "refused"
+                refused patch error
+            | _ ->
+                metrics.Wrote "failed"
+                failed client patch error
     }
 
     let leaveForLater (patch: StatusPatch) =

@@ -1,0 +1,272 @@
+/// What is measured, as it is now, and the page that tells it.
+module K8sReq.Host.Admin.Metrics
+
+open System
+open System.Diagnostics
+open System.IO
+open System.Text
+open System.Threading
+open K8sReq.Core
+open K8sReq.Host.Http
+open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
+
+/// Where the figures come from.
+[<NoEquality; NoComparison>]
+type MetricSources = {
+    Version: string
+    Http: HttpMetrics
+    Clones: CloneDirectory
+    Source: SourceMetrics
+    Budget: BufferBudget
+    Routes: unit -> RoutingCounts
+}
+
+let private number = MetricSample.number
+let private one (value: float) = [ number [] value ]
+
+let private cloneLabels (clone: ObjectKey) = [ "namespace", clone.Namespace; "name", clone.Name ]
+
+// All of it is of one moment: accepted = delivered + failed + dropped + pending in every scrape.
+let private copies (clones: CloneDirectory) : MetricFamily list =
+    let entries = [|
+        for entry in clones.All ->
+            let struct (load, oldest) = entry.Load
+
+            struct (cloneLabels entry.Statistics.Clone,
+                    entry.Statistics,
+                    entry.Statistics.Totals,
+                    load,
+                    oldest)
+    |]
+
+    let each (value: CopyTotals -> float) = [
+        for struct (labels, _, totals, _, _) in entries -> number labels (value totals)
+    ]
+
+    let ofLoad (value: LaneLoad -> float) = [
+        for struct (labels, _, _, load, _) in entries -> number labels (value load)
+    ]
+
+    [
+        MetricFamily.counter
+            "k8sreq.copies.accepted"
+            "{copy}"
+            "Copies that were promised to a RequestClone by a 202."
+            (each (fun totals -> float totals.Accepted))
+        MetricFamily.counter
+            "k8sreq.copies"
+            "{copy}"
+            "Copies that have ended: delivered (answered 2xx), failed, or dropped (no target has failed them)."
+            [
+                for struct (labels, _, totals, _, _) in entries do
+                    number (labels @ [ "outcome", "delivered" ]) (float totals.Delivered)
+                    number (labels @ [ "outcome", "failed" ]) (float totals.Failed)
+                    number (labels @ [ "outcome", "dropped" ]) (float totals.Dropped)
+            ]
+        MetricFamily.gauge
+            "k8sreq.copies.pending"
+            "{copy}"
+            "Copies that were accepted and have not ended."
+            (each (fun totals -> float totals.Pending))
+        MetricFamily.counter
+            "k8sreq.attempts"
+            "{attempt}"
+            "Attempts to send a copy that have ended, by what was answered (empty if nothing was) and what was wrong."
+            [
+                for struct (labels, statistics, _, _, _) in entries do
+                    for struct (struct (status, errorType), count) in statistics.Attempts do
+                        let code = if status = 0 then "" else string<int> status
+                        number (labels @ [ "code", code; "error_type", errorType ]) (float count)
+            ]
+        MetricFamily.counter
+            "k8sreq.retries"
+            "{attempt}"
+            "Attempts after a copy's first."
+            (each (fun totals -> float totals.Retries))
+        MetricFamily.gauge
+            "k8sreq.in_flight"
+            "{copy}"
+            "Copies that are being sent."
+            (ofLoad (fun load -> float load.Sending))
+        MetricFamily.gauge
+            "k8sreq.queue.items"
+            "{copy}"
+            "Copies that wait, for their turn or for their next attempt."
+            (ofLoad (fun load -> float (load.Queued + load.Resting)))
+        MetricFamily.gauge
+            "k8sreq.queue.bytes"
+            "By"
+            "What those weigh that wait; QUEUE_BYTES is the limit."
+            (ofLoad (fun load -> float load.WaitingBytes))
+        MetricFamily.gauge
+            "k8sreq.queue.oldest"
+            "s"
+            "For how long the first in the queue has waited for its turn."
+            [
+                for struct (labels, _, _, _, oldest) in entries -> number labels oldest.TotalSeconds
+            ]
+    ]
+
+let private unixSeconds (time: DateTimeOffset) =
+    float (time.ToUnixTimeMilliseconds()) / 1000.0
+
+let private routing (sources: MetricSources) : MetricFamily list =
+    let routes = sources.Routes()
+
+    let byWord label (counts: seq<struct (string * Counter)>) = [
+        for struct (word, count) in counts -> number [ label, word ] (float count.Value)
+    ]
+
+    [
+        MetricFamily.gauge "k8sreq.hosts" "{host}" "Hosts that have a target." (one (float routes.Hosts))
+        MetricFamily.gauge "k8sreq.routes" "{route}" "RequestClones by whether they are routed." [
+            number [ "state", "routed" ] (float routes.Targets)
+            number [ "state", "unrouted" ] (float routes.Unrouted)
+        ]
+        MetricFamily.gauge
+            "k8sreq.last_sync"
+            "s"
+            "The Unix time for which all routes are known to be what the source has; 0 before the first."
+            (one (sources.Source.LastSync |> Option.map unixSeconds |> Option.defaultValue 0.0))
+        MetricFamily.gauge
+            "k8sreq.leader"
+            ""
+            "1 if this replica writes statuses and events."
+            (one (if sources.Source.IsLeading then 1.0 else 0.0))
+        MetricFamily.counter
+            "k8sreq.watch_restarts"
+            "{watch}"
+            "Lists and watches that ended and began anew, by the reason."
+            (byWord "reason" sources.Source.Restarts)
+        MetricFamily.counter
+            "k8sreq.status_writes"
+            "{write}"
+            "Statuses of RequestClones that were to be written, by what came of it."
+            (byWord "result" sources.Source.Writes)
+    ]
+
+let private openDescriptors () =
+    try
+        if Directory.Exists "/proc/self/fd" then
+            // The listing itself is one.
+            [
+                number [] (float ((Directory.GetFileSystemEntries "/proc/self/fd").Length - 1))
+            ]
+        else
+            []
+    with :? IOException -> []
+
+let private started =
+    lazy (DateTimeOffset(Process.GetCurrentProcess().StartTime.ToUniversalTime()))
+
+let private runtime () : MetricFamily list = [
+    MetricFamily.counter
+        "process.cpu"
+        "s"
+        "CPU time, of users and system."
+        (one Environment.CpuUsage.TotalTime.TotalSeconds)
+    MetricFamily.gauge
+        "process.resident_memory"
+        "By"
+        "Memory that is in use, as the system sees it."
+        (one (float Environment.WorkingSet))
+    MetricFamily.gauge "process.open_fds" "" "Open file descriptors." (openDescriptors ())
+    MetricFamily.gauge
+        "process.start_time"
+        "s"
+        "The Unix time at which the process began."
+        (one (unixSeconds started.Value))
+    MetricFamily.counter
+        "dotnet.gc.collections"
+        "{collection}"
+        "Garbage collections, by the oldest generation that was collected."
+        [
+            for generation in 0 .. GC.MaxGeneration ->
+                let older =
+                    if generation < GC.MaxGeneration then
+                        GC.CollectionCount(generation + 1)
+                    else
+                        0
+
+                number
+                    [ "dotnet.gc.heap.generation", $"gen{generation}" ]
+                    (float (GC.CollectionCount generation - older))
+        ]
+    MetricFamily.counter
+        "dotnet.gc.pause.time"
+        "s"
+        "Time for which the process stood still for garbage collections."
+        (one (GC.GetTotalPauseDuration()).TotalSeconds)
+    MetricFamily.counter
+        "dotnet.gc.heap.total_allocated"
+        "By"
+        "Bytes that were allocated."
+        (one (float (GC.GetTotalAllocatedBytes false)))
+    MetricFamily.gauge
+        "dotnet.gc.last_collection.memory.committed_size"
+        "By"
+        "Memory that the heap had from the system after the last collection."
+        (one (float (GC.GetGCMemoryInfo().TotalCommittedBytes)))
+    MetricFamily.gauge
+        "dotnet.thread_pool.thread.count"
+        "{thread}"
+        "Threads of the pool."
+        (one (float ThreadPool.ThreadCount))
+    MetricFamily.gauge
+        "dotnet.thread_pool.queue.length"
+        "{work_item}"
+        "What waits for one of them."
+        (one (float ThreadPool.PendingWorkItemCount))
+]
+
+/// Everything that is measured. Reading the samples reads them as they are then.
+let families (sources: MetricSources) : MetricFamily list = [
+    MetricFamily.gauge "k8sreq.build_info" "" "1, with the version." [
+        number [ "version", sources.Version ] 1.0
+    ]
+    MetricFamily.counter "k8sreq.requests" "{request}" "Requests that were answered, by the status." [
+        for status, count in sources.Http.Requests -> number [ "code", string<int> status ] (float count)
+    ]
+    yield! copies sources.Clones
+    MetricFamily.gauge
+        "k8sreq.buffer.bytes"
+        "By"
+        "What requests hold in memory; BUFFER_BYTES is the limit."
+        (one (float sources.Budget.Used))
+    yield! routing sources
+    yield! sources.Http.Families
+    yield! runtime ()
+]
+
+// A text is sent in pieces: that of ten thousand RequestClones takes megabytes.
+let private pieceLength = 32 * 1024
+
+/// `/metrics`, as Prometheus' text or, for those who ask for it, as OpenMetrics'.
+let handler (families: unit -> MetricFamily list) : HttpHandler =
+    let write: HttpHandler =
+        fun _ ctx -> task {
+            let format = Exposition.formatFor (string ctx.Request.Headers.Accept)
+            ctx.Response.ContentType <- Exposition.contentType format
+            let piece = StringBuilder(pieceLength + 1024)
+
+            let flush () = task {
+                let! _ = ctx.Response.BodyWriter.WriteAsync(Encoding.UTF8.GetBytes(string piece))
+                piece.Clear() |> ignore
+            }
+
+            for family in families () do
+                Exposition.appendHead format piece family
+
+                for sample in family.Samples do
+                    Exposition.appendSampleOf format piece family sample
+
+                    if piece.Length > pieceLength then
+                        do! flush ()
+
+            piece.Append(Exposition.ending format) |> ignore
+            do! flush ()
+            return Some ctx
+        }
+
+    GET_HEAD >=> route "/metrics" >=> write

@@ -1,0 +1,73 @@
+namespace K8sReq.Host.Proxy
+
+open System
+open System.Collections.Concurrent
+open System.Runtime.CompilerServices
+open System.Threading
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Host
+
+/// Logs copies that were not delivered, so many lines for a RequestClone in a time, and then how many were left out. From
+/// any thread; whatever happens, nobody waits.
+[<Sealed>]
+type FailureLog(logger: ILogger, clock: TimeProvider) =
+    static let mostLines = 5
+    static let window = TimeSpan.FromSeconds 10.0
+
+    let windows = ConcurrentDictionary<ObjectKey, StrongBox<LogWindow>>()
+    let now () = clock.GetElapsedTime 0L
+
+    let tellOmitted (clone: ObjectKey) (count: int64) =
+        if count > 0L then
+            Log.failuresOmitted logger (string clone) count
+
+    let flush (isLast: bool) : unit =
+        for KeyValue(clone, box) in windows do
+            let omitted =
+                lock box (fun () ->
+                    let time = if isLast then TimeSpan.MaxValue else now ()
+                    let struct (next, omitted) = LogWindow.flush window time box.Value
+                    box.Value <- next
+                    omitted)
+
+            tellOmitted clone omitted
+
+    let onTime (_: obj | null) : unit = flush false
+    let timer = clock.CreateTimer(TimerCallback onTime, windows, window, window)
+
+    member _.Tell
+        (target: Target, outcome: TargetOutcome, attempts: int, duration: TimeSpan, traceId: string)
+        : unit =
+        if logger.IsEnabled LogLevel.Warning then
+            let box = windows.GetOrAdd(target.Clone, fun _ -> StrongBox LogWindow.fresh)
+
+            let struct (says, omitted) =
+                lock box (fun () ->
+                    let struct (next, says, omitted) =
+                        LogWindow.offer mostLines window (now ()) box.Value
+
+                    box.Value <- next
+                    struct (says, omitted))
+
+            tellOmitted target.Clone omitted
+
+            if says then
+                Log.copyFailed
+                    logger
+                    (string target.Clone)
+                    target.Endpoint
+                    (TargetOutcome.describe outcome)
+                    attempts
+                    duration
+                    traceId
+
+    /// These RequestClones are no more.
+    member _.Forget(gone: ObjectKey seq) : unit =
+        for clone in gone do
+            windows.TryRemove clone |> ignore
+
+    interface IDisposable with
+        member _.Dispose() =
+            timer.Dispose()
+            flush true
