@@ -60,6 +60,21 @@ let private lists name (prepare: ApiServer -> TestFolder -> string list) =
             Expect.equal found [ "shop/app" ] "the Services"
         })
 
+/// A user whose credentials a program prints.
+let private plugin (folder: TestFolder) : string =
+    let path = Path.Combine(folder.Path, "plugin")
+
+    File.WriteAllText(
+        path,
+        """#!/bin/sh
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"'$TOKEN'"}}'
+"""
+    )
+
+    File.SetUnixFileMode(path, UnixFileMode.UserRead ||| UnixFileMode.UserExecute)
+
+    $"{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {path}, interactiveMode: Never, env: [{{name: TOKEN, value: secret}}]}}}}"
+
 let private serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 let tests =
@@ -92,21 +107,33 @@ let tests =
 
         lists "a program that gives credentials" (fun server folder ->
             server.Token <- Some "secret"
-            let plugin = Path.Combine(folder.Path, "plugin")
 
-            File.WriteAllText(
-                plugin,
-                """#!/bin/sh
-echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"'$TOKEN'"}}'
-"""
-            )
+            [
+                file folder "config" [ cluster server.Url ""; user (plugin folder); context ]
+            ])
 
-            File.SetUnixFileMode(plugin, UnixFileMode.UserRead ||| UnixFileMode.UserExecute)
+        testCaseTask "a program that gives credentials, to a process that has asked for nothing before"
+        <| fun () ->
+            withServer (fun server folder -> task {
+                server.Token <- Some "secret"
 
-            let exec =
-                $"{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {plugin}, interactiveMode: Never, env: [{{name: TOKEN, value: secret}}]}}}}"
+                let config =
+                    file folder "config" [ cluster server.Url ""; user (plugin folder); context ]
 
-            [ file folder "config" [ cluster server.Url ""; user exec; context ] ])
+                use program =
+                    PublishedProgram.Start(
+                        [
+                            "--http-addr=127.0.0.1:0"
+                            "--probe-addr=127.0.0.1:0"
+                            "--metrics-addr=127.0.0.1:0"
+                            "--status-addr=127.0.0.1:0"
+                        ],
+                        [ "KUBECONFIG", config ]
+                    )
+
+                let! _ = program.Says @"Proxy (listening)"
+                ()
+            })
 
         testCaseTask
             "TLS: a server that the given authority vouches for, a client that it knows, and no others"

@@ -1,9 +1,13 @@
 module K8sReq.Host.Tests.Program
 
 open Expecto
+open K8sReq.Host.Sources.Kubernetes
 
 [<EntryPoint>]
 let main arguments =
+    // Tests make clients of their own in this process, and the first one that reads anything decides how all read.
+    WatchEventJson.register ()
+
     runTestsWithCLIArgs
         []
         arguments

@@ -26,6 +26,8 @@ module ClusterAccess =
         | configured -> configured
 
     let private prepared (load: unit -> KubernetesClientConfiguration) () =
+        // First of all: what a program that gives credentials prints is read by the client already.
+        WatchEventJson.register ()
         let configuration = load ()
         // A watch lasts for minutes; every request here has a limit of its own.
         configuration.HttpClientTimeout <- Timeout.InfiniteTimeSpan
@@ -136,7 +138,6 @@ type KubernetesConnection(access: ClusterAccess) =
     let gate = Lock()
 
     let create () : IKubernetes =
-        WatchEventJson.register ()
         new Kubernetes(access.Load(), new ScopeHandler())
 
     let mutable client = create ()
