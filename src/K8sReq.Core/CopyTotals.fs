@@ -14,3 +14,12 @@ type CopyTotals = {
 
     member totals.Pending =
         totals.Accepted - totals.Delivered - totals.Failed - totals.Dropped
+
+module CopyTotals =
+    let zero = {
+        Accepted = 0L
+        Delivered = 0L
+        Failed = 0L
+        Dropped = 0L
+        Retries = 0L
+    }

@@ -121,7 +121,9 @@ let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : 
 
     let telemetry = TelemetrySettings.ofEnvironment (environment ())
 
-    match! Serve.start loggers TimeProvider.System (createSource logger) version telemetry settings with
+    match!
+        Serve.start loggers TimeProvider.System (createSource logger) version (identity ()) telemetry settings
+    with
     | Error error -> return reportBindError (nameOf settings error) error
     | Ok running ->
         let! ended = Task.WhenAny(signalled, running.Failed)

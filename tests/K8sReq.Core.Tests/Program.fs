@@ -25,6 +25,8 @@ let main arguments =
             GoDurationTests.tests
             ListenAddressTests.tests
             TraceContextTests.tests
+            DurationScaleTests.tests
+            StatusQueryTests.tests
             LogWindowTests.tests
             ExpositionTests.tests
             SettingsTests.tests

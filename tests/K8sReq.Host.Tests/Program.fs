@@ -38,6 +38,9 @@ let main arguments =
             HostileClientTests.tests
             ServeTests.tests
             MetricsTests.tests
+            CopyHistoryTests.tests
+            StatusPageTests.tests
+            StatusBrowserTests.tests
             LoadTests.tests
             ProgramTests.tests
             AllocationTests.tests

@@ -58,6 +58,7 @@ let tests =
                         TimeProvider.System
                         (FolderSource.create (new LogKeeper()) TimeProvider.System folder.Path)
                         "test"
+                        "test-0"
                         (TelemetrySettings.ofEnvironment Map.empty)
                         settings
                 with

@@ -11,6 +11,7 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Host.Admin
+open K8sReq.Host.Admin.Status
 open K8sReq.Host.Http
 open K8sReq.Host.Proxy
 open K8sReq.Host.Routing
@@ -26,6 +27,7 @@ type Running = {
     ProxyPort: int
     ProbePort: int
     MetricsPort: int
+    StatusPort: int
     Totals: unit -> CopyTotals
     /// Stops listening, waits for the copies that are under way, for a limited time, and gives the totals.
     Stop: unit -> Task<CopyTotals>
@@ -35,25 +37,36 @@ type Running = {
 
 // What became of copies, for whoever operates this.
 let private reportCopy
+    (clock: TimeProvider)
     (http: HttpMetrics)
     (failures: FailureLog)
     (abandoned: ConcurrentDictionary<Target, int>)
     (isAbandoning: unit -> bool)
     : CopyReport =
     fun job lane (struct (outcome, attempts)) duration ->
-        match outcome with
-        | TargetOutcome.Delivered _ -> http.Delivered duration
-        // A full lane tells of its drops itself.
-        | TargetOutcome.Overflowed -> ()
-        | TargetOutcome.Cancelled when isAbandoning () ->
-            abandoned.AddOrUpdate(lane.Target, 1, (fun _ count -> count + 1)) |> ignore
-        | _ ->
-            let traceId =
-                match job.Trace with
-                | ValueSome trace -> trace.TraceId
-                | ValueNone -> "-"
+        if TargetOutcome.isDelivered outcome then
+            http.Delivered duration
+        else
+            let failure = {
+                At = clock.GetUtcNow()
+                Target = lane.Target
+                Outcome = outcome
+                Attempts = attempts
+                Duration = duration
+                TraceId =
+                    match job.Trace with
+                    | ValueSome trace -> trace.TraceId
+                    | ValueNone -> ""
+            }
 
-            failures.Tell(lane.Target, outcome, attempts, duration, traceId)
+            lane.Statistics.Keep failure
+
+            match outcome with
+            // A full lane tells of its drops itself.
+            | TargetOutcome.Overflowed -> ()
+            | TargetOutcome.Cancelled when isAbandoning () ->
+                abandoned.AddOrUpdate(lane.Target, 1, (fun _ count -> count + 1)) |> ignore
+            | _ -> failures.Tell failure
 
 let private laneEvents (logger: ILogger) : LaneEvents = {
     Overflowed = fun target -> Log.laneOverflowed logger (string target.Clone) target.Endpoint
@@ -104,12 +117,14 @@ let private startAll
         return Error error
 }
 
-/// Starts the proxy: the probes first, then the routes, then the port that requests come in by.
+/// Starts the proxy: the probes first, then the routes, then the port that requests come in by. `instance` is what this
+/// replica is called among the others.
 let start
     (loggers: ILoggerFactory)
     (clock: TimeProvider)
     (source: RouteSource)
     (version: string)
+    (instance: string)
     (telemetry: TelemetrySettings)
     (settings: Settings)
     : Task<Result<Running, BindError>> = task {
@@ -174,7 +189,7 @@ let start
                     fun _ request result duration -> http.Sent(request.Method, result.Outcome, duration)
                 Stop = abandoning.Token
             }
-            Report = reportCopy http failures abandoned (fun () -> abandoning.IsCancellationRequested)
+            Report = reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
             Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
             Budget = budget
             Ledger = ledger
@@ -198,18 +213,50 @@ let start
             Routes = fun () -> Volatile.Read &counts.Value
         }
 
-    let export =
-        OtlpExport.start telemetry clock version Environment.MachineName meter families
+    let export = OtlpExport.start telemetry clock version instance meter families
+
+    let looking = new CancellationTokenSource()
+
+    let status = {
+        Version = version
+        Instance = instance
+        StartedAt = clock.GetUtcNow()
+        Clock = clock
+        IsReady = isReady
+        Table = fun () -> holder.Current
+        Counts = fun () -> Volatile.Read &counts.Value
+        Clones = clones
+        Totals = fun () -> ledger.Totals
+        Requests = fun () -> http.Requests
+        Source = source.Metrics
+        Budget = budget
+        BufferLimit = settings.BufferBytes
+    }
 
     let admin = [
         "Probes", settings.ProbeAddr, Probes.handler isReady
         "Metrics", settings.MetricsAddr, Metrics.handler families
+        "Status page",
+        settings.StatusAddr,
+        StatusPage.handler status settings.StatusAddr StatusPage.usualInterval looking.Token
     ]
 
+    let closeSlots (_: obj | null) =
+        for entry in clones.Unordered do
+            entry.Statistics.CloseSlot()
+
+    let slots =
+        clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
+
     match! startAll loggers settings.ReadTimeout admin with
-    | Error error -> return Error error
+    | Error error ->
+        slots.Dispose()
+        return Error error
     | Ok adminServers ->
         let stopAdmin () = task {
+            slots.Dispose()
+            looking.Cancel()
+
             for server: HttpServer in adminServers do
                 do! server.StopAsync CancellationToken.None
         }
@@ -271,6 +318,7 @@ let start
                     ProxyPort = proxyServer.Port
                     ProbePort = adminServers[0].Port
                     MetricsPort = adminServers[1].Port
+                    StatusPort = adminServers[2].Port
                     Totals = fun () -> ledger.Totals
                     Stop = stop
                     Failed = firstFailure (controlling :: following)

@@ -56,6 +56,9 @@ type CloneDirectory() =
         | true, entry -> ValueSome entry
         | false, _ -> ValueNone
 
+    /// As they are now, in no order.
+    member _.Unordered: CloneEntry seq = clones |> Seq.map _.Value
+
     /// Ordered by key.
     member _.All: CloneEntry[] =
         clones.ToArray() |> Array.sortBy _.Key |> Array.map _.Value

@@ -9,13 +9,7 @@ open K8sReq.Core
 type CopyLedger() =
     let gate = Lock()
 
-    let mutable totals = {
-        Accepted = 0L
-        Delivered = 0L
-        Failed = 0L
-        Dropped = 0L
-        Retries = 0L
-    }
+    let mutable totals = CopyTotals.zero
 
     let mutable idle: TaskCompletionSource | null = null
 

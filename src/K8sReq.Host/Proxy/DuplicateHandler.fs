@@ -230,7 +230,7 @@ let rec private enter
 let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
     let report: CopyReport =
         fun job lane (struct (outcome, _) as ended) duration ->
-            lane.Statistics.End outcome
+            lane.Statistics.End(outcome, duration)
             services.Report job lane ended duration
             // Last: whoever waits for the last copy finds all of them reported.
             services.Ledger.End outcome

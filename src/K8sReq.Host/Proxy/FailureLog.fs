@@ -36,9 +36,9 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
     let onTime (_: obj | null) : unit = flush false
     let timer = clock.CreateTimer(TimerCallback onTime, windows, window, window)
 
-    member _.Tell
-        (target: Target, outcome: TargetOutcome, attempts: int, duration: TimeSpan, traceId: string)
-        : unit =
+    member _.Tell(failure: CopyFailure) : unit =
+        let target = failure.Target
+
         if logger.IsEnabled LogLevel.Warning then
             let box = windows.GetOrAdd(target.Clone, fun _ -> StrongBox LogWindow.fresh)
 
@@ -57,10 +57,10 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
                     logger
                     (string target.Clone)
                     target.Endpoint
-                    (TargetOutcome.describe outcome)
-                    attempts
-                    duration
-                    traceId
+                    (TargetOutcome.describe failure.Outcome)
+                    failure.Attempts
+                    failure.Duration
+                    (if failure.TraceId = "" then "-" else failure.TraceId)
 
     /// These RequestClones are no more.
     member _.Forget(gone: ObjectKey seq) : unit =

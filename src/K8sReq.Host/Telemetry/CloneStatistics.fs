@@ -1,5 +1,6 @@
 namespace K8sReq.Host.Telemetry
 
+open System
 open System.Threading
 open K8sReq.Core
 
@@ -13,6 +14,12 @@ type CloneStatistics(clone: ObjectKey) =
     let retries = Counter()
     // Of ten thousand RequestClones few may ever get a request.
     let mutable attempts: ByLabel<struct (int * string), Counter> | null = null
+    let mutable history: CopyHistory | null = null
+    // The last few, each in the place of the one that it pushes out.
+    let mutable failures: CopyFailure[] | null = null
+    let mutable failuresSeen = 0
+
+    static let failuresKept = 4
 
     let attemptsNow () =
         match Volatile.Read &attempts with
@@ -23,16 +30,73 @@ type CloneStatistics(clone: ObjectKey) =
             nonNull (Volatile.Read &attempts)
         | made -> made
 
+    let historyNow () =
+        match Volatile.Read &history with
+        | null ->
+            Interlocked.CompareExchange(&history, CopyHistory(), null) |> ignore
+            nonNull (Volatile.Read &history)
+        | made -> made
+
+    let failuresNow () =
+        match Volatile.Read &failures with
+        | null ->
+            Interlocked.CompareExchange(&failures, Array.zeroCreate failuresKept, null)
+            |> ignore
+
+            nonNull (Volatile.Read &failures)
+        | made -> made
+
     member _.Clone = clone
     member _.Accept() = accepted.Add 1L
 
-    /// A copy has ended, for good.
-    member _.End(outcome: TargetOutcome) =
-        (if TargetOutcome.isDelivered outcome then delivered
-         elif TargetOutcome.isDropped outcome then dropped
-         else failed)
-            .Add
-            1L
+    /// A copy has ended, for good, so long after it was accepted.
+    member _.End(outcome: TargetOutcome, duration: TimeSpan) =
+        let history = historyNow ()
+
+        if TargetOutcome.isDelivered outcome then
+            delivered.Add 1L
+            history.Record duration
+        elif TargetOutcome.isDropped outcome then
+            dropped.Add 1L
+        else
+            failed.Add 1L
+
+    /// Keeps what is known of a copy that was not delivered, for a while.
+    member _.Keep(failure: CopyFailure) : unit =
+        let kept = failuresNow ()
+        let index = Interlocked.Increment &failuresSeen
+        Volatile.Write(&kept[int (uint32 index % uint32 kept.Length)], failure)
+
+    /// The last copies that were not delivered, a few, in no order.
+    member _.Failures: CopyFailure list =
+        match Volatile.Read &failures with
+        | null -> []
+        | kept -> [
+            for index in 0 .. kept.Length - 1 do
+                match Volatile.Read &kept[index] |> box with
+                | null -> ()
+                | failure -> failure :?> CopyFailure
+          ]
+
+    /// What became of its copies in the last minutes; None if none has ended.
+    member _.History: CopyHistory voption =
+        match Volatile.Read &history with
+        | null -> ValueNone
+        | made -> ValueSome made
+
+    /// Whether copies were lately not delivered.
+    member statistics.IsLosing: bool =
+        let totals = statistics.Totals
+
+        match statistics.History with
+        | ValueNone -> false
+        | ValueSome history -> history.HasLost totals
+
+    /// A slot of the history has passed.
+    member statistics.CloseSlot() : unit =
+        match statistics.History with
+        | ValueNone -> ()
+        | ValueSome history -> history.Close statistics.Totals
 
     member _.Retry() = retries.Add 1L
 

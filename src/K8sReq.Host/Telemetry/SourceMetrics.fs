@@ -11,6 +11,7 @@ type SourceMetrics(clock: TimeProvider) =
     let restarts = ByLabel<string, Counter>(fun () -> Counter())
     let writes = ByLabel<string, Counter>(fun () -> Counter())
     let mutable isLeading = false
+    let mutable leader = ""
 
     /// What is listed or watched under this name was just seen as it is.
     member _.Synced(name: string) : unit = synced[name] <- clock.GetUtcNow()
@@ -33,3 +34,8 @@ type SourceMetrics(clock: TimeProvider) =
     member _.IsLeading
         with get () = Volatile.Read &isLeading
         and set (leads: bool) = Volatile.Write(&isLeading, leads)
+
+    /// The replica that writes statuses, as far as is known; empty for nobody.
+    member _.Leader
+        with get () = Volatile.Read &leader
+        and set (name: string) = Volatile.Write(&leader, name)

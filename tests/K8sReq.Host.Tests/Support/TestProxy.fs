@@ -67,7 +67,9 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
         let clock = defaultArg clock TimeProvider.System
         let source = FolderSource.create log clock folder.Path
 
-        match! Serve.start log clock source "test" (TelemetrySettings.ofEnvironment Map.empty) settings with
+        match!
+            Serve.start log clock source "test" "test-0" (TelemetrySettings.ofEnvironment Map.empty) settings
+        with
         | Ok running -> return new TestProxy(folder, log, running)
         | Error error -> return failwith $"{error}"
     }
@@ -75,6 +77,7 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
     member _.Port = running.ProxyPort
     member _.ProbePort = running.ProbePort
     member _.MetricsPort = running.MetricsPort
+    member _.StatusPort = running.StatusPort
     member _.Folder = folder
     member _.Log = log.Lines
     member _.Totals = running.Totals()

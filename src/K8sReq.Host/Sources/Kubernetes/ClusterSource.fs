@@ -76,8 +76,10 @@ let create
                     (settings.LeaderElectionNamespace |> Option.defaultValue access.Namespace)
                     identity
 
-            Leadership(logger, clock, commands, lease, setLeading).RunAsync stop
+            let setLeader name = metrics.Leader <- name
+            Leadership(logger, clock, commands, lease, setLeading, setLeader).RunAsync stop
         else
+            metrics.Leader <- identity
             setLeading true
             Task.CompletedTask
 

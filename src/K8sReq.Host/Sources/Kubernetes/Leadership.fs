@@ -32,7 +32,8 @@ module LeaseSettings =
         RetryPeriod = TimeSpan.FromSeconds 2.0
     }
 
-/// Takes part in the election of the one replica that writes. Whatever happens to the lease, nothing else is touched.
+/// Takes part in the election of the one replica that writes: `onChange` is told whether that is this one, `onLeader` what
+/// the one is called. Whatever happens to the lease, nothing else is touched.
 [<Sealed>]
 type Leadership
     (
@@ -40,7 +41,8 @@ type Leadership
         clock: TimeProvider,
         connection: KubernetesConnection,
         lease: LeaseSettings,
-        onChange: bool -> unit
+        onChange: bool -> unit,
+        onLeader: string -> unit
     ) =
     // The elector goes on saying that it leads after it has lost the lease: this is set by its events instead.
     let mutable isLeading = false
@@ -81,6 +83,8 @@ type Leadership
         elector.add_OnError tell
 
         elector.add_OnNewLeader (fun leader ->
+            onLeader leader
+
             if leader <> lease.Identity && leader <> "" then
                 Log.otherLeader logger leader)
 

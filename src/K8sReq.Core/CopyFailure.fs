@@ -1,0 +1,17 @@
+namespace K8sReq.Core
+
+open System
+
+/// A copy that was not delivered, for whoever wants to know why.
+[<NoComparison>]
+type CopyFailure = {
+    At: DateTimeOffset
+    Target: Target
+    Outcome: TargetOutcome
+    /// How often it was tried.
+    Attempts: int
+    /// From its acceptance to its end.
+    Duration: TimeSpan
+    /// Empty where nothing is traced.
+    TraceId: string
+}

@@ -1,0 +1,176 @@
+/// What the status page tells, for programs. Field names are part of the interface; times are RFC 3339 in UTC, durations
+/// seconds, sizes bytes.
+module K8sReq.Host.Admin.Status.StatusJson
+
+open System
+open System.IO
+open System.Text.Json
+open K8sReq.Core
+open K8sReq.Host.Telemetry
+
+let private render (write: Utf8JsonWriter -> unit) : byte[] =
+    use stream = new MemoryStream()
+    use json = new Utf8JsonWriter(stream)
+    write json
+    json.Flush()
+    stream.ToArray()
+
+let private object (json: Utf8JsonWriter) (write: unit -> unit) : unit =
+    json.WriteStartObject()
+    write ()
+    json.WriteEndObject()
+
+let private field (json: Utf8JsonWriter) (name: string) (write: unit -> unit) : unit =
+    json.WritePropertyName name
+    object json write
+
+let private array (json: Utf8JsonWriter) (name: string) (items: 'T seq) (write: 'T -> unit) : unit =
+    json.WriteStartArray name
+
+    for item in items do
+        write item
+
+    json.WriteEndArray()
+
+let private seconds (json: Utf8JsonWriter) (name: string) (duration: TimeSpan option) =
+    match duration with
+    | Some duration -> json.WriteNumber(name, Math.Round(duration.TotalSeconds, 6))
+    | None -> json.WriteNull name
+
+let private time (json: Utf8JsonWriter) (name: string) (at: DateTimeOffset option) =
+    match at with
+    | Some at -> json.WriteString(name, at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ")
+    | None -> json.WriteNull name
+
+let private copies (json: Utf8JsonWriter) (totals: CopyTotals) =
+    field json "copies" (fun () ->
+        json.WriteNumber("accepted", totals.Accepted)
+        json.WriteNumber("delivered", totals.Delivered)
+        json.WriteNumber("failed", totals.Failed)
+        json.WriteNumber("dropped", totals.Dropped)
+        json.WriteNumber("pending", totals.Pending)
+        json.WriteNumber("retries", totals.Retries))
+
+let private queue (json: Utf8JsonWriter) (load: LaneLoad) (oldest: TimeSpan) =
+    json.WriteNumber("inFlight", load.Sending)
+
+    field json "queue" (fun () ->
+        json.WriteNumber("items", load.Queued + load.Resting)
+        json.WriteNumber("bytes", load.WaitingBytes)
+        seconds json "oldestSeconds" (Some oldest))
+
+let private clone (json: Utf8JsonWriter) (key: ObjectKey) =
+    json.WriteString("namespace", key.Namespace)
+    json.WriteString("name", key.Name)
+
+/// `/api/status`
+let ofSummary (summary: StatusSummary) : byte[] =
+    render (fun json ->
+        object json (fun () ->
+            json.WriteString("version", summary.Version)
+            json.WriteString("instance", summary.Instance)
+            time json "time" (Some summary.At)
+            time json "startedAt" (Some summary.StartedAt)
+            json.WriteBoolean("ready", summary.IsReady)
+            time json "lastSync" summary.LastSync
+
+            field json "leader" (fun () ->
+                json.WriteBoolean("isThisReplica", summary.IsLeading)
+
+                if summary.Leader = "" then
+                    json.WriteNull "name"
+                else
+                    json.WriteString("name", summary.Leader))
+
+            field json "routes" (fun () ->
+                json.WriteNumber("hosts", summary.Counts.Hosts)
+                json.WriteNumber("routed", summary.Counts.Targets)
+                json.WriteNumber("unrouted", summary.Counts.Unrouted))
+
+            field json "requests" (fun () ->
+                for status, count in summary.Requests do
+                    json.WriteNumber(string<int> status, count))
+
+            copies json summary.Totals
+            queue json summary.Load summary.OldestWait
+
+            field json "memory" (fun () ->
+                json.WriteNumber("residentBytes", summary.ResidentMemory)
+                json.WriteNumber("bufferBytes", summary.BufferUsed)
+                json.WriteNumber("bufferLimitBytes", summary.BufferLimit))))
+
+let private route (json: Utf8JsonWriter) (status: RouteStatus) =
+    object json (fun () ->
+        let readiness = Conditions.wanted status.Clone.Resolved
+
+        match status.Clone.Clone.Spec with
+        | Ok spec -> json.WriteString("host", spec.Host.Value)
+        | Error _ -> json.WriteNull "host"
+
+        clone json status.Clone.Clone.Key
+
+        match status.Clone.Resolved with
+        | Ok target ->
+            json.WriteString("service", target.Service.Name)
+            json.WriteString("address", target.Endpoint)
+        | Error _ ->
+            json.WriteNull "service"
+            json.WriteNull "address"
+
+        field json "ready" (fun () ->
+            json.WriteBoolean("status", readiness.IsReady)
+            json.WriteString("reason", readiness.Reason)
+            json.WriteString("message", readiness.Message))
+
+        copies json status.Totals
+        queue json status.Load status.OldestWait
+
+        match status.History with
+        | ValueNone ->
+            json.WriteNull "p50Seconds"
+            json.WriteNull "p99Seconds"
+            json.WriteNull "history"
+        | ValueSome history ->
+            let durations = history.Durations
+            seconds json "p50Seconds" (DurationScale.quantile 0.5 durations)
+            seconds json "p99Seconds" (DurationScale.quantile 0.99 durations)
+            let points = history.Points status.Totals
+
+            field json "history" (fun () ->
+                seconds json "slotSeconds" (Some CopyHistory.SlotLength)
+                array json "delivered" points (fun point -> json.WriteNumberValue point.Delivered)
+                array json "lost" points (fun point -> json.WriteNumberValue point.Lost)))
+
+/// `/api/routes`
+let ofPage (statusOf: ResolvedClone -> RouteStatus) (page: RoutePage) : byte[] =
+    render (fun json ->
+        object json (fun () ->
+            json.WriteNumber("total", page.Total)
+            json.WriteNumber("offset", page.Query.Offset)
+            json.WriteNumber("limit", page.Query.Limit)
+            array json "routes" page.Shown (statusOf >> route json)))
+
+/// `/api/failures`
+let ofFailures (failures: CopyFailure list) : byte[] =
+    render (fun json ->
+        object json (fun () ->
+            array json "failures" failures (fun failure ->
+                object json (fun () ->
+                    time json "time" (Some failure.At)
+                    clone json failure.Target.Clone
+                    json.WriteString("host", failure.Target.Host.Value)
+                    json.WriteString("address", failure.Target.Endpoint)
+                    json.WriteString("errorType", TargetOutcome.errorType failure.Outcome)
+
+                    match TargetOutcome.status failure.Outcome with
+                    | ValueSome status -> json.WriteNumber("status", status)
+                    | ValueNone -> json.WriteNull "status"
+
+                    json.WriteString("outcome", TargetOutcome.describe failure.Outcome)
+                    json.WriteNumber("attempts", failure.Attempts)
+                    seconds json "durationSeconds" (Some failure.Duration)
+
+                    if failure.TraceId = "" then
+                        json.WriteNull "traceId"
+                    else
+                        json.WriteString("traceId", failure.TraceId)))))

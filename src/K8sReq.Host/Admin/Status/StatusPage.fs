@@ -1,0 +1,161 @@
+/// The page that shows what the proxy does, the events that keep it up to date, and the same for programs.
+module K8sReq.Host.Admin.Status.StatusPage
+
+open System
+open System.IO
+open System.Net
+open System.Reflection
+open System.Text
+open System.Threading
+open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Primitives
+open K8sReq.Core
+open K8sReq.Host.Http
+
+/// Two seconds: what changes is seen soon, and looking costs next to nothing.
+let usualInterval = TimeSpan.FromSeconds 2.0
+
+let private resource (name: string) : byte[] =
+    match Assembly.GetExecutingAssembly().GetManifestResourceStream name with
+    | null -> failwith $"The program was built without {name}."
+    | stream ->
+        use stream = stream
+        use copy = new MemoryStream()
+        stream.CopyTo copy
+        copy.ToArray()
+
+// Nothing from elsewhere, nothing inline, nobody's frame; and nothing is kept by browsers.
+let private securely: HttpHandler =
+    [
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        "X-Content-Type-Options", "nosniff"
+        "X-Frame-Options", "DENY"
+        "Referrer-Policy", "no-referrer"
+        "Cross-Origin-Opener-Policy", "same-origin"
+        "Cross-Origin-Resource-Policy", "same-origin"
+        "Cache-Control", "no-store"
+    ]
+    |> List.map (fun (name, value) -> setHttpHeader name value)
+    |> List.reduce (>=>)
+
+/// Who may ask for what listens on loopback: a page from elsewhere whose name was made to mean this address would have its
+/// own name in the Host field (DNS rebinding).
+let isLocalHost (host: string) : bool =
+    let name = (HostName.significant (host.AsSpan())).ToString()
+
+    name.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+    || fst (IPAddress.TryParse(name.Trim('[', ']')))
+
+let private onlyLocal (address: ListenAddress) : HttpHandler =
+    let isGuarded =
+        match address.Host with
+        | ListenHost.Any -> false
+        | ListenHost.Localhost -> true
+        | ListenHost.Address ip -> IPAddress.IsLoopback ip
+
+    let refusal =
+        (setStatusCode StatusCodes.Status421MisdirectedRequest
+         >=> text "This address is asked for by localhost or by its number.\n")
+            earlyReturn
+
+    fun next ctx ->
+        if isGuarded && not (isLocalHost (string ctx.Request.Host.Value)) then
+            refusal ctx
+        else
+            next ctx
+
+let private queryOf (ctx: HttpContext) : StatusQuery =
+    StatusQuery.ofFields (fun name ->
+        match ctx.Request.Query.TryGetValue name with
+        | true, values when values.Count > 0 -> Option.ofObj values[0]
+        | _ -> None)
+
+let private bodyOf (contentType: string) (body: byte[]) : HttpHandler =
+    setHttpHeader "Content-Type" contentType >=> setBody body
+
+// Made anew for each request.
+let private answering (contentType: string) (body: HttpContext -> byte[]) : HttpHandler =
+    fun next ctx -> bodyOf contentType (body ctx) next ctx
+
+let private json (body: HttpContext -> byte[]) : HttpHandler =
+    answering "application/json; charset=utf-8" body
+
+let private page (snapshot: StatusSnapshot) (feed: StatusFeed) : HttpHandler =
+    answering "text/html; charset=utf-8" (fun ctx ->
+        let shown = snapshot.Select(queryOf ctx)
+
+        StatusView.page (snapshot.Summary()) shown (feed.Rows shown.Shown) (snapshot.Failures())
+        |> Encoding.UTF8.GetBytes)
+
+let private tooMany: HttpHandler =
+    setStatusCode StatusCodes.Status503ServiceUnavailable
+    >=> text "Too many look on already.\n"
+
+// Until the browser goes, or the program. Whoever reads slowly is sent less often: nothing is queued for anybody.
+let private events
+    (snapshot: StatusSnapshot)
+    (feed: StatusFeed)
+    (clock: TimeProvider)
+    (stop: CancellationToken)
+    : HttpHandler =
+    let refusal = tooMany earlyReturn
+
+    fun _ ctx -> task {
+        match feed.TrySubscribe() with
+        | ValueNone -> return! refusal ctx
+        | ValueSome subscription ->
+            use _ = subscription
+
+            use ended =
+                CancellationTokenSource.CreateLinkedTokenSource(stop, ctx.RequestAborted)
+
+            use timer = new PeriodicTimer(feed.Interval, clock)
+            ctx.Response.ContentType <- "text/event-stream"
+            let view = StatusSubscription(snapshot, feed, queryOf ctx)
+
+            try
+                let mutable isOpen = true
+
+                while isOpen do
+                    let news = view.Next()
+                    // A comment, where there is nothing: whether the other side is there still is found out by writing.
+                    let text = if news = "" then ":\n\n" else news
+                    do! ctx.Response.Body.WriteAsync(Encoding.UTF8.GetBytes text, ended.Token)
+                    do! ctx.Response.Body.FlushAsync ended.Token
+                    let! isNext = timer.WaitForNextTickAsync ended.Token
+                    isOpen <- isNext
+            with
+            | :? OperationCanceledException
+            | :? IOException -> ()
+
+            return Some ctx
+    }
+
+/// `/`, what belongs to it, and `/api/…`. `address` is where it is served; `stop` ends the events, which would go on for
+/// ever else.
+let handler
+    (sources: StatusSources)
+    (address: ListenAddress)
+    (interval: TimeSpan)
+    (stop: CancellationToken)
+    : HttpHandler =
+    let snapshot = StatusSnapshot sources
+    let feed = StatusFeed(snapshot, sources.Clock, interval)
+
+    GET_HEAD
+    >=> onlyLocal address
+    >=> securely
+    >=> choose [
+        route "/" >=> page snapshot feed
+        route "/style.css" >=> bodyOf "text/css; charset=utf-8" (resource "status.css")
+        route "/script.js"
+        >=> bodyOf "text/javascript; charset=utf-8" (resource "status.js")
+        route "/events" >=> events snapshot feed sources.Clock stop
+        route "/api/status"
+        >=> json (fun _ -> StatusJson.ofSummary (snapshot.Summary()))
+        route "/api/routes"
+        >=> json (fun ctx -> StatusJson.ofPage snapshot.StatusOf (snapshot.Select(queryOf ctx)))
+        route "/api/failures"
+        >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
+    ]
