@@ -1,5 +1,6 @@
-/// How the client reads the lines of a watch. Its own way finds the properties of an event when it runs, which a program
-/// that is compiled ahead of time does not have; and it reads all of an object twice, the first time only for its kind.
+/// How the client reads objects, and the lines of a watch. Its own way finds the properties of an event when it runs, which
+/// a program that is compiled ahead of time does not have; and it reads all of an object twice, the first time only for
+/// its kind.
 module K8sReq.Host.Sources.Kubernetes.WatchEventJson
 
 open System.Text.Json
@@ -7,6 +8,7 @@ open System.Text.Json.Serialization
 open System.Text.Json.Serialization.Metadata
 open k8s
 open k8s.Models
+open K8sReq.ApiObjects
 
 let private typeOf (name: string | null) : WatchEventType =
     match name with
@@ -71,6 +73,11 @@ type private EventConverter<'T when 'T: not struct and 'T: not null>() =
 let private registration =
     lazy
         (KubernetesJson.AddJsonOptions(fun options ->
+            // In place of the client's own, which native code does not have (Native.Substitutions.xml), so that both
+            // programs read in the same way.
+            options.TypeInfoResolver <-
+                JsonTypeInfoResolver.Combine(ApiObjectsContext.Default, DefaultJsonTypeInfoResolver())
+
             options.Converters.Insert(0, KindConverter())
             options.Converters.Insert(0, EventConverter<KubernetesObject>())
             options.Converters.Insert(0, EventConverter<V1Status>())
