@@ -3,6 +3,9 @@ module K8sReq.Host.Tests.ClusterAccessTests
 
 open System
 open System.IO
+open System.Net
+open System.Net.Http
+open System.Net.Sockets
 open System.Security.Cryptography.X509Certificates
 open System.Text
 open System.Threading
@@ -75,6 +78,34 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 
     $"{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {path}, interactiveMode: Never, env: [{{name: TOKEN, value: secret}}]}}}}"
 
+/// Lists nothing, with some time between the head and the body, and leaves every watch without an answer.
+let private listInPieces (client: TcpClient) : Task = task {
+    use client = client
+    let stream = client.GetStream()
+    use reader = new StreamReader(stream)
+    let body = """{"metadata":{"resourceVersion":"1"},"items":[]}"""
+    let mutable isOpen = true
+
+    while isOpen do
+        let! request = reader.ReadLineAsync()
+        let mutable line = request
+
+        while not (String.IsNullOrEmpty line) do
+            let! next = reader.ReadLineAsync()
+            line <- next
+
+        match request with
+        | null -> isOpen <- false
+        | request when request.Contains "watch=true" -> ()
+        | _ ->
+            let head =
+                $"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\n\r\n"
+
+            do! stream.WriteAsync(Encoding.ASCII.GetBytes head)
+            do! Task.Delay 500
+            do! stream.WriteAsync(Encoding.ASCII.GetBytes body)
+}
+
 let private serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 let tests =
@@ -134,6 +165,40 @@ let tests =
                 let! _ = program.Says @"Proxy (listening)"
                 ()
             })
+
+        testCaseTask "a server whose answers come in pieces holds up no request"
+        <| fun () -> task {
+            use listener = new TcpListener(IPAddress.Loopback, 0)
+            listener.Start()
+            let url = $"http://{listener.LocalEndpoint}"
+
+            let accepting = task {
+                while true do
+                    let! client = listener.AcceptTcpClientAsync()
+                    listInPieces client |> ignore
+            }
+
+            use folder = new TestFolder()
+            let config = file folder "config" [ cluster url ""; user "{token: any}"; context ]
+
+            use program =
+                PublishedProgram.Start(
+                    [
+                        "--http-addr=127.0.0.1:0"
+                        "--probe-addr=127.0.0.1:0"
+                        "--metrics-addr=127.0.0.1:0"
+                        "--status-addr=127.0.0.1:0"
+                    ],
+                    [ "KUBECONFIG", config ]
+                )
+
+            // The client reads a body while it blocks: where that is done, nothing else goes on.
+            let! port = program.Says @"Proxy listening on port (\d+)"
+            use client = new HttpClient(Timeout = Waiting.patience)
+            let! answer = client.GetAsync $"http://127.0.0.1:{port}/"
+            Expect.equal answer.StatusCode HttpStatusCode.ServiceUnavailable "no route, and an answer"
+            Expect.isFalse accepting.IsCompleted "the server is still there"
+        }
 
         testCaseTask
             "TLS: a server that the given authority vouches for, a client that it knows, and no others"

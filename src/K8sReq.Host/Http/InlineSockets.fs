@@ -11,7 +11,11 @@ open System.Threading.Tasks
 [<Sealed>]
 type private PooledStream(inner: Stream) =
     inherit Stream()
-    static let hop = ConfigureAwaitOptions.ForceYielding
+
+    // What goes on from a task that is not completed yet goes on where it is completed: on the thread of the sockets. To
+    // yield from there takes a second one, that is completed.
+    static let hop () =
+        Task.CompletedTask.ConfigureAwait ConfigureAwaitOptions.ForceYielding
 
     override _.CanRead = true
     override _.CanWrite = true
@@ -38,7 +42,8 @@ type private PooledStream(inner: Stream) =
             ValueTask<int>(
                 task {
                     let reading = reading.AsTask()
-                    do! (reading :> Task).ConfigureAwait(hop ||| ConfigureAwaitOptions.SuppressThrowing)
+                    do! (reading :> Task).ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
+                    do! hop ()
                     return! reading
                 }
             )
@@ -55,7 +60,8 @@ type private PooledStream(inner: Stream) =
             ValueTask(
                 task {
                     let writing = writing.AsTask()
-                    do! writing.ConfigureAwait(hop ||| ConfigureAwaitOptions.SuppressThrowing)
+                    do! writing.ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
+                    do! hop ()
                     return! writing
                 }
                 :> Task
