@@ -73,6 +73,8 @@ let tests =
                     "k8sreq_routes{state=\"routed\"}", 2.0
                     "k8sreq_hosts", 1.0
                     "k8sreq_buffer_bytes", 0.0
+                    "k8sreq_buffer_limit_bytes", 268435456.0
+                    "k8sreq_ready", 1.0
                     "k8sreq_build_info{version=\"test\"}", 1.0
                     "http_server_request_duration_seconds_count{http_request_method=\"GET\",http_response_status_code=\"202\",network_protocol_version=\"1.1\",url_scheme=\"http\"}",
                     3.0
@@ -129,6 +131,28 @@ let tests =
             Expect.isGreaterThan all[ofClone "copy-0" "k8sreq_queue_bytes" ""] 1000.0 "what they weigh"
             Expect.isGreaterThan all[ofClone "copy-0" "k8sreq_queue_oldest_seconds" ""] 0.0 "for how long"
             Expect.isGreaterThan all["k8sreq_buffer_bytes"] 0.0 "in memory"
+        }
+
+        testCaseTask "a replica that was told to stop is not ready any more"
+        <| fun () -> task {
+            let clock = TestClock()
+            let delay = TimeSpan.FromSeconds 5.0
+
+            use! proxy =
+                TestProxy.Start(
+                    Manifests.route "a.example" [ 1 ],
+                    (fun settings -> { settings with ShutdownDelay = delay }),
+                    clock
+                )
+
+            let stopping = proxy.Stop()
+            do! clock.TimerStarted delay
+            let! text = scrape proxy.MetricsPort
+            let all = series text
+            Expect.equal all["k8sreq_ready"] 0.0 "not ready"
+            clock.Advance delay
+            let! _ = stopping |> Waiting.within "the end"
+            ()
         }
 
         testCaseTask "OpenMetrics for who asks for it; HEAD and other paths"

@@ -20,6 +20,8 @@ type MetricSources = {
     Source: SourceMetrics
     Budget: BufferBudget
     Routes: unit -> RoutingCounts
+    /// What `/readyz` says.
+    IsReady: unit -> bool
 }
 
 let private number = MetricSample.number
@@ -225,6 +227,11 @@ let families (sources: MetricSources) : MetricFamily list = [
     MetricFamily.gauge "k8sreq.build_info" "" "1, with the version." [
         number [ "version", sources.Version ] 1.0
     ]
+    MetricFamily.gauge
+        "k8sreq.ready"
+        ""
+        "1 if this replica is ready for requests: its routes are known, and it was not told to stop."
+        (one (if sources.IsReady() then 1.0 else 0.0))
     MetricFamily.counter "k8sreq.requests" "{request}" "Requests that were answered, by the status." [
         for status, count in sources.Http.Requests -> number [ "code", string<int> status ] (float count)
     ]
@@ -232,8 +239,13 @@ let families (sources: MetricSources) : MetricFamily list = [
     MetricFamily.gauge
         "k8sreq.buffer.bytes"
         "By"
-        "What requests hold in memory; BUFFER_BYTES is the limit."
+        "What requests hold in memory."
         (one (float sources.Budget.Used))
+    MetricFamily.gauge
+        "k8sreq.buffer.limit"
+        "By"
+        "What requests may hold in memory, all together."
+        (one (float sources.Budget.Total))
     yield! routing sources
     yield! sources.Http.Families
     yield! runtime ()

@@ -211,6 +211,7 @@ let start
             Source = source.Metrics
             Budget = budget
             Routes = fun () -> Volatile.Read &counts.Value
+            IsReady = isReady
         }
 
     let export = OtlpExport.start telemetry clock version instance meter families

@@ -7,6 +7,7 @@ open System.Threading
 type BufferBudget(total: int64) =
     let mutable used = 0L
 
+    member _.Total = total
     member _.Used = Volatile.Read &used
 
     /// Takes these bytes, or none of them where that would be more than there are.
