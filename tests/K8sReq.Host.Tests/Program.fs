@@ -38,6 +38,7 @@ let main arguments =
             HostileClientTests.tests
             ServeTests.tests
             MetricsTests.tests
+            PrometheusTests.tests
             CopyHistoryTests.tests
             StatusPageTests.tests
             StatusBrowserTests.tests

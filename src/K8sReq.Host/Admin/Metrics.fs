@@ -210,8 +210,9 @@ let private runtime () : MetricFamily list = [
         "By"
         "Memory that the heap had from the system after the last collection."
         (one (float (GC.GetGCMemoryInfo().TotalCommittedBytes)))
+    // The conventions call it dotnet.thread_pool.thread.count. A name that ends so is a histogram's in both formats.
     MetricFamily.gauge
-        "dotnet.thread_pool.thread.count"
+        "dotnet.thread_pool.threads"
         "{thread}"
         "Threads of the pool."
         (one (float ThreadPool.ThreadCount))
