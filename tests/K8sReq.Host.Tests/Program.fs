@@ -39,6 +39,7 @@ let main arguments =
             ServeTests.tests
             MetricsTests.tests
             PrometheusTests.tests
+            MetricsTableTests.tests
             CopyHistoryTests.tests
             StatusPageTests.tests
             StatusBrowserTests.tests

@@ -1,0 +1,109 @@
+/// The table of metrics in docs/operations.md, against the program.
+module K8sReq.Host.Tests.MetricsTableTests
+
+open System
+open System.IO
+open System.Text.RegularExpressions
+open Expecto
+open K8sReq.Core
+open K8sReq.Host.Admin
+open K8sReq.Host.Http
+open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
+
+type private Row = {
+    Name: string
+    Kind: string
+    Unit: string
+    Labels: Set<string>
+}
+
+let private table: Row list =
+    let text =
+        File.ReadAllText(Path.Combine(PublishedProgram.Root, "docs", "operations.md"))
+
+    let section =
+        text.Split "\n## "
+        |> Array.find (fun section -> section.StartsWith("Metrics\n", StringComparison.Ordinal))
+
+    [
+        for line in section.Split '\n' do
+            match line.Split '|' |> Array.map _.Trim() with
+            | [| ""; name; kind; unit; labels; meaning; "" |] when name.StartsWith '`' ->
+                if meaning = "" then
+                    failwith $"{name} has no meaning"
+
+                {
+                    Name = name.Trim '`'
+                    Kind = kind
+                    Unit = unit
+                    Labels = set [ for label in Regex.Matches(labels, "`([^`]+)`") -> label.Groups[1].Value ]
+                }
+            | _ -> ()
+    ]
+
+/// A family as a row of the table, but for its labels.
+let private rowOf (family: MetricFamily) : string * string * string =
+    let name = Exposition.familyName family
+
+    let unit =
+        match family.Unit with
+        | "s" -> "seconds"
+        | "By" -> "bytes"
+        | _ -> ""
+
+    match family.Kind with
+    | MetricKind.Counter -> name + "_total", "counter", unit
+    | MetricKind.Gauge -> name, "gauge", unit
+    | MetricKind.Histogram -> name, "histogram", unit
+
+let tests =
+    testList "the table of metrics" [
+        test "has every metric of the program with its type and unit, and no other" {
+            use meter = new Diagnostics.Metrics.Meter "k8sreq"
+
+            let families =
+                Metrics.families {
+                    Version = ""
+                    Http = HttpMetrics meter
+                    Clones = CloneDirectory()
+                    Source = SourceMetrics TimeProvider.System
+                    Budget = BufferBudget 1L
+                    Routes = fun () -> Routing.initial.Counts
+                    IsReady = fun () -> false
+                }
+                |> List.map rowOf
+
+            let told = table |> List.map (fun row -> row.Name, row.Kind, row.Unit)
+            Expect.equal (set told) (set families) "both ways"
+            Expect.equal told.Length families.Length "each once"
+        }
+
+        testCaseTask "has the labels that the program's series have"
+        <| fun () -> task {
+            use! program = BusyProgram.Start()
+            let! text = program.OpenMetrics()
+            let families, _ = OpenMetricsText.read text
+
+            let labels =
+                Map.ofList [
+                    for family in families ->
+                        family.Name,
+                        set [
+                            for sample in family.Samples do
+                                for name, _ in sample.Labels do
+                                    if name <> "le" then
+                                        name
+                        ]
+                ]
+
+            for row in table do
+                let family =
+                    if row.Kind = "counter" then
+                        row.Name.Substring(0, row.Name.Length - "_total".Length)
+                    else
+                        row.Name
+
+                Expect.equal (labels.TryFind family) (Some row.Labels) row.Name
+        }
+    ]
