@@ -239,6 +239,7 @@ let tests =
 
             Expect.equal ports [ "http", "8080"; "metrics", "9556" ] "the Service's ports"
             let rule = theOnly objects "PrometheusRule"
+
             Expect.stringContains (rule.GetRawText()) "rel" "rules are templates"
 
             let secret =
@@ -246,6 +247,70 @@ let tests =
                 |> List.find (fun variable -> text [ "name" ] variable = "OTEL_EXPORTER_OTLP_HEADERS")
 
             Expect.equal (text [ "valueFrom"; "secretKeyRef"; "key" ] secret) "headers" "from a secret")
+
+        withHelm "the PodMonitor scrapes what the pods serve, as its values say" (fun helm ->
+            let enabled = [ "--set"; "podMonitor.enabled=true" ]
+
+            let endpointOf objects =
+                (items [ "spec"; "podMetricsEndpoints" ] (theOnly objects "PodMonitor")).Head
+
+            let objects = render helm enabled
+            let endpoint = endpointOf objects
+            let settings = settings objects
+
+            Expect.equal
+                (port (text [ "port" ] endpoint) objects)
+                settings.MetricsAddr.Port
+                "the port that the program serves them on"
+
+            Expect.equal
+                (List.map (fun name -> text [ name ] endpoint) [ "path"; "interval"; "scrapeTimeout" ])
+                [ "/metrics"; "30s"; "10s" ]
+                "where and how often"
+
+            // Else whose copies they are is not to be seen from the label of that name.
+            Expect.equal (text [ "honorLabels" ] endpoint) "True" "labels"
+
+            Expect.equal
+                (items [ "spec"; "namespaceSelector"; "matchNames" ] (theOnly objects "PodMonitor")
+                 |> List.map string)
+                [ "sys" ]
+                "the release's pods"
+
+            let objects =
+                render
+                    helm
+                    (enabled
+                     @ [
+                         "--set"
+                         "podMonitor.namespace=monitoring,podMonitor.interval=5s,podMonitor.scrapeTimeout=4s,podMonitor.honorLabels=false"
+                         "--set"
+                         "podMonitor.additionalLabels.release=prometheus,podMonitor.targetLabels[0]=team,podMonitor.sampleLimit=1000"
+                         "--set"
+                         "podMonitor.metricRelabelings[0].action=labeldrop,podMonitor.metricRelabelings[0].regex=version"
+                     ])
+
+            let monitor = theOnly objects "PodMonitor"
+            let endpoint = endpointOf objects
+            Expect.equal (text [ "metadata"; "namespace" ] monitor) "monitoring" "namespace"
+            Expect.equal (text [ "metadata"; "labels"; "release" ] monitor) "prometheus" "labels"
+
+            Expect.equal
+                (items [ "spec"; "podTargetLabels" ] monitor |> List.map string)
+                [ "team" ]
+                "pod labels"
+
+            Expect.equal (text [ "spec"; "sampleLimit" ] monitor) "1000" "limit"
+
+            Expect.equal
+                (List.map (fun name -> text [ name ] endpoint) [ "interval"; "scrapeTimeout"; "honorLabels" ])
+                [ "5s"; "4s"; "False" ]
+                "the endpoint"
+
+            Expect.equal
+                (text [ "regex" ] (items [ "metricRelabelings" ] endpoint).Head)
+                "version"
+                "relabelling")
 
         withHelm "ports that are changed are changed everywhere" (fun helm ->
             let objects = renderFile helm "ports" []
