@@ -240,7 +240,10 @@ let tests =
             Expect.equal ports [ "http", "8080"; "metrics", "9556" ] "the Service's ports"
             let rule = theOnly objects "PrometheusRule"
 
-            Expect.stringContains (rule.GetRawText()) "rel" "rules are templates"
+            Expect.stringContains
+                (rule.GetRawText())
+                "absent(up{job=\\u0022rel\\u0022})"
+                "rules are kept, and are templates"
 
             let secret =
                 items [ "env" ] (containerOf objects)

@@ -4,4 +4,12 @@ open Expecto
 
 [<EntryPoint>]
 let main arguments =
-    runTestsWithCLIArgs [] arguments (testList "Chart" [ ChartTests.tests; CrdTests.tests; ImageTests.tests ])
+    runTestsWithCLIArgs
+        []
+        arguments
+        (testList "Chart" [
+            ChartTests.tests
+            AlertTests.tests
+            CrdTests.tests
+            ImageTests.tests
+        ])

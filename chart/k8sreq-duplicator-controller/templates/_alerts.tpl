@@ -1,0 +1,137 @@
+{{/* The labels and annotations that every alert has. Of .name, .alert (its values) and .root. */}}
+{{- define "k8sreq.alertLabels" -}}
+severity: {{ .alert.severity }}
+{{- with .root.Values.prometheusRule.alerts.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "k8sreq.runbook" -}}
+{{ .root.Values.prometheusRule.alerts.runbook }}#{{ lower .name }}
+{{- end -}}
+
+{{/* The series of this release: those of its PodMonitor, unless others are said. */}}
+{{- define "k8sreq.matchers" -}}
+{{- with .Values.prometheusRule.alerts.matchers -}}
+{{- tpl . $ -}}
+{{- else -}}
+job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k8sreq.fullname" . }}"
+{{- end -}}
+{{- end -}}
+
+{{/* The chart's alerts as rules. docs/operations.md has a paragraph for each of them. */}}
+{{- define "k8sreq.alerts" -}}
+{{- $root := . -}}
+{{- $alerts := .Values.prometheusRule.alerts -}}
+{{- $series := include "k8sreq.matchers" . -}}
+{{- $env := include "k8sreq.env" . | fromYaml -}}
+{{/* Where the labels of a scrape are not honoured, the RequestClone's namespace is exported_namespace. */}}
+{{- $byClone := "by (namespace, exported_namespace, name)" -}}
+{{- $clone := "{{ or $labels.exported_namespace $labels.namespace }}/{{ $labels.name }}" -}}
+{{- $replica := "{{ or $labels.pod $labels.instance }}" -}}
+{{- with $alerts.copiesFailing }}
+{{- if .enabled }}
+- alert: K8sReqCopiesFailing
+  expr: |
+    (
+      sum {{ $byClone }} (rate(k8sreq_copies_total{ {{- $series }},outcome="failed"}[{{ .window }}]))
+      /
+      sum {{ $byClone }} (rate(k8sreq_copies_total{ {{- $series }}}[{{ .window }}]))
+      > {{ .ratio }}
+    )
+    and
+    sum {{ $byClone }} (increase(k8sreq_copies_total{ {{- $series }}}[{{ .window }}])) >= {{ .copies }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "Copies for RequestClone {{ $clone }} fail"
+    description: "{{ "{{ $value | humanizePercentage }}" }} of its copies have failed in {{ .window }}, retries included."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqCopiesFailing" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.copiesDropped }}
+{{- if .enabled }}
+- alert: K8sReqCopiesDropped
+  expr: |
+    sum {{ $byClone }} (increase(k8sreq_copies_total{ {{- $series }},outcome="dropped"}[{{ .window }}])) > {{ .copies }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "Copies for RequestClone {{ $clone }} are dropped"
+    description: "About {{ "{{ $value | humanize }}" }} copies were dropped in {{ .window }}: there was no room for more to wait, or they were given up."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqCopiesDropped" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.routesOutOfDate }}
+{{- if .enabled }}
+- alert: K8sReqRoutesOutOfDate
+  expr: |
+    time() - (k8sreq_last_sync_seconds{ {{- $series }}} > 0) > {{ .seconds }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "The routes of {{ $replica }} are out of date"
+    description: "It has not heard from the cluster for {{ "{{ $value | humanizeDuration }}" }}, and goes on with the routes that it has."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqRoutesOutOfDate" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.noReplicaReady }}
+{{- if .enabled }}
+- alert: K8sReqNoReplicaReady
+  expr: |
+    absent(k8sreq_ready{ {{- $series }}} == 1)
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "No replica of {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }} is ready"
+    description: "Requests are not taken, or Prometheus does not reach any replica."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqNoReplicaReady" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.replicaNotReady }}
+{{- if .enabled }}
+- alert: K8sReqReplicaNotReady
+  expr: |
+    k8sreq_ready{ {{- $series }}} == 0 or up{ {{- $series }}} == 0
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "{{ $replica }} is not ready"
+    description: "It does not know its routes, or does not answer Prometheus. The others take its requests."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqReplicaNotReady" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.noLeader }}
+{{- if and .enabled (has (lower (toString $env.ENABLE_LEADER_ELECTION)) (list "true" "t" "1")) }}
+- alert: K8sReqNoLeader
+  expr: |
+    max by (job) (k8sreq_leader{ {{- $series }}}) == 0
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "No replica of {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }} leads"
+    description: "Requests are copied, but nobody writes statuses and events of RequestClones."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqNoLeader" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.memoryBudgetNearlySpent }}
+{{- if .enabled }}
+- alert: K8sReqMemoryBudgetNearlySpent
+  expr: |
+    k8sreq_buffer_bytes{ {{- $series }}} / k8sreq_buffer_limit_bytes{ {{- $series }}} > {{ .ratio }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "Requests hold nearly all the memory of {{ $replica }} that they may"
+    description: "{{ "{{ $value | humanizePercentage }}" }} of BUFFER_BYTES is in use; beyond it requests are answered 503."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqMemoryBudgetNearlySpent" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- end -}}
