@@ -10,6 +10,7 @@ let main arguments =
         (testList "Chart" [
             ChartTests.tests
             AlertTests.tests
+            DashboardTests.tests
             CrdTests.tests
             ImageTests.tests
         ])
