@@ -42,9 +42,10 @@ module LogWindow =
                     false,
                     0L)
 
-    /// Nothing came for a while: how many were left out that nobody has been told of, if its time is over.
+    /// Nothing came for a while: how many were left out that nobody has been told of, if its time is over. What is left is
+    /// then fresh.
     let flush (length: TimeSpan) (now: TimeSpan) (window: LogWindow) : struct (LogWindow * int64) =
-        if window.Omitted > 0L && isOver length now window then
+        if isOver length now window then
             struct (fresh, window.Omitted)
         else
             struct (window, 0L)

@@ -5,17 +5,32 @@ open System
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 
+// What comes from outside, be it an exception's words, a manifest or the API server's answer, is part of a line and never
+// a line of its own: controls, line separators among them, are spaces.
+let private isControl (character: char) =
+    Char.IsControl character || character = '\u2028' || character = '\u2029'
+
+let private plain (value: 'T) : 'T =
+    match box value with
+    | :? string as text when text |> Seq.exists isControl ->
+        unbox<'T>(
+            text
+            |> String.map (fun character -> if isControl character then ' ' else character)
+        )
+    | _ -> value
+
 let private message1<'A> level id text : ILogger -> 'A -> unit =
     let define = LoggerMessage.Define<'A>(level, EventId id, text)
-    fun (logger: ILogger) (a: 'A) -> define.Invoke(logger, a, null)
+    fun (logger: ILogger) (a: 'A) -> define.Invoke(logger, plain a, null)
 
 let private message2<'A, 'B> level id text : ILogger -> 'A -> 'B -> unit =
     let define = LoggerMessage.Define<'A, 'B>(level, EventId id, text)
-    fun (logger: ILogger) (a: 'A) (b: 'B) -> define.Invoke(logger, a, b, null)
+    fun (logger: ILogger) (a: 'A) (b: 'B) -> define.Invoke(logger, plain a, plain b, null)
 
 let private message3<'A, 'B, 'C> level id text : ILogger -> 'A -> 'B -> 'C -> unit =
     let define = LoggerMessage.Define<'A, 'B, 'C>(level, EventId id, text)
-    fun (logger: ILogger) (a: 'A) (b: 'B) (c: 'C) -> define.Invoke(logger, a, b, c, null)
+
+    fun (logger: ILogger) (a: 'A) (b: 'B) (c: 'C) -> define.Invoke(logger, plain a, plain b, plain c, null)
 
 /// What a port is for, and the port.
 let listening: ILogger -> string -> string -> unit =
@@ -59,9 +74,9 @@ let copyFailed
     =
     copyFailedWith.Invoke(
         logger,
-        clone,
-        address,
-        outcome,
+        plain clone,
+        plain address,
+        plain outcome,
         attempts,
         Math.Round(duration.TotalMilliseconds, 1),
         traceId,
@@ -78,6 +93,10 @@ let failuresOmitted: ILogger -> string -> int64 -> unit =
 /// The version, and every setting in force.
 let starting: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Information 24 "k8sreq {Version} starts with {Settings}"
+
+/// What was asked for of telemetry and cannot be done.
+let telemetryProblem: ILogger -> string -> unit =
+    message1<string> LogLevel.Warning 25 "OpenTelemetry: {Problem}"
 
 /// RequestClone and address of a target whose lane has begun to drop copies.
 let laneOverflowed: ILogger -> string -> string -> unit =
@@ -167,9 +186,13 @@ let leaderElectionFailed: ILogger -> string -> unit =
 let cluster: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Information 22 "The routes come from the cluster of {Origin}, {Scopes}"
 
-let private withoutError =
-    LoggerMessage.Define<string>(LogLevel.Critical, EventId 9, "{What} failed; the process ends")
+let private failedWith =
+    LoggerMessage.Define<string, string>(
+        LogLevel.Critical,
+        EventId 9,
+        "{What} failed; the process ends: {Error}"
+    )
 
 /// A part of the program ended that never should.
 let fatal (logger: ILogger) (what: string) (error: exn) =
-    withoutError.Invoke(logger, what, error)
+    failedWith.Invoke(logger, plain what, plain (string error), null)

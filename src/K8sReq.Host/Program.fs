@@ -4,9 +4,11 @@ module K8sReq.Host.Program
 
 open System
 open System.Collections
+open System.Globalization
 open System.IO
 open System.Reflection
 open System.Runtime.InteropServices
+open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.DependencyInjection
@@ -38,6 +40,24 @@ let private levelOf (detail: LogDetail) =
 
 let private timestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ "
 
+// The logger's own word that lines are missing is plain text in every format; here it is an object like the others.
+let private asObjects (errors: TextWriter) : TextWriter = {
+    new StringWriter() with
+        override _.Write(text: string | null) =
+            match text with
+            | null -> ()
+            | text when text.StartsWith '{' -> errors.Write text
+            | text ->
+                let time =
+                    DateTimeOffset.UtcNow.ToString(timestampFormat.TrimEnd(), CultureInfo.InvariantCulture)
+
+                let message = JsonEncodedText.Encode(text.Trim())
+
+                errors.WriteLine(
+                    $"{{\"Timestamp\":\"{time}\",\"EventId\":0,\"LogLevel\":\"Warning\",\"Category\":\"k8sreq\",\"Message\":\"{message}\"}}"
+                )
+}
+
 let private addConsole (format: LogFormat) (logging: ILoggingBuilder) =
     match format with
     | LogFormat.Console ->
@@ -52,17 +72,27 @@ let private addConsole (format: LogFormat) (logging: ILoggingBuilder) =
             console.TimestampFormat <- timestampFormat.TrimEnd())
 
 let private createLoggers (detail: LogDetail) (format: LogFormat) =
-    LoggerFactory.Create(fun logging ->
-        (logging
-            .SetMinimumLevel(levelOf detail)
-            // The server's own lines repeat what ours say; one of its warnings, that HTTP/2 needs TLS, is not true here.
-            .AddFilter("Microsoft", LogLevel.Error)
-         |> addConsole format)
-            .Services.Configure<ConsoleLoggerOptions>(fun (options: ConsoleLoggerOptions) ->
-                options.LogToStandardErrorThreshold <- LogLevel.Trace
-                // Nobody who logs waits for whoever reads the log; that lines are missing is said in their place.
-                options.QueueFullMode <- ConsoleLoggerQueueFullMode.DropWrite)
-        |> ignore)
+    // Whoever logs takes what standard error is at its start.
+    let errors = Console.Error
+
+    if format = LogFormat.Json then
+        Console.SetError(asObjects errors)
+
+    let loggers =
+        LoggerFactory.Create(fun logging ->
+            (logging
+                .SetMinimumLevel(levelOf detail)
+                // The server's own lines repeat what ours say; one of its warnings, that HTTP/2 needs TLS, is not true here.
+                .AddFilter("Microsoft", LogLevel.Error)
+             |> addConsole format)
+                .Services.Configure<ConsoleLoggerOptions>(fun (options: ConsoleLoggerOptions) ->
+                    options.LogToStandardErrorThreshold <- LogLevel.Trace
+                    // Nobody who logs waits for whoever reads the log; that lines are missing is said in their place.
+                    options.QueueFullMode <- ConsoleLoggerQueueFullMode.DropWrite)
+            |> ignore)
+
+    Console.SetError errors
+    loggers
 
 /// Completed by SIGTERM or SIGINT, with its name. A second one ends the process at once.
 let private watchSignals () : Task<string> * IDisposable list =

@@ -157,10 +157,7 @@ let start
         holder.Publish(Routing.table routing)
         Volatile.Write(&counts.Value, routing.Counts)
 
-        let gone = routing.ChangedClones |> Set.filter (routing.Clones.ContainsKey >> not)
-
-        clones.Remove gone
-        failures.Forget gone
+        clones.Remove(routing.ChangedClones |> Set.filter (routing.Clones.ContainsKey >> not))
         source.Published routing
 
     let controller = Controller(logger, source.Scopes, holder, publish)

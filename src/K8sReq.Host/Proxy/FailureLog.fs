@@ -2,6 +2,7 @@ namespace K8sReq.Host.Proxy
 
 open System
 open System.Collections.Concurrent
+open System.Collections.Generic
 open System.Runtime.CompilerServices
 open System.Threading
 open Microsoft.Extensions.Logging
@@ -22,6 +23,7 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
         if count > 0L then
             Log.failuresOmitted logger (string clone) count
 
+    // A window whose time is over is of no use any more. Whoever has found it meanwhile looks again: see `tryOffer`.
     let flush (isLast: bool) : unit =
         for KeyValue(clone, box) in windows do
             let omitted =
@@ -29,9 +31,27 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
                     let time = if isLast then TimeSpan.MaxValue else now ()
                     let struct (next, omitted) = LogWindow.flush window time box.Value
                     box.Value <- next
+
+                    if next.Said = 0 then
+                        windows.TryRemove(KeyValuePair(clone, box)) |> ignore
+
                     omitted)
 
             tellOmitted clone omitted
+
+    // None if the window was removed just now.
+    let tryOffer (clone: ObjectKey) : struct (bool * int64) voption =
+        let box = windows.GetOrAdd(clone, fun _ -> StrongBox LogWindow.fresh)
+
+        lock box (fun () ->
+            match windows.TryGetValue clone with
+            | true, current when Object.ReferenceEquals(current, box) ->
+                let struct (next, says, omitted) =
+                    LogWindow.offer mostLines window (now ()) box.Value
+
+                box.Value <- next
+                ValueSome(struct (says, omitted))
+            | _ -> ValueNone)
 
     let onTime (_: obj | null) : unit = flush false
     let timer = clock.CreateTimer(TimerCallback onTime, windows, window, window)
@@ -40,16 +60,12 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
         let target = failure.Target
 
         if logger.IsEnabled LogLevel.Warning then
-            let box = windows.GetOrAdd(target.Clone, fun _ -> StrongBox LogWindow.fresh)
+            let mutable offered = ValueNone
 
-            let struct (says, omitted) =
-                lock box (fun () ->
-                    let struct (next, says, omitted) =
-                        LogWindow.offer mostLines window (now ()) box.Value
+            while offered.IsNone do
+                offered <- tryOffer target.Clone
 
-                    box.Value <- next
-                    struct (says, omitted))
-
+            let struct (says, omitted) = offered.Value
             tellOmitted target.Clone omitted
 
             if says then
@@ -61,11 +77,6 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
                     failure.Attempts
                     failure.Duration
                     (if failure.TraceId = "" then "-" else failure.TraceId)
-
-    /// These RequestClones are no more.
-    member _.Forget(gone: ObjectKey seq) : unit =
-        for clone in gone do
-            windows.TryRemove clone |> ignore
 
     interface IDisposable with
         member _.Dispose() =
