@@ -3,6 +3,7 @@ module K8sReq.Bench.Micro
 
 open System
 open System.Buffers
+open System.Diagnostics
 open System.Threading
 open System.Threading.Tasks
 open BenchmarkDotNet.Attributes
@@ -13,6 +14,7 @@ open BenchmarkDotNet.Toolchains.InProcess.Emit
 open K8sReq.Core
 open K8sReq.Host.Http
 open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
 open K8sReq.Host.Tests
 
 // As a webhook's sender writes them.
@@ -127,6 +129,42 @@ type Copies() =
         |> Async.StartAsTask
         :> Task
 
+/// A request without a body to two targets, all the way but for the server and the sockets.
+[<MemoryDiagnoser>]
+type Traced() =
+    let isListened sampling =
+        fst (BarePipeline.traced $"bench {sampling}" sampling ignore)
+
+    let pipelineOf (tracing: Tracing) (fields: (string * string) list) =
+        let pipeline = BarePipeline.create tracing
+        let ctx = BarePipeline.request "GET"
+
+        for name, value in fields do
+            ctx.Request.Headers[name] <- value
+
+        fun () -> pipeline ctx
+
+    let caller = [ "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00" ]
+
+    let notSampled = isListened ActivitySamplingResult.PropagationData
+    let off = pipelineOf Tracing.Off []
+    let root = pipelineOf notSampled []
+    let child = pipelineOf notSampled caller
+
+    let sampled = pipelineOf (isListened ActivitySamplingResult.AllDataAndRecorded) []
+
+    [<Benchmark(Baseline = true)>]
+    member _.Off() = off ()
+
+    [<Benchmark>]
+    member _.NotSampled() = root ()
+
+    [<Benchmark>]
+    member _.NotSampledByItsCaller() = child ()
+
+    [<Benchmark>]
+    member _.Sampled() = sampled ()
+
 [<MemoryDiagnoser>]
 type Change() =
     let lanes = LaneDirectory Inputs.newLane
@@ -160,7 +198,15 @@ let run (arguments: string list) : int =
         DefaultConfig.Instance.AddJob(Job.ShortRun.WithToolchain InProcessEmitToolchain.Instance)
 
     BenchmarkSwitcher
-        .FromTypes([| typeof<Lookup>; typeof<Request>; typeof<Copies>; typeof<Change> |])
+        .FromTypes(
+            [|
+                typeof<Lookup>
+                typeof<Request>
+                typeof<Copies>
+                typeof<Traced>
+                typeof<Change>
+            |]
+        )
         .Run(
             (if arguments.IsEmpty then
                  [| "--filter"; "*" |]

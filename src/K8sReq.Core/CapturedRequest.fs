@@ -34,27 +34,64 @@ type private Segment(memory: ReadOnlyMemory<byte>, start: int64) as this =
         next
 
 module CapturedRequest =
-    /// The same request with further fields at the end of its head. The bytes that were there are not copied.
-    let withFields (lines: HeaderLine list) (request: CapturedRequest) : CapturedRequest =
-        let block =
-            lines
-            |> List.map (fun (struct (name, value)) -> $"{name}: {value}\r\n")
-            |> String.concat ""
-            |> Encoding.Latin1.GetBytes
+    // What is in one piece is sent by one call to the system, which costs more than copying as much as this.
+    let private longestPiece = 16L * 1024L
 
-        let first = Segment(ReadOnlyMemory<byte>.Empty, 0L)
-        let mutable last = first
+    let private lengthOf (lines: HeaderLine[]) =
+        let mutable length = 0
 
-        for memory in request.Wire.Slice(0L, request.FieldsEnd) do
-            last <- last.Append memory
+        for struct (name, value) in lines do
+            length <- length + name.Length + value.Length + 4
 
-        last <- last.Append(ReadOnlyMemory block)
+        length
 
-        for memory in request.Wire.Slice request.FieldsEnd do
-            last <- last.Append memory
+    let private write (lines: HeaderLine[]) (destination: Span<byte>) =
+        let mutable rest = destination
 
-        {
-            request with
-                Wire = ReadOnlySequence(first, 0, last, last.Memory.Length)
-                FieldsEnd = request.FieldsEnd + int64 block.Length
-        }
+        for struct (name, value) in lines do
+            rest <- rest.Slice(Encoding.Latin1.GetBytes(name.AsSpan(), rest))
+            ": "B.CopyTo rest
+            rest <- rest.Slice 2
+            rest <- rest.Slice(Encoding.Latin1.GetBytes(value.AsSpan(), rest))
+            "\r\n"B.CopyTo rest
+            rest <- rest.Slice 2
+
+    /// The same request with further fields at the end of its head. Its head is copied, and a short body with it; a
+    /// longer body is not.
+    let withFields (lines: HeaderLine[]) (request: CapturedRequest) : CapturedRequest =
+        if lines.Length = 0 then
+            request
+        else
+            let added = lengthOf lines
+            let fieldsEnd = int request.FieldsEnd
+
+            let copied =
+                if request.Wire.Length <= longestPiece then
+                    int request.Wire.Length
+                else
+                    // With the empty line.
+                    fieldsEnd + 2
+
+            let piece = GC.AllocateUninitializedArray<byte>(copied + added)
+            request.Wire.Slice(0, fieldsEnd).CopyTo(piece.AsSpan())
+            write lines (piece.AsSpan fieldsEnd)
+            request.Wire.Slice(fieldsEnd, copied - fieldsEnd).CopyTo(piece.AsSpan(fieldsEnd + added))
+            let rest = request.Wire.Slice copied
+
+            let wire =
+                if rest.IsEmpty then
+                    ReadOnlySequence piece
+                else
+                    let first = Segment(ReadOnlyMemory piece, 0L)
+                    let mutable last = first
+
+                    for memory in rest do
+                        last <- last.Append memory
+
+                    ReadOnlySequence(first, 0, last, last.Memory.Length)
+
+            {
+                request with
+                    Wire = wire
+                    FieldsEnd = request.FieldsEnd + int64 added
+            }

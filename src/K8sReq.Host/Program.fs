@@ -135,14 +135,6 @@ let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : 
     use loggers = createLoggers settings.LogDetail settings.LogFormat
     let logger = loggers.CreateLogger "k8sreq"
 
-    Log.starting
-        logger
-        version
-        (settings.InForce
-         |> List.filter (fun (_, value) -> value <> "")
-         |> List.map (fun (name, value) -> $"{name}={value}")
-         |> String.concat " ")
-
     let signalled, registrations = watchSignals ()
 
     // The library that sends telemetry reads its variables itself.
@@ -150,6 +142,14 @@ let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : 
         Environment.SetEnvironmentVariable(name, value)
 
     let telemetry = TelemetrySettings.ofEnvironment (environment ())
+
+    let inForce =
+        settings.InForce
+        |> List.filter (fun (_, value) -> value <> "")
+        |> List.map (fun (name, value) -> $"{name}={value}")
+        |> String.concat " "
+
+    Log.starting logger version $"{inForce}; {TelemetrySettings.describe telemetry}"
 
     match!
         Serve.start loggers TimeProvider.System (createSource logger) version (identity ()) telemetry settings

@@ -25,6 +25,7 @@ let main arguments =
             GoDurationTests.tests
             ListenAddressTests.tests
             TraceContextTests.tests
+            TelemetrySettingsTests.tests
             DurationScaleTests.tests
             StatusQueryTests.tests
             LogWindowTests.tests

@@ -11,11 +11,21 @@ let private context sampled = {
     TraceId = traceId
     SpanId = spanId
     Sampled = sampled
+    IsDebug = false
     State = ""
 }
 
-let private extract (lines: (string * string) list) =
-    TraceContext.extract all [| for name, value in lines -> struct (name, value) |]
+// As a head is read: whatever the case of the names, several lines of one as one.
+let private lookup (lines: (string * string) list) : FieldLookup =
+    fun name ->
+        match
+            lines
+            |> List.filter (fun (other, _) -> name.Equals(other, System.StringComparison.OrdinalIgnoreCase))
+        with
+        | [] -> null
+        | found -> found |> List.map snd |> String.concat ","
+
+let private extract (lines: (string * string) list) = TraceContext.extract all (lookup lines)
 
 let private reads name lines expected = test name { Expect.equal (extract lines) expected "what is read" }
 
@@ -75,9 +85,30 @@ let tests =
         reads "b3 that only says no" [ "b3", "0" ] nothing
 
         reads
+            "two of what there can be one of are none"
+            [
+                "traceparent", $"00-{traceId}-{spanId}-01"
+                "traceparent", $"00-{traceId}-{spanId}-01"
+            ]
+            nothing
+
+        reads
+            "b3 for debugging, in one field"
+            [ "b3", $"{traceId}-{spanId}-d" ]
+            (struct (ValueSome {
+                         context (Some true) with
+                             IsDebug = true
+                     },
+                     [ TraceForm.B3Single ]))
+
+        reads
             "b3 in several fields"
             [ "x-b3-traceid", traceId; "X-B3-SpanId", spanId; "X-B3-Flags", "1" ]
-            (found TraceForm.B3Multi (Some true))
+            (struct (ValueSome {
+                         context (Some true) with
+                             IsDebug = true
+                     },
+                     [ TraceForm.B3Multi ]))
 
         reads
             "of several forms the first counts, and all are known"
@@ -85,11 +116,24 @@ let tests =
             (struct (ValueSome(context (Some true)), [ TraceForm.W3C; TraceForm.B3Single ]))
 
         for form in all do
-            testProperty $"what is written in the form {form} is read again" (fun (sampled: bool) ->
-                let lines = TraceContext.render form (context (Some sampled)) |> Array.ofList
+            testProperty
+                $"what is written in the form {form} is read again, and known for its own"
+                (fun (sampled: bool) (isDebug: bool) ->
+                    let isDebug = isDebug && form <> TraceForm.W3C
 
-                lines |> Array.forall (fun (struct (name, _)) -> TraceContext.isField name)
-                && TraceContext.extract [ form ] lines = found form (Some sampled))
+                    let written = {
+                        context (Some(sampled || isDebug)) with
+                            IsDebug = isDebug
+                    }
+
+                    let lines =
+                        TraceContext.render form written
+                        |> List.map (fun (struct (name, value)) -> name, value)
+
+                    lines
+                    |> List.forall (fun (name, _) ->
+                        all |> List.filter (fun other -> TraceContext.isFieldOf other name) = [ form ])
+                    && TraceContext.extract [ form ] (lookup lines) = struct (ValueSome written, [ form ]))
 
         testProperty "whatever is there, reading it does not fail" (fun (value: string | null) ->
             let value = string value

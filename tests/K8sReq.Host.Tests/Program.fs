@@ -38,6 +38,9 @@ let main arguments =
             HostileClientTests.tests
             ServeTests.tests
             MetricsTests.tests
+            RequestTraceTests.tests
+            TracingTests.tests
+            LogTests.tests
             PrometheusTests.tests
             MetricsTableTests.tests
             CopyHistoryTests.tests

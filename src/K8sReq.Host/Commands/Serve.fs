@@ -211,7 +211,15 @@ let start
             IsReady = isReady
         }
 
-    let export = OtlpExport.start telemetry clock version instance meter families
+    let export =
+        OtlpExport.start
+            (Log.telemetryProblem logger)
+            telemetry
+            clock
+            version
+            instance
+            meter
+            families
 
     let looking = new CancellationTokenSource()
 

@@ -57,6 +57,12 @@ module RequestCapture =
 
         lines.ToArray()
 
+    /// Looks a field of the head up.
+    let fieldOf (headers: IHeaderDictionary) : FieldLookup =
+        fun name ->
+            let values = headers[name]
+            if values.Count = 0 then null else values.ToString()
+
     // Whether a message has a body is said by its framing (RFC 9112 section 6.3), not by its method. HTTP/2 has
     // neither field if the client does not know the length, and says it by the stream's end.
     let private hasBody (ctx: HttpContext) =

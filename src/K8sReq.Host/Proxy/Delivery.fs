@@ -42,11 +42,12 @@ module Delivery =
     let private faulted (error: exn) =
         SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
 
-    /// The span of the attempt of this number, which begins now.
+    /// The span of the attempt of this number, which begins now; None where nobody is told of it.
     let startSpan (job: CopyJob) (lane: Lane) (number: int) : AttemptSpan voption =
         match job.Trace with
-        | ValueNone -> ValueNone
-        | ValueSome trace -> ValueSome(trace.StartAttempt(job.Request.Method, lane.Target, number))
+        | ValueSome trace when trace.IsRecorded ->
+            ValueSome(trace.StartAttempt(job.Request.Method, lane.Target, number))
+        | _ -> ValueNone
 
     /// The first attempt of a copy whose turn it is. Whatever the client is: one that throws would hold its place for
     /// ever.

@@ -169,14 +169,8 @@ let withCarriedHeaders
             let carried = ForwardHeaders.carried viaName lines
 
             match traceOf tracing ctx with
-            // Each copy says where its own attempt is in the trace.
-            | ValueSome trace when trace.IsPropagated ->
-                let others =
-                    carried
-                    |> Array.filter (fun (struct (name, _)) -> not (TraceContext.isField name))
-
-                handler others next ctx
-            | _ -> handler carried next ctx
+            | ValueSome trace -> handler (trace.Carried carried) next ctx
+            | ValueNone -> handler carried next ctx
 
 /// Goes on with the whole request once it has been received whole; else answers why not. Whoever gets it releases it.
 let withCapture
@@ -274,22 +268,32 @@ let private traced (services: DuplicateServices) (handler: HttpHandler) : HttpHa
             if not services.Tracing.IsOn then
                 pipeline ctx
             else
-                let lines = RequestCapture.headerLines ctx.Request.Headers
+                let find = RequestCapture.fieldOf ctx.Request.Headers
 
-                match
-                    services.Tracing.Start(
-                        ctx.Request.Method,
-                        ctx.Request.Path.Value |> string,
-                        RequestCapture.hostOf ctx,
-                        lines
-                    )
-                with
+                match services.Tracing.Start(ctx.Request.Method, find) with
                 | ValueNone -> pipeline ctx
+                | ValueSome trace when not trace.IsRecorded ->
+                    ctx.Features.Set trace
+                    pipeline ctx
                 | ValueSome trace -> task {
                     ctx.Features.Set trace
-                    let! taken = pipeline ctx
-                    trace.End ctx.Response.StatusCode
-                    return taken
+
+                    trace.Describe(
+                        ctx.Request.Method,
+                        RequestCapture.rawTarget ctx,
+                        RequestCapture.hostOf ctx,
+                        ctx.Request.Protocol
+                    )
+
+                    // What the server answers when the pipeline throws.
+                    let mutable status = StatusCodes.Status500InternalServerError
+
+                    try
+                        let! taken = pipeline ctx
+                        status <- ctx.Response.StatusCode
+                        return taken
+                    finally
+                        trace.End status
                   }
 
 // Tells of every answer.

@@ -9,27 +9,6 @@ open K8sReq.Core
 /// What they would say of hosts, addresses and paths is left out: it has no bounds. From any thread.
 [<Sealed>]
 type HttpMetrics(meter: Meter) =
-    // The methods that the conventions name; others are one.
-    static let methodName (method: string) =
-        match method with
-        | "GET"
-        | "POST"
-        | "PUT"
-        | "DELETE"
-        | "HEAD"
-        | "PATCH"
-        | "OPTIONS"
-        | "TRACE"
-        | "CONNECT"
-        | "QUERY" -> method
-        | _ -> "_OTHER"
-
-    static let versionOf (protocol: string) =
-        match protocol with
-        | "HTTP/1.0" -> "1.0"
-        | "HTTP/2" -> "2"
-        | _ -> "1.1"
-
     static let statusOf (status: int) =
         if status >= 100 && status <= 599 then status else 0
 
@@ -99,7 +78,9 @@ type HttpMetrics(meter: Meter) =
 
     /// A request has been answered.
     member _.Served(method: string, protocol: string, status: int, duration: TimeSpan) : unit =
-        let key = struct (methodName method, statusOf status, versionOf protocol)
+        let key =
+            struct (HttpConventions.methodName method, statusOf status, HttpConventions.versionOf protocol)
+
         served.Of(key).Record duration
 
         if servedOut.Enabled then
@@ -110,7 +91,7 @@ type HttpMetrics(meter: Meter) =
         let status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
 
         let key =
-            struct (methodName method, statusOf status, TargetOutcome.errorType outcome)
+            struct (HttpConventions.methodName method, statusOf status, TargetOutcome.errorType outcome)
 
         sent.Of(key).Record duration
 

@@ -5,7 +5,13 @@ module K8sReq.Host.Telemetry.OtlpExport
 open System
 open System.Collections.Generic
 open System.Diagnostics.Metrics
+open System.IO
 open System.Net.Http
+open System.Net.Security
+open System.Security.Cryptography
+open System.Security.Cryptography.X509Certificates
+open System.Threading.Tasks
+open FsToolkit.ErrorHandling
 open OpenTelemetry
 open OpenTelemetry.Exporter
 open OpenTelemetry.Metrics
@@ -28,19 +34,79 @@ let private resource (version: string) (instance: string) : ResourceBuilder =
         // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES have the last word.
         .AddEnvironmentVariableDetector()
 
-let private connect (settings: TelemetrySettings) (options: OtlpExporterOptions) =
-    // Else the library's own handler, with the certificates that it was given.
-    if not settings.HasCertificates then
-        options.HttpClientFactory <-
-            fun () ->
-                let handler = new SocketsHttpHandler(UseProxy = false)
-                InlineSockets.elsewhere handler
+let private pem (name: string) (read: unit -> 'T) : Result<'T, string> =
+    try
+        Ok(read ())
+    with
+    | :? IOException
+    | :? UnauthorizedAccessException
+    | :? CryptographicException
+    | :? ArgumentException as error -> Error $"the {name} cannot be read: {error.Message}"
 
-                new HttpClient(
-                    handler,
-                    true,
-                    Timeout = TimeSpan.FromMilliseconds(float options.TimeoutMilliseconds)
-                )
+// Who has to vouch for the collector, and what is shown to it.
+let private tls (settings: OtlpSettings) : Result<SslClientAuthenticationOptions, string> = result {
+    let options = SslClientAuthenticationOptions()
+
+    match settings.Certificate with
+    | None -> ()
+    | Some file ->
+        let policy =
+            X509ChainPolicy(
+                TrustMode = X509ChainTrustMode.CustomRootTrust,
+                // Whoever has a certificate authority of their own seldom publishes what it has revoked.
+                RevocationMode = X509RevocationMode.NoCheck
+            )
+
+        do! pem "certificate" (fun () -> policy.CustomTrustStore.ImportFromPemFile file)
+        options.CertificateChainPolicy <- policy
+
+    match settings.ClientCertificate with
+    | None -> ()
+    | Some file ->
+        let! shown =
+            pem "client's certificate" (fun () ->
+                X509Certificate2.CreateFromPemFile(file, Option.toObj settings.ClientKey))
+
+        options.ClientCertificates <- X509CertificateCollection [| shown :> X509Certificate |]
+
+    return options
+}
+
+let private connect
+    (settings: OtlpSettings)
+    (tls: SslClientAuthenticationOptions)
+    (options: OtlpExporterOptions)
+    =
+    options.Endpoint <- settings.Endpoint
+
+    options.Protocol <-
+        match settings.Protocol with
+        | OtlpProtocol.Grpc -> OtlpExportProtocol.Grpc
+        | OtlpProtocol.HttpProtobuf -> OtlpExportProtocol.HttpProtobuf
+
+    options.Headers <- settings.Headers
+    options.TimeoutMilliseconds <- int settings.Timeout.TotalMilliseconds
+
+    options.HttpClientFactory <-
+        fun () ->
+            let handler = new SocketsHttpHandler(UseProxy = false, SslOptions = tls)
+            InlineSockets.elsewhere handler
+            new HttpClient(handler, true, Timeout = settings.Timeout)
+
+// The settings of a kind of telemetry that can be exported, with what its connections need.
+let private usable
+    (report: string -> unit)
+    (kind: string)
+    (settings: OtlpSettings option)
+    : Action<OtlpExporterOptions> option =
+    match settings with
+    | None -> None
+    | Some settings ->
+        match tls settings with
+        | Ok tls -> Some(Action<OtlpExporterOptions>(connect settings tls))
+        | Error reason ->
+            report $"{kind} are not exported: {reason}"
+            None
 
 // The figures of one moment, for the instruments that are read one after the other.
 let private snapshots
@@ -93,8 +159,9 @@ let private observe (clock: TimeProvider) (meter: Meter) (families: unit -> Metr
         | MetricKind.Histogram -> ()
 
 /// Begins what the settings ask for; disposing it sends what has not been sent, for a limited time. `families` are the
-/// figures that are not the meter's own.
+/// figures that are not the meter's own. `report` is told what cannot be done.
 let start
+    (report: string -> unit)
     (settings: TelemetrySettings)
     (clock: TimeProvider)
     (version: string)
@@ -102,20 +169,22 @@ let start
     (meter: Meter)
     (families: unit -> MetricFamily list)
     : IDisposable =
+    for problem in settings.Problems do
+        report problem
+
     let tracer =
-        if settings.ExportsTraces then
+        usable report "traces" settings.Traces
+        |> Option.map (fun connect ->
             Sdk
                 .CreateTracerProviderBuilder()
                 .SetResourceBuilder(resource version instance)
                 .AddSource("k8sreq")
-                .AddOtlpExporter(Action<OtlpExporterOptions>(connect settings))
-                .Build()
-            |> Some
-        else
-            None
+                .AddOtlpExporter(connect)
+                .Build())
 
     let metrics =
-        if settings.ExportsMetrics then
+        usable report "metrics" settings.Metrics
+        |> Option.map (fun connect ->
             observe clock meter families
 
             Sdk
@@ -127,20 +196,23 @@ let start
                         MetricStreamConfiguration(CardinalityLimit = mostSeries)
                     else
                         null)
-                .AddOtlpExporter(Action<OtlpExporterOptions>(connect settings))
-                .Build()
-            |> Some
-        else
-            None
+                .AddOtlpExporter(connect)
+                .Build())
+
+    let farewells: (unit -> unit) list = [
+        match tracer with
+        | Some provider -> fun () -> provider.Shutdown longestFarewell |> ignore
+        | None -> ()
+        match metrics with
+        | Some provider -> fun () -> provider.Shutdown longestFarewell |> ignore
+        | None -> ()
+    ]
 
     {
         new IDisposable with
             member _.Dispose() =
-                tracer
-                |> Option.iter (fun provider -> provider.Shutdown longestFarewell |> ignore)
-
-                metrics
-                |> Option.iter (fun provider -> provider.Shutdown longestFarewell |> ignore)
+                // At once: one collector that does not answer is not waited for twice.
+                farewells |> List.map Task.Run |> Array.ofList |> Task.WaitAll
 
                 tracer |> Option.iter _.Dispose()
                 metrics |> Option.iter _.Dispose()

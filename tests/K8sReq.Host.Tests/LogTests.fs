@@ -1,0 +1,250 @@
+/// What the published program logs, and what it never does.
+module K8sReq.Host.Tests.LogTests
+
+open System
+open System.Text.Json
+open System.Text.RegularExpressions
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Host
+
+let private timestamp =
+    Regex @"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (dbug|info|warn|fail|crit): "
+
+let private lines (program: TracedProgram) = program.Program.Errors.Split '\n'
+
+let private unavailable () =
+    TestTarget.answering "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+
+let tests =
+    testList "the log" [
+        testCaseTask
+            "as JSON each line is an object: time, level, message, and what a copy's failure is about"
+        <| fun () -> task {
+            use! collector = OtlpReceiver.Start()
+            use bad = unavailable ()
+
+            use! program =
+                TracedProgram.Start(
+                    (Manifests.route "a.example" [ bad.Port ])
+                        .Replace(
+                            "servicePort: http}",
+                            "servicePort: http}, delivery: {retry: 1, backoffDelay: 1ms}"
+                        ),
+                    TracedProgram.Variables(collector, "grpc") @ [ "LOG_FORMAT", "json" ]
+                )
+
+            do! program.Send("GET /", [])
+            let! message = bad.Next()
+            let traceId = (message.Values "traceparent").Head.Split('-')[1]
+            let! _ = bad.Next()
+            do! program.Stop()
+
+            let entries = [ for line in lines program -> JsonDocument.Parse(line).RootElement ]
+
+            for entry in entries do
+                let text (name: string) =
+                    entry.GetProperty(name).GetString() |> string
+
+                Expect.isNotEmpty (text "Message") "a message"
+                Expect.isTrue (fst (DateTimeOffset.TryParse(text "Timestamp"))) "a time"
+                Expect.contains [ "Information"; "Warning" ] (text "LogLevel") "a level"
+
+            let failure =
+                entries
+                |> List.find (fun entry -> entry.GetProperty("EventId").GetInt32() = 6)
+                |> _.GetProperty("State")
+
+            let field (name: string) = failure.GetProperty(name)
+
+            Expect.equal
+                (field("Clone").GetString(), field("Address").GetString(), field("Outcome").GetString())
+                ("shop/copy-0", $"127.0.0.1:{bad.Port}", "answered 503")
+                "what"
+
+            Expect.equal (field("Attempts").GetInt32()) 2 "how often"
+            Expect.isGreaterThan (field("DurationMs").GetDouble()) 0.0 "how long"
+            Expect.equal (field("TraceId").GetString()) traceId "the trace that the target was told"
+
+            Expect.all collector.Spans (fun span -> span.TraceId = traceId) "and the collector"
+        }
+
+        testCaseTask "nothing is said of a request that is delivered; one line at the start, one at the end"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use! program = TracedProgram.Start(Manifests.route "a.example" [ target.Port ], [])
+            use! client = TestClient.Connect program.Port
+
+            for _ in 1..1000 do
+                do! client.Send "POST /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: 1\r\n\r\nx"
+                let! answer = client.Answer()
+                Expect.equal (TestClient.status answer) 202 "accepted"
+
+            let! _ = target.Take 1000
+            do! program.Stop()
+
+            let log = lines program
+
+            Expect.equal
+                (log |> Array.map (fun line -> Regex.Match(line, @"\[(\d+)\]").Groups[1].Value))
+                [| "24"; "1"; "1"; "2"; "1"; "7"; "8" |]
+                "starting, three ports, the routes, stopping, stopped"
+
+            Expect.isMatch
+                log[0]
+                "starts with .*MAX_CONCURRENT_REQUESTS=256 .*LOG_LEVEL=info LOG_FORMAT=console.*traces are not exported, metrics are not exported$"
+                "what is in force"
+
+            Expect.stringEnds
+                (Array.last log)
+                "Stopped. 1000 copies were accepted: 1000 delivered, 0 failed, 0 dropped; 0 attempts were retries"
+                "the totals"
+        }
+
+        testCaseTask "of copies that fail so many are said, and then how many were not"
+        <| fun () -> task {
+            let refused = TestTarget.refusedPort ()
+            use bad = unavailable ()
+
+            use! program =
+                TracedProgram.Start(Manifests.route "a.example" [ refused; bad.Port ], [])
+
+            for _ in 1..50 do
+                do! program.Send("GET /", [])
+
+            do! program.Stop()
+            let log = lines program
+
+            let said (words: string) =
+                log |> Array.filter (fun line -> Regex.IsMatch(line, words))
+
+            for clone, words in
+                [
+                    "shop/copy-0", "could not connect: Connection refused"
+                    "shop/copy-1", "answered 503"
+                ] do
+                let single =
+                    said
+                        $@"warn: k8sreq\[6\] A copy for {clone} was not delivered to 127\.0\.0\.1:\d+: {words}; 1 attempts, [\d.]+ ms, trace -$"
+
+                let omitted =
+                    said $"Copies for {clone} were not delivered, "
+                    |> Array.sumBy (fun line -> int (Regex.Match(line, @", (\d+) more").Groups[1].Value))
+
+                Expect.equal (single.Length + omitted) 50 $"{clone}: each is counted once"
+                // The window may have begun anew meanwhile, if this machine is slow.
+                Expect.isLessThan single.Length 50 "not each has a line"
+        }
+
+        testCaseTask "nothing that is secret is logged, at whatever level"
+        <| fun () -> task {
+            use bad =
+                TestTarget.answering "HTTP/1.1 500 SECRET\r\nX: SECRET\r\nContent-Length: 6\r\n\r\nSECRET"
+
+            use worse = TestTarget.answering "SECRET\r\n\r\n"
+
+            use redirecting =
+                TestTarget.answering "HTTP/1.1 302 SECRET\r\nLocation: /SECRET\r\nContent-Length: 0\r\n\r\n"
+
+            let ports = [ bad.Port; worse.Port; redirecting.Port; TestTarget.refusedPort () ]
+
+            use! program =
+                TracedProgram.Start(
+                    Manifests.route "a.example" ports,
+                    [
+                        "LOG_LEVEL", "debug"
+                        "OTEL_EXPORTER_OTLP_HEADERS", "authorization=SECRET"
+                        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                        $"http://SECRET:SECRET@127.0.0.1:{TestTarget.refusedPort ()}/SECRET?SECRET"
+                    ],
+                    [
+                        "--otel-exporter-otlp-traces-headers=authorization=SECRET"
+                        "--otel-exporter-otlp-metrics-endpoint"
+                        "SECRET"
+                        "--otel-exporter-otlp-metrics-certificate=/does/not/exist.pem"
+                    ]
+                )
+
+            let! answer =
+                TestClient.roundTrip
+                    program.Port
+                    ("POST http://SECRET:SECRET@a.example/SECRET?key=SECRET HTTP/1.1\r\nHost: a.example\r\n"
+                     + "Authorization: Bearer SECRET\r\nCookie: SECRET\r\nSECRET: 1\r\nContent-Length: 6\r\n\r\nSECRET")
+
+            Expect.equal (TestClient.status answer) 202 "accepted"
+
+            for wrong in
+                [
+                    "GET /SECRET HTTP/1.1\r\nHost: SECRET\r\n\r\n"
+                    "GET /SECRET HTTP/9.9 SECRET\r\nSECRET\r\n\r\n"
+                    "POST /SECRET HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: SECRET\r\n\r\n"
+                    "POST /SECRET HTTP/1.1\r\nHost: a.example\r\nContent-Length: SECRET\r\n\r\n"
+                ] do
+                let! answer = TestClient.roundTrip program.Port wrong
+                Expect.isGreaterThan (TestClient.status answer) 399 wrong
+
+            for port in ports do
+                let! _ = program.Program.Says $"(not delivered to 127.0.0.1:{port}: )"
+                ()
+
+            do! program.Stop()
+
+            let! _ =
+                program.Program.Says
+                    "(OpenTelemetry: metrics are not exported: the certificate cannot be read)"
+
+            let! _ = program.Program.Says "(traces go by grpc to http://127.0.0.1:)"
+            Expect.isFalse (program.Program.Errors.Contains "SECRET") "a secret"
+        }
+
+        testCaseTask "whatever names and errors say, a line is a line"
+        <| fun () -> task {
+            let nasty = @"x\nFORGED\r\nFORGED\e[31m\u2028FORGED\u0085"
+
+            use! program =
+                TracedProgram.Start(
+                    Manifests.clone "lost" "b.example" $"\"{nasty}\""
+                    + Manifests.clone $"\"{nasty}\"" "c.example" "nobody"
+                    + (Manifests.clone "wrong" "d.example" "nobody").Replace("'d.example'", $"\"{nasty}\""),
+                    []
+                )
+
+            program.Folder.Write("b.yaml", $"a: \"{nasty}\"\nb: *\"{nasty}")
+            let! _ = program.Program.Says "(b.yaml:.*cannot be parsed)"
+            do! program.Stop()
+            Expect.stringContains program.Program.Errors "FORGED" "they are told"
+
+            for line in lines program do
+                Expect.isTrue (timestamp.IsMatch line) line
+                Expect.isFalse (line |> Seq.exists Char.IsControl) line
+        }
+
+        test "every message is one line" {
+            let log = new LogKeeper()
+            let nasty = "a\nb\r\nc\u001b[0m\u2028d\u2029e\u0085f"
+
+            for tell in
+                [
+                    fun () -> Log.notRouted log nasty nasty
+                    fun () -> Log.manifestProblem log nasty
+                    fun () -> Log.statusNotWritten log nasty nasty
+                    fun () -> Log.watchFault log nasty (K8sReq.Core.WatchFault.Unreachable nasty)
+                    fun () -> Log.otherLeader log nasty
+                    fun () -> Log.starting log nasty nasty
+                    fun () -> Log.copyFailed log nasty nasty nasty 1 TimeSpan.Zero "-"
+                    fun () -> Log.failuresOmitted log nasty 1L
+                    fun () -> Log.fatal log nasty (exn nasty)
+                ] do
+                tell ()
+
+            Expect.hasLength log.Lines 9 "each is there"
+
+            for line in log.Lines do
+                Expect.stringContains line "a b  c [0m d e f" "what was said"
+
+                Expect.isFalse
+                    (line
+                     |> Seq.exists (fun character -> Char.IsControl character || character = '\u2028'))
+                    line
+        }
+    ]
