@@ -114,7 +114,6 @@ let private sourcesOf (count: int) : StatusSources =
         Requests = fun () -> []
         Source = SourceMetrics TimeProvider.System
         Budget = BufferBudget 1L
-        BufferLimit = 1L
     }
 
 let tests =

@@ -212,14 +212,7 @@ let start
         }
 
     let export =
-        OtlpExport.start
-            (Log.telemetryProblem logger)
-            telemetry
-            clock
-            version
-            instance
-            meter
-            families
+        OtlpExport.start (Log.telemetryProblem logger) telemetry clock version instance meter families
 
     let looking = new CancellationTokenSource()
 
@@ -236,7 +229,6 @@ let start
         Requests = fun () -> http.Requests
         Source = source.Metrics
         Budget = budget
-        BufferLimit = settings.BufferBytes
     }
 
     let admin = [

@@ -23,8 +23,6 @@ type StatusSources = {
     Requests: unit -> (int * int64) list
     Source: SourceMetrics
     Budget: BufferBudget
-    /// Bytes.
-    BufferLimit: int64
 }
 
 /// Everything but the single routes, at one moment.
@@ -128,7 +126,7 @@ type StatusSnapshot(sources: StatusSources) =
             Leader = sources.Source.Leader
             ResidentMemory = Environment.WorkingSet
             BufferUsed = sources.Budget.Used
-            BufferLimit = sources.BufferLimit
+            BufferLimit = sources.Budget.Total
         }
 
     /// The RequestClones that a query asks for. Without a text and with every state it takes no longer for 10,000 of them
