@@ -13,8 +13,11 @@ let private linesEach = 5
 /// More lines, all together, than the log's queue and the system's pipe hold.
 let private failing = 1200
 
+/// The ports that the program has said it listens on, by what they are for.
+type private Ports = Map<string, int>
+
 /// The program, with a log that is read until its proxy listens.
-let private start (folder: TestFolder) (format: string) : Task<Process * int> = task {
+let private start (folder: TestFolder) (format: string) : Task<Process * Ports> = task {
     let info =
         ProcessStartInfo(
             PublishedProgram.Path,
@@ -33,18 +36,19 @@ let private start (folder: TestFolder) (format: string) : Task<Process * int> = 
 
     let program = new Process(StartInfo = info)
     program.Start() |> ignore
-    let mutable port = 0
+    let mutable ports: Ports = Map.empty
 
-    while port = 0 do
+    while not (ports.ContainsKey "Proxy") do
         let! line =
             program.StandardError.ReadLineAsync() |> Waiting.within "a line of the log"
 
-        let said = Regex.Match(string line, @"Proxy listening on port (\d+)")
+        let said =
+            Regex.Match(string line, @"(Proxy|Metrics|Status page) listening on port (\d+)")
 
         if said.Success then
-            port <- int said.Groups[1].Value
+            ports <- ports.Add(said.Groups[1].Value, int said.Groups[2].Value)
 
-    return program, port
+    return program, ports
 }
 
 let private messageOf (format: string) (line: string) : string =
@@ -70,7 +74,8 @@ let tests =
                     Manifests.route "a.example" (good.Port :: List.replicate failing refused)
                 )
 
-                let! program, port = start folder format
+                let! program, ports = start folder format
+                let port = ports["Proxy"]
                 use program = program
 
                 try
@@ -106,4 +111,57 @@ let tests =
                 finally
                     program.Kill()
             }
+
+        testCaseTask
+            "of metrics, of the status page and of its events: requests are answered and copied as ever"
+        <| fun () -> task {
+            use good = TestTarget.ok ()
+            use folder = new TestFolder()
+
+            folder.Write(
+                "all.yaml",
+                Manifests.route "a.example" [ good.Port ]
+                + Manifests.service "many" 1
+                + String.concat "" [ for n in 1..failing -> Manifests.clone $"many-{n}" "b.example" "many" ]
+            )
+
+            let! program, ports = start folder "console"
+            use program = program
+
+            try
+                // Asked for so often, it does not fit into what the system keeps for a reader that does not read.
+                let stalled (port: string) (path: string) = task {
+                    let! client = TestClient.Connect ports[port]
+
+                    do! client.Send(String.replicate 40 $"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+                    return client
+                }
+
+                let! readers =
+                    Task.WhenAll [
+                        for _ in 1..8 do
+                            stalled "Metrics" "/metrics"
+                            stalled "Status page" "/events?limit=500"
+                            stalled "Status page" "/api/routes?limit=500"
+                    ]
+
+                use! client = TestClient.Connect ports["Proxy"]
+
+                for n in 1..300 do
+                    do! client.Send $"POST /{n} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n"
+                    let! answer = client.Answer()
+                    Expect.equal (TestClient.status answer) 202 $"request {n}"
+
+                let! _ = good.Take 300
+
+                // Nor do they keep others from being told.
+                let! metrics = MetricsTests.scrape ports["Metrics"]
+                Expect.stringContains metrics "many-1200" "all of it"
+
+                for reader in readers do
+                    (reader :> System.IDisposable).Dispose()
+            finally
+                program.Kill()
+        }
     ]
