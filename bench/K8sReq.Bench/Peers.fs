@@ -88,16 +88,11 @@ module Peers =
                 let program =
                     PublishedProgram.StartAt(
                         path,
-                        [
-                            "--http-addr=127.0.0.1:0"
-                            "--probe-addr=127.0.0.1:0"
-                            "--metrics-addr=127.0.0.1:0"
-                            "--status-addr=127.0.0.1:0"
-                            "--metrics-addr=127.0.0.1:0"
-                            "--manifests"
-                            folder.Path
-                        ],
-                        environment
+                        [ "--manifests"; folder.Path ],
+                        // Variables, for an earlier version does not know each flag.
+                        [ "HTTP_ADDR"; "PROBE_ADDR"; "METRICS_ADDR"; "STATUS_ADDR" ]
+                        |> List.map (fun name -> name, "127.0.0.1:0")
+                        |> List.append environment
                     )
 
                 let! port = program.Says @"Proxy listening on port (\d+)"
