@@ -111,19 +111,30 @@ let private watchSignals () : Task<string> * IDisposable list =
     let registrations = [ register PosixSignal.SIGTERM; register PosixSignal.SIGINT ]
     received.Task, registrations
 
-let private reportBindError (name: string) (error: BindError) =
-    eprintfn $"k8sreq: cannot listen on {error.Address} ({name}): {error.Reason}"
-    1
+/// What the work gives, or None where a signal comes first: work that waits for something outside, such as a program
+/// that gives credentials, must not keep the process from ending.
+let private unlessSignalled (signalled: Task<string>) (work: unit -> Task<'T>) : Task<'T option> = task {
+    let working = Task.Run<'T>(Func<Task<'T>> work)
+    let! _ = Task.WhenAny(signalled :> Task, working)
 
-let private nameOf (settings: Settings) (error: BindError) =
-    [
-        "PROBE_ADDR", settings.ProbeAddr
-        "METRICS_ADDR", settings.MetricsAddr
-        "STATUS_ADDR", settings.StatusAddr
-    ]
-    |> List.tryFind (fun (_, address) -> address = error.Address)
-    |> Option.map fst
-    |> Option.defaultValue "HTTP_ADDR"
+    if working.IsCompleted then
+        let! result = working
+        return Some result
+    else
+        return None
+}
+
+// `setting` is what the address is set by, `others` how else.
+let private reportBindError (setting: string) (others: string) (error: BindError) =
+    eprintfn
+        $"k8sreq: cannot listen on {error.Address} ({setting}): {error.Reason}. Choose another address with {others}; port 0 takes any free port"
+
+let private reportUnbound (unbound: Serve.UnboundAddress list) =
+    for address in unbound do
+        let flag = "--" + address.Setting.ToLowerInvariant().Replace('_', '-')
+        reportBindError address.Setting $"{flag} or {address.Setting}" address.Error
+
+    1
 
 /// What this replica is known by among the others.
 let private identity () =
@@ -131,11 +142,13 @@ let private identity () =
     | Some name when name <> "" -> name
     | _ -> Environment.MachineName
 
-let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : Task<int> = task {
+let private serveFrom
+    (createSource: ILogger -> RouteSource)
+    (settings: Settings)
+    (signalled: Task<string>)
+    : Task<int> = task {
     use loggers = createLoggers settings.LogDetail settings.LogFormat
     let logger = loggers.CreateLogger "k8sreq"
-
-    let signalled, registrations = watchSignals ()
 
     // The library that sends telemetry reads its variables itself.
     for name, value in settings.OpenTelemetry do
@@ -151,11 +164,16 @@ let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : 
 
     Log.starting logger version $"{inForce}; {TelemetrySettings.describe telemetry}"
 
-    match!
+    let start () =
         Serve.start loggers TimeProvider.System (createSource logger) version (identity ()) telemetry settings
-    with
-    | Error error -> return reportBindError (nameOf settings error) error
-    | Ok running ->
+
+    match! unlessSignalled signalled start with
+    | None ->
+        let! signal = signalled
+        Log.stopping logger signal
+        return 0
+    | Some(Error unbound) -> return reportUnbound unbound
+    | Some(Ok running) ->
         let! ended = Task.WhenAny(signalled, running.Failed)
         let hasFailed = Object.ReferenceEquals(ended, running.Failed)
 
@@ -168,11 +186,23 @@ let private serve (createSource: ILogger -> RouteSource) (settings: Settings) : 
 
         let! totals = running.Stop()
         Log.stopped logger totals.Accepted totals.Delivered totals.Failed totals.Dropped totals.Retries
+        return if hasFailed then 1 else 0
+}
 
+// `findSource` says why there is no source; nothing is logged then.
+let private serve (findSource: unit -> Result<ILogger -> RouteSource, string>) (settings: Settings) = task {
+    let signalled, registrations = watchSignals ()
+
+    try
+        match! unlessSignalled signalled (fun () -> Task.FromResult(findSource ())) with
+        | None -> return 0
+        | Some(Error reason) ->
+            eprintfn $"k8sreq: {reason}"
+            return 2
+        | Some(Ok createSource) -> return! serveFrom createSource settings signalled
+    finally
         for registration in registrations do
             registration.Dispose()
-
-        return if hasFailed then 1 else 0
 }
 
 let private receive (settings: ReceiverSettings) : Task<int> = task {
@@ -181,7 +211,9 @@ let private receive (settings: ReceiverSettings) : Task<int> = task {
     let handler = Receive.handler settings.Name Console.Out
 
     match! HttpServer.start loggers false (TimeSpan.FromSeconds 30.0) settings.Addr handler with
-    | Error error -> return reportBindError "--addr" error
+    | Error error ->
+        reportBindError "--addr" "--addr" error
+        return 1
     | Ok server ->
         printfn $"{settings.Name} receives on port {server.Port}"
         let! _ = signalled
@@ -222,18 +254,20 @@ let private run (command: Command) : Task<int> =
     | Command.Receive settings -> receive settings
     | Command.Serve({ Manifests = Some folder } as settings) ->
         withFolder folder (fun () ->
-            serve (fun logger -> FolderSource.create logger TimeProvider.System folder) settings)
-    | Command.Serve settings ->
-        match ClusterAccess.find (environment ()) with
-        | Ok access ->
             serve
-                (fun logger -> ClusterSource.create logger TimeProvider.System access (identity ()) settings)
-                settings
-        | Error reason ->
-            eprintfn
-                $"k8sreq: no cluster can be asked for routes: {reason}. For routes from a folder: --manifests DIR"
+                (fun () -> Ok(fun logger -> FolderSource.create logger TimeProvider.System folder))
+                settings)
+    | Command.Serve settings ->
+        let findSource () =
+            match ClusterAccess.find (environment ()) with
+            | Ok access ->
+                Ok(fun logger ->
+                    ClusterSource.create logger TimeProvider.System access (identity ()) settings)
+            | Error reason ->
+                Error
+                    $"no cluster can be asked for routes: {reason}. For routes from a folder: --manifests DIR"
 
-            Task.FromResult 2
+        serve findSource settings
 
 [<EntryPoint>]
 let main arguments =

@@ -162,7 +162,7 @@ let tests =
                         [ "KUBECONFIG", config ]
                     )
 
-                let! _ = program.Says @"Proxy (listening)"
+                let! _ = program.Says @"Routes: (\d+) hosts"
                 ()
             })
 

@@ -34,6 +34,7 @@ type private Replica(program: PublishedProgram, port: int, probePort: int) =
     static member Ready(server: ApiServer, folder: TestFolder, name: string, arguments: string list) = task {
         let! program, probePort = Replica.Start(server, folder, name, arguments)
         let! port = program.Says @"Proxy listening on port (\d+)"
+        let! _ = program.Says @"Routes: (\d+) hosts"
         return new Replica(program, int port, probePort)
     }
 
@@ -382,6 +383,7 @@ let tests =
                     server.Fault <- fun _ -> None
                     let! port = program.Says @"Proxy listening on port (\d+)"
                     let! _ = program.Says "Services in all namespaces: followed again"
+                    let! _ = program.Says @"Routes: (\d+) hosts"
                     use replica = new Replica(program, int port, probePort)
                     let! ready = replica.Probe "/readyz"
                     Expect.equal ready 200 "ready"
@@ -407,6 +409,34 @@ let tests =
                     let! port = program.Says @"Proxy listening on port (\d+)"
                     use replica = new Replica(program, int port, 0)
                     do! replica.Answers("a.example", 202)
+                })
+        }
+
+        testCaseTask
+            "told to end while the CustomResourceDefinition is missing, the leader gives its lease back"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <-
+                        fun request ->
+                            if request.Resource = "requestclones" then
+                                Some Fault.MissingResource
+                            else
+                                None
+
+                    let! program, _ =
+                        Replica.Start(server, folder, "replica-1", [ "--enable-leader-election" ])
+
+                    use program = program
+
+                    do!
+                        Waiting.until "the lease to be held" (fun () ->
+                            Task.FromResult((leaseHolders server = [ "replica-1" ])))
+
+                    program.Terminate()
+                    let! code = program.ExitCode()
+                    Expect.equal code 0 "ended as asked"
+                    Expect.equal (leaseHolders server) [ "replica-1"; "" ] "given back"
                 })
         }
 

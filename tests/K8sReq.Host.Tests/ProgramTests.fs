@@ -28,6 +28,33 @@ let private serve manifests more = task {
     return folder, program, int port
 }
 
+let private kubeconfig (folder: TestFolder) (address: string) (user: string) =
+    folder.Write(
+        "config",
+        $"clusters: [{{name: a, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: a, user: {user}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\ncurrent-context: a\n"
+    )
+
+    folder.At "config"
+
+/// The exit code of a program that is told to end before it knows the routes.
+let private endedBefore (signal: int) (address: string) (user: string) arguments = task {
+    use folder = new TestFolder()
+
+    use program =
+        PublishedProgram.Start(free @ arguments, [ "KUBECONFIG", kubeconfig folder address user ])
+
+    // Once the cluster is asked for the routes.
+    let! _ = program.Says "The routes come from the cluster"
+    let! port = program.Says @"Probes listening on port (\d+)"
+
+    let! ready =
+        TestClient.roundTrip (int port) "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    Expect.equal (TestClient.status ready) 503 "no routes are known"
+    program.Signal signal
+    return! program.ExitCode()
+}
+
 let tests =
     testSequenced
     <| testList "the program" [
@@ -67,24 +94,65 @@ let tests =
             Expect.equal code 2 "by check too"
         }
 
-        testCaseTask "an address that cannot be bound ends it with exit code 1 and says which and why"
+        testCaseTask
+            "addresses that cannot be bound end it with exit code 1; it says which, why and what sets them"
         <| fun () -> task {
             use taken = new TcpListener(IPAddress.Loopback, 0)
             taken.Start()
-            let port = (taken.LocalEndpoint :?> IPEndPoint).Port
+            let address = string taken.LocalEndpoint
             use folder = new TestFolder()
 
-            let onPort name =
-                [ "--manifests"; folder.Path ] @ free @ [ $"--{name}=127.0.0.1:{port}" ]
+            for names in
+                [
+                    [ "http-addr" ]
+                    [ "probe-addr" ]
+                    [ "status-addr" ]
+                    [ "metrics-addr"; "http-addr" ]
+                ] do
+                let! code, _, errors =
+                    run
+                        ([ "--manifests"; folder.Path ]
+                         @ free
+                         @ [ for name in names -> $"--{name}={address}" ])
+                        []
 
-            for flag, variable in [ "http-addr", "HTTP_ADDR"; "probe-addr", "PROBE_ADDR" ] do
-                let! code, _, errors = run (onPort flag) []
-                Expect.equal code 1 flag
+                Expect.equal code 1 "could not do it"
 
-                Expect.stringContains
-                    errors
-                    $"k8sreq: cannot listen on 127.0.0.1:{port} ({variable}): Address already in use"
-                    "said"
+                for name in names do
+                    let variable = name.ToUpperInvariant().Replace('-', '_')
+
+                    Expect.stringContains
+                        errors
+                        $"k8sreq: cannot listen on {address} ({variable}): Address already in use. Choose another address with --{name} or {variable}; port 0 takes any free port"
+                        "said"
+        }
+
+        testCaseTask "a second program on the machine is told of every port that the first one has"
+        <| fun () -> task {
+            let! folder, first, port = serve (Manifests.route "a.example" [ 1 ]) []
+            use _ = folder
+            use first = first
+
+            let! others =
+                [ "Probes"; "Metrics"; "Status page" ]
+                |> List.map (fun name -> first.Says $@"{name} listening on port (\d+)")
+                |> Task.WhenAll
+
+            let ports = string port :: List.ofArray others
+
+            let! code, _, errors =
+                run
+                    ([ "--manifests"; folder.Path ]
+                     @ List.map2
+                         (fun name port -> $"--{name}-addr=127.0.0.1:{port}")
+                         [ "http"; "probe"; "metrics"; "status" ]
+                         ports)
+                    []
+
+            Expect.equal code 1 "could not do it"
+
+            for port in ports do
+                Expect.stringContains errors $"k8sreq: cannot listen on 127.0.0.1:{port} (" "named"
         }
 
         testCaseTask "check prints the table and fails if anything is wrong"
@@ -188,6 +256,53 @@ let tests =
             // A client whose answer was cut off may have been served all the same: never fewer than acknowledged.
             Expect.isGreaterThanOrEqual target.Waiting acknowledged "none was lost"
         }
+
+        testList "the first signal ends it, exit code 0, whatever it waits for" [
+            for signal, name in [ 15, "SIGTERM"; 2, "SIGINT" ] do
+                testCaseTask $"{name}, and an API server that never answers"
+                <| fun () -> task {
+                    use silent = new TcpListener(IPAddress.Loopback, 0)
+                    silent.Start()
+                    let! code = endedBefore signal (string silent.LocalEndpoint) "{token: any}" []
+                    Expect.equal code 0 "ended as asked"
+                }
+
+            testCaseTask "an API server that is not there"
+            <| fun () -> task {
+                let! code =
+                    endedBefore 15 $"127.0.0.1:{TestTarget.refusedPort ()}" "{token: any}" [
+                        "--shutdown-delay=1h"
+                        "--enable-leader-election"
+                    ]
+
+                Expect.equal code 0 "ended as asked"
+            }
+
+            testCaseTask "a program that is to give credentials, and does not"
+            <| fun () -> task {
+                use folder = new TestFolder()
+
+                let asked = folder.At "asked"
+
+                folder.Write("silent", $"#!/bin/sh\ntouch {asked}\nexec sleep 60 2>/dev/null\n")
+
+                File.SetUnixFileMode(folder.At "silent", UnixFileMode.UserRead ||| UnixFileMode.UserExecute)
+
+                let config =
+                    kubeconfig
+                        folder
+                        "127.0.0.1:1"
+                        $"""{{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {folder.At "silent"}, interactiveMode: Never}}}}"""
+
+                use program = PublishedProgram.Start(free, [ "KUBECONFIG", config; "PATH", "/bin" ])
+
+                do! Waiting.until "the program to be asked" (fun () -> Task.FromResult(File.Exists asked))
+
+                program.Terminate()
+                let! code = program.ExitCode()
+                Expect.equal code 0 "ended as asked"
+            }
+        ]
 
         testCaseTask "a second signal ends it at once"
         <| fun () -> task {

@@ -8,6 +8,7 @@ open Expecto
 open K8sReq.Core
 open K8sReq.Host.Commands
 open K8sReq.Host.Sources
+open K8sReq.Host.Telemetry
 
 let private get port path = task {
     let! answer =
@@ -15,6 +16,59 @@ let private get port path = task {
 
     return TestClient.status answer
 }
+
+/// Routes that are known when the test says so.
+[<Sealed>]
+type private RoutesOnDemand() =
+    let asked = TaskCompletionSource<ClusterEvent list -> unit>()
+    member _.IsAsked = asked.Task.IsCompleted
+
+    /// All there is from now on.
+    member _.Post(manifests: string list) =
+        let contents =
+            manifests
+            |> List.collect (fun text ->
+                match ManifestFile.parse "all.yaml" text with
+                | Ok(manifests, _) -> manifests
+                | Error problem -> failtest (ManifestProblem.describe problem))
+
+        asked.Task.Result(FolderContent.ofManifests contents [] |> FolderContent.toEvents)
+
+    member _.Source clock : RouteSource = {
+        Scopes = Set.singleton WatchScope.AllNamespaces
+        Metrics = SourceMetrics clock
+        Published = ignore
+        Run =
+            fun post _ ->
+                asked.SetResult post
+                []
+    }
+
+let private startWith (source: RoutesOnDemand) (clock: TimeProvider) (arguments: string list) =
+    let settings =
+        Settings.parse
+            Map.empty
+            ([
+                for name in [ "http"; "probe"; "metrics"; "status" ] -> $"--{name}-addr=127.0.0.1:0"
+             ]
+             @ arguments)
+
+    match settings with
+    | Error errors -> failtest $"{errors}"
+    | Ok settings ->
+        Serve.start
+            (new LogKeeper())
+            clock
+            (source.Source clock)
+            "test"
+            "test-0"
+            (TelemetrySettings.ofEnvironment Map.empty)
+            settings
+
+let private ok (started: Result<Serve.Running, Serve.UnboundAddress list>) =
+    match started with
+    | Ok running -> running
+    | Error unbound -> failtest $"{unbound}"
 
 let tests =
     testList "serving" [
@@ -34,38 +88,116 @@ let tests =
             Expect.equal (TestClient.status onProxy) 503 "and not on the proxy's"
         }
 
-        testCaseTask "a port that is taken is an error that says so, and nothing is left behind"
+        testCaseTask "every port that is taken is reported, with what sets it, and nothing is left behind"
         <| fun () -> task {
-            use taken = new TcpListener(IPAddress.Loopback, 0)
-            taken.Start()
-            let port = (taken.LocalEndpoint :?> IPEndPoint).Port
-            use folder = new TestFolder()
+            use statusPort = new TcpListener(IPAddress.Loopback, 0)
+            use proxyPort = new TcpListener(IPAddress.Loopback, 0)
+            let taken = [ "STATUS_ADDR", statusPort; "HTTP_ADDR", proxyPort ]
 
-            match
-                Settings.parse Map.empty [
-                    $"--manifests={folder.Path}"
-                    "--probe-addr=127.0.0.1:0"
-                    "--metrics-addr=127.0.0.1:0"
-                    "--status-addr=127.0.0.1:0"
-                    $"--http-addr=127.0.0.1:{port}"
+            for _, listener in taken do
+                listener.Start()
+
+            let source = RoutesOnDemand()
+
+            let! started =
+                startWith source TimeProvider.System [
+                    for name, listener in taken ->
+                        let flag = "--" + name.ToLowerInvariant().Replace('_', '-')
+                        $"{flag}={listener.LocalEndpoint}"
                 ]
-            with
-            | Error errors -> failtest $"{errors}"
-            | Ok settings ->
-                match!
-                    Serve.start
-                        (new LogKeeper())
-                        TimeProvider.System
-                        (FolderSource.create (new LogKeeper()) TimeProvider.System folder.Path)
-                        "test"
-                        "test-0"
-                        (TelemetrySettings.ofEnvironment Map.empty)
-                        settings
-                with
-                | Ok _ -> failtest "started"
-                | Error error ->
-                    Expect.equal error.Address settings.HttpAddr "which address"
-                    Expect.stringContains error.Reason "in use" "why"
+
+            match started with
+            | Ok _ -> failtest "started"
+            | Error unbound ->
+                Expect.equal
+                    (unbound
+                     |> List.map (fun address -> address.Setting, string address.Error.Address))
+                    (taken |> List.map (fun (name, listener) -> name, string listener.LocalEndpoint))
+                    "both"
+
+                for address in unbound do
+                    Expect.stringContains address.Error.Reason "in use" "why"
+
+            Expect.isFalse source.IsAsked "routes are not asked for before every port is bound"
+        }
+
+        testCaseTask
+            "every port is bound before the routes are known; the program is not ready until they are"
+        <| fun () -> task {
+            let source = RoutesOnDemand()
+            let! started = startWith source TimeProvider.System []
+            let running = ok started
+            let! live = get running.ProbePort "/healthz"
+            let! ready = get running.ProbePort "/readyz"
+            Expect.equal (live, ready) (200, 503) "alive, and not ready"
+            use! client = TestClient.Connect running.ProxyPort
+            source.Post []
+            do! running.RoutesKnown.WaitAsync Waiting.patience
+            let! ready = get running.ProbePort "/readyz"
+            Expect.equal ready 200 "ready"
+            do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            let! answer = client.Answer()
+            Expect.equal (TestClient.status answer) 503 "there is no route"
+            let! _ = running.Stop()
+            ()
+        }
+
+        testCaseTask "a request that comes before the routes are known is answered by them"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            let clock = TestClock()
+            let source = RoutesOnDemand()
+            let! started = startWith source clock []
+            let running = ok started
+            use! client = TestClient.Connect running.ProxyPort
+            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi"
+            do! clock.TimerStarted(TimeSpan.FromSeconds 30.0)
+            source.Post [ Manifests.route "a.example" [ target.Port ] ]
+            let! answer = client.Answer()
+            Expect.equal (TestClient.status answer) 202 "accepted"
+            let! copy = target.Next()
+            Expect.equal copy.Text "hi" "copied"
+            let! totals = running.Stop()
+            Expect.equal totals.Delivered 1L "delivered"
+        }
+
+        testCaseTask "a request waits for the routes no longer than the read timeout"
+        <| fun () -> task {
+            let clock = TestClock()
+            let! started = startWith (RoutesOnDemand()) clock [ "--proxy-read-timeout=7s" ]
+            let running = ok started
+            use! client = TestClient.Connect running.ProxyPort
+            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\n"
+            do! clock.TimerStarted(TimeSpan.FromSeconds 7.0)
+            clock.Advance(TimeSpan.FromSeconds 7.0)
+            let! answer = client.Answer()
+
+            Expect.equal
+                (TestClient.status answer, answer.Values "Retry-After", answer.Values "Connection")
+                (503, [ "1" ], [ "close" ])
+                "later, and not on this connection: its body has not been read"
+
+            Expect.stringContains answer.Text "routes are not known yet" "why"
+
+            let! isClosed = client.IsClosed()
+            Expect.isTrue isClosed "closed"
+            let! _ = running.Stop()
+            ()
+        }
+
+        testCaseTask "told to stop before the routes are known, it ends at once: no request waits any longer"
+        <| fun () -> task {
+            // The clock stands still: whatever waits for it waits for ever.
+            let clock = TestClock()
+            let! started = startWith (RoutesOnDemand()) clock [ "--shutdown-delay=5s" ]
+            let running = ok started
+            use! client = TestClient.Connect running.ProxyPort
+            do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            do! clock.TimerStarted(TimeSpan.FromSeconds 30.0)
+            let! totals = running.Stop() |> Waiting.within "the end"
+            Expect.equal totals CopyTotals.zero "nothing was accepted"
+            let! answer = client.Answer()
+            Expect.equal (TestClient.status answer) 503 "refused"
         }
 
         testCaseTask "stopping waits for the copies that are under way, and is not ready meanwhile"

@@ -21,13 +21,18 @@ open K8sReq.Host.Telemetry
 // The end is not to wait for an API server that does not answer.
 let private longestFarewell = TimeSpan.FromSeconds 4.0
 
-/// A proxy that serves.
+/// An address that could not be listened on: the variable that sets it, and why.
+type UnboundAddress = { Setting: string; Error: BindError }
+
+/// A proxy whose ports are all bound. Requests are answered once the routes are known.
 [<NoEquality; NoComparison>]
 type Running = {
     ProxyPort: int
     ProbePort: int
     MetricsPort: int
     StatusPort: int
+    /// Completed once requests are answered by the routes.
+    RoutesKnown: Task
     Totals: unit -> CopyTotals
     /// Stops listening, waits for the copies that are under way, for a limited time, and gives the totals.
     Stop: unit -> Task<CopyTotals>
@@ -90,35 +95,51 @@ let private firstFailure (background: Task list) : Task<exn> =
 
     failed.Task
 
-// The servers of these names, addresses and pipelines, in their order: all of them, or none.
+/// A port of the program: what it is called in the log, and the variable that sets its address.
+[<NoEquality; NoComparison>]
+type private Listener = {
+    Name: string
+    Setting: string
+    Address: ListenAddress
+    RunsInline: bool
+    Handler: HttpHandler
+}
+
+// Binds all of them in their order, or none. Every address that is taken is reported, not just the first: two programs
+// on one machine collide on several.
 let private startAll
     (loggers: ILoggerFactory)
     (headersTimeout: TimeSpan)
-    (wanted: (string * ListenAddress * HttpHandler) list)
-    : Task<Result<HttpServer list, BindError>> = task {
+    (listeners: Listener list)
+    : Task<Result<HttpServer list, UnboundAddress list>> = task {
     let logger = loggers.CreateLogger "k8sreq"
     let started = ResizeArray<HttpServer>()
-    let mutable failure = None
+    let unbound = ResizeArray<UnboundAddress>()
 
-    for name, address, handler in wanted do
-        if failure.IsNone then
-            match! HttpServer.start loggers false headersTimeout address handler with
-            | Ok server ->
-                Log.listening logger name $"port {server.Port}"
-                started.Add server
-            | Error error -> failure <- Some error
+    for listener in listeners do
+        match!
+            HttpServer.start loggers listener.RunsInline headersTimeout listener.Address listener.Handler
+        with
+        | Ok server ->
+            Log.listening logger listener.Name $"port {server.Port}"
+            started.Add server
+        | Error error ->
+            unbound.Add {
+                Setting = listener.Setting
+                Error = error
+            }
 
-    match failure with
-    | None -> return Ok(List.ofSeq started)
-    | Some error ->
+    if unbound.Count = 0 then
+        return Ok(List.ofSeq started)
+    else
         for server in started do
-            do! server.StopAsync CancellationToken.None
+            do! server.StopAsync(CancellationToken true)
 
-        return Error error
+        return Error(List.ofSeq unbound)
 }
 
-/// Starts the proxy: the probes first, then the routes, then the port that requests come in by. `instance` is what this
-/// replica is called among the others.
+/// Starts the proxy: binds every port, then begins to follow the routes. Requests that come before the routes are known
+/// wait for them. `instance` is what this replica is called among the others.
 let start
     (loggers: ILoggerFactory)
     (clock: TimeProvider)
@@ -127,11 +148,12 @@ let start
     (instance: string)
     (telemetry: TelemetrySettings)
     (settings: Settings)
-    : Task<Result<Running, BindError>> = task {
+    : Task<Result<Running, UnboundAddress list>> = task {
     let logger = loggers.CreateLogger "k8sreq"
     // Set at once when it is to stop; routes are followed for as long as requests come in.
     let mutable isStopping = false
     let unfollowing = new CancellationTokenSource()
+    let refusing = new CancellationTokenSource()
     let abandoning = new CancellationTokenSource()
     let holder = RouteTableHolder()
     let ledger = CopyLedger()
@@ -173,6 +195,7 @@ let start
 
     let proxy =
         DuplicateHandler.create {
+            RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
             FindLanes = lanes.Find
             Delivery = {
                 Client = client
@@ -231,12 +254,35 @@ let start
         Budget = budget
     }
 
-    let admin = [
-        "Probes", settings.ProbeAddr, Probes.handler isReady
-        "Metrics", settings.MetricsAddr, Metrics.handler families
-        "Status page",
-        settings.StatusAddr,
-        StatusPage.handler status settings.StatusAddr StatusPage.usualInterval looking.Token
+    let listeners = [
+        {
+            Name = "Probes"
+            Setting = "PROBE_ADDR"
+            Address = settings.ProbeAddr
+            RunsInline = false
+            Handler = Probes.handler isReady
+        }
+        {
+            Name = "Metrics"
+            Setting = "METRICS_ADDR"
+            Address = settings.MetricsAddr
+            RunsInline = false
+            Handler = Metrics.handler families
+        }
+        {
+            Name = "Status page"
+            Setting = "STATUS_ADDR"
+            Address = settings.StatusAddr
+            RunsInline = false
+            Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval looking.Token
+        }
+        {
+            Name = "Proxy"
+            Setting = "HTTP_ADDR"
+            Address = settings.HttpAddr
+            RunsInline = true
+            Handler = proxy
+        }
     ]
 
     let closeSlots (_: obj | null) =
@@ -246,79 +292,79 @@ let start
     let slots =
         clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
 
-    match! startAll loggers settings.ReadTimeout admin with
-    | Error error ->
+    match! startAll loggers settings.ReadTimeout listeners with
+    | Error unbound ->
+        refusing.Cancel()
         slots.Dispose()
-        return Error error
-    | Ok adminServers ->
+        export.Dispose()
+        meter.Dispose()
+        (tracing :> IDisposable).Dispose()
+        connections.Dispose()
+        return Error unbound
+    | Ok servers ->
+        let adminServers, proxyServer = List.take 3 servers, List.last servers
+
+        // Ready means that the routes are known, and they are asked for only once every port is bound.
+        let controlling = controller.RunAsync unfollowing.Token
+        let following = source.Run controller.Post unfollowing.Token
+
         let stopAdmin () = task {
             slots.Dispose()
             looking.Cancel()
 
-            for server: HttpServer in adminServers do
+            for server in adminServers do
                 do! server.StopAsync CancellationToken.None
         }
 
-        let controlling = controller.RunAsync unfollowing.Token
+        let stop () = task {
+            let hasServed = holder.IsKnown
+            Volatile.Write(&isStopping, true)
+            // Requests that still wait for the routes are refused now: nobody knows whether these will ever come.
+            refusing.Cancel()
 
-        let following = source.Run controller.Post unfollowing.Token
+            // Clients and balancers need time to notice that this replica is going. One that was never ready has none.
+            if hasServed && settings.ShutdownDelay > TimeSpan.Zero then
+                do! Task.Delay(settings.ShutdownDelay, clock)
 
-        // Whoever can connect is answered by routes that are known.
-        let! _ = Task.WhenAny(holder.WhenKnown, controlling)
-
-        match! HttpServer.start loggers true settings.ReadTimeout settings.HttpAddr proxy with
-        | Error error ->
+            use giveUp = new CancellationTokenSource(settings.GracefulShutdownTimeout, clock)
+            do! proxyServer.StopAsync giveUp.Token
             unfollowing.Cancel()
+
+            try
+                do! ledger.WhenIdle().WaitAsync giveUp.Token
+            with :? OperationCanceledException ->
+                abandoning.Cancel()
+                // Each of them ends at once now; what is counted is then complete.
+                do! ledger.WhenIdle()
+
+            for KeyValue(target, copies) in abandoned do
+                Log.abandoned logger (string target.Clone) target.Endpoint copies
+
+            // What has to be given back to the cluster: see Leadership. Neither waits for long by itself.
+            let! _ =
+                Task.WhenAny(
+                    Task.WhenAll following,
+                    Task.Delay(longestFarewell, clock, CancellationToken.None)
+                )
+
+            connections.Dispose()
+            (failures :> IDisposable).Dispose()
+            export.Dispose()
+            meter.Dispose()
+            (tracing :> IDisposable).Dispose()
             do! stopAdmin ()
-            return Error error
-        | Ok proxyServer ->
-            Log.listening logger "Proxy" $"port {proxyServer.Port}"
+            return ledger.Totals
+        }
 
-            let stop () = task {
-                Volatile.Write(&isStopping, true)
-
-                // Whoever sends requests here needs time to see that it should not any more.
-                if settings.ShutdownDelay > TimeSpan.Zero then
-                    do! Task.Delay(settings.ShutdownDelay, clock)
-
-                use giveUp = new CancellationTokenSource(settings.GracefulShutdownTimeout, clock)
-                do! proxyServer.StopAsync giveUp.Token
-                unfollowing.Cancel()
-
-                try
-                    do! ledger.WhenIdle().WaitAsync giveUp.Token
-                with :? OperationCanceledException ->
-                    abandoning.Cancel()
-                    // Each of them ends at once now; what is counted is then complete.
-                    do! ledger.WhenIdle()
-
-                for KeyValue(target, copies) in abandoned do
-                    Log.abandoned logger (string target.Clone) target.Endpoint copies
-
-                // What has to be given back to the cluster: see Leadership. Neither waits for long by itself.
-                let! _ =
-                    Task.WhenAny(
-                        Task.WhenAll following,
-                        Task.Delay(longestFarewell, clock, CancellationToken.None)
-                    )
-
-                connections.Dispose()
-                (failures :> IDisposable).Dispose()
-                export.Dispose()
-                meter.Dispose()
-                (tracing :> IDisposable).Dispose()
-                do! stopAdmin ()
-                return ledger.Totals
+        return
+            Ok {
+                ProxyPort = proxyServer.Port
+                ProbePort = adminServers[0].Port
+                MetricsPort = adminServers[1].Port
+                StatusPort = adminServers[2].Port
+                RoutesKnown = holder.WhenKnown
+                Totals = fun () -> ledger.Totals
+                Stop = stop
+                Failed = firstFailure (controlling :: following)
             }
-
-            return
-                Ok {
-                    ProxyPort = proxyServer.Port
-                    ProbePort = adminServers[0].Port
-                    MetricsPort = adminServers[1].Port
-                    StatusPort = adminServers[2].Port
-                    Totals = fun () -> ledger.Totals
-                    Stop = stop
-                    Failed = firstFailure (controlling :: following)
-                }
 }

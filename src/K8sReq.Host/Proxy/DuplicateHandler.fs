@@ -2,6 +2,7 @@
 module K8sReq.Host.Proxy.DuplicateHandler
 
 open System
+open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 open K8sReq.Host.Http
@@ -9,6 +10,8 @@ open K8sReq.Host.Telemetry
 
 /// What the proxy does its work with.
 type DuplicateServices = {
+    /// Waits for the routes to be known: true once they are, false if the request must not wait any longer.
+    RoutesKnown: unit -> ValueTask<bool>
     /// The lanes of a host, by the table in force.
     FindLanes: string -> Lane[]
     Delivery: DeliveryServices
@@ -36,6 +39,11 @@ let private refuseAndClose status reason : HttpHandler =
 
 let private noTargets =
     refuse StatusCodes.Status503ServiceUnavailable "No target is configured for this host."
+
+// Its body is not read: the connection ends with the answer.
+let private routesUnknown =
+    setHttpHeader "Retry-After" "1"
+    >=> refuseAndClose StatusCodes.Status503ServiceUnavailable "The routes are not known yet."
 
 let private busy: HttpHandler =
     // What is waited for is a send or two, a fraction of a second; a second is the least that the field can say.
@@ -132,6 +140,24 @@ let refuseUnclearFraming: HttpHandler =
             unknownCoding ctx
         else
             next ctx
+
+/// Goes on once the routes are known: without them, no route being there means nothing. 503 if the request must not wait
+/// any longer.
+let requireRoutes (routesKnown: unit -> ValueTask<bool>) : HttpHandler =
+    let refusal = routesUnknown earlyReturn
+
+    fun next ctx ->
+        let known = routesKnown ()
+
+        if not known.IsCompletedSuccessfully then
+            task {
+                let! isKnown = known
+                return! if isKnown then next ctx else refusal ctx
+            }
+        elif known.Result then
+            next ctx
+        else
+            refusal ctx
 
 /// Goes on if the request's host has a target. 503 if there is none.
 let requireTarget (findLanes: string -> Lane[]) : HttpHandler =
@@ -329,6 +355,7 @@ let create (services: DuplicateServices) : HttpHandler =
     refuseMalformed
     >=> refuseTunnels
     >=> refuseUnclearFraming
+    >=> requireRoutes services.RoutesKnown
     >=> requireTarget services.FindLanes
     >=> withCarriedHeaders services.Tracing services.ViaName (fun lines ->
         withCapture services lines (fun captured -> sendCopies captured >=> accepted))

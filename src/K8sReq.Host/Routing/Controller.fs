@@ -21,7 +21,7 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
         | true, batch -> drain (Routing.fold routing batch)
         | false, _ -> routing
 
-    let reportChanges (before: RouteTable) (now: Routing) =
+    let reportChanges (wasKnown: bool) (before: RouteTable) (now: Routing) =
         let errorIn (clones: Map<ObjectKey, ResolvedClone>) key =
             match clones.TryFind key with
             | Some { Resolved = Error error } -> Some error
@@ -34,7 +34,7 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
                 Log.notRouted logger (string key) (Resolution.describeError error)
             | _ -> ()
 
-        if not now.ChangedHosts.IsEmpty || not holder.IsKnown then
+        if not now.ChangedHosts.IsEmpty || not wasKnown then
             let counts = now.Counts
             Log.routesChanged logger counts.Hosts counts.Targets counts.Unrouted
 
@@ -57,7 +57,8 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
                 || not routing.ChangedHosts.IsEmpty
 
             if isNews && ClusterState.isSynced scopes routing.State then
-                reportChanges holder.Current routing
+                let wasKnown, before = holder.IsKnown, holder.Current
                 publish routing
+                reportChanges wasKnown before routing
                 routing <- Routing.settled routing
     }

@@ -1,5 +1,6 @@
 namespace K8sReq.Host.Routing
 
+open System
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
@@ -18,6 +19,26 @@ type RouteTableHolder() =
 
     /// Completed once a table has been published.
     member _.WhenKnown: Task = known.Task
+
+    /// Whether a table has been published, for a request that needs one: true at once or as soon as there is one, false
+    /// when it has waited for the limit, or when `refused` is cancelled before.
+    member _.WaitUntilKnown
+        (clock: TimeProvider, limit: TimeSpan, refused: CancellationToken)
+        : unit -> ValueTask<bool> =
+        fun () ->
+            if known.Task.IsCompletedSuccessfully then
+                ValueTask<bool> true
+            else
+                ValueTask<bool>(
+                    task {
+                        try
+                            do! known.Task.WaitAsync(limit, clock, refused)
+                            return true
+                        with
+                        | :? TimeoutException
+                        | :? OperationCanceledException -> return false
+                    }
+                )
 
     /// Puts a table in force, for all requests that come after.
     member _.Publish(table: RouteTable) =

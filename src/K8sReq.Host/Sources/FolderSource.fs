@@ -18,7 +18,13 @@ let private reportProblems (logger: ILogger) (before: ManifestProblem list) (now
     for problem in List.except now before do
         Log.manifestProblemGone logger (ManifestProblem.describe problem)
 
-let private follow (logger: ILogger) clock (folder: ManifestFolder) (post: ClusterEvent list -> unit) stop =
+let private follow
+    (logger: ILogger)
+    clock
+    (folder: ManifestFolder)
+    (post: ClusterEvent list -> unit)
+    stop
+    : Task =
     let first = folder.Scan()
     reportProblems logger [] first.Problems
     post (FolderContent.toEvents first)
@@ -39,5 +45,6 @@ let create (logger: ILogger) (clock: TimeProvider) (path: string) : RouteSource 
         Scopes = Set.singleton WatchScope.AllNamespaces
         Metrics = metrics
         Published = ignore
-        Run = fun post stop -> [ follow logger clock folder post stop ]
+        // A large folder takes seconds to read: nobody waits for that here.
+        Run = fun post stop -> [ Task.Run(fun () -> follow logger clock folder post stop) ]
     }

@@ -31,6 +31,7 @@ let private lanes =
 
 /// To two targets that take every copy at once.
 let services (tracing: Tracing) : DuplicateServices = {
+    RoutesKnown = fun () -> ValueTask<bool> true
     FindLanes = fun _ -> lanes
     Delivery = {
         Client = fun _ _ -> ValueTask<SendResult> delivered

@@ -110,10 +110,13 @@ type PublishedProgram
         return find().Groups[1].Value
     }
 
+    /// Sends it a signal by its number.
+    member _.Signal(number: int) =
+        if Native.kill (running.Id, number) <> 0 then
+            failwith $"signal {number} could not be sent"
+
     /// Tells it to end.
-    member _.Terminate() =
-        if Native.kill (running.Id, 15) <> 0 then
-            failwith "SIGTERM could not be sent"
+    member program.Terminate() = program.Signal 15
 
     /// Ends it without a word (SIGKILL).
     member _.Kill() = running.Kill()

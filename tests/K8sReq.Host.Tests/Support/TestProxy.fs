@@ -70,7 +70,9 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
         match!
             Serve.start log clock source "test" "test-0" (TelemetrySettings.ofEnvironment Map.empty) settings
         with
-        | Ok running -> return new TestProxy(folder, log, running)
+        | Ok running ->
+            do! running.RoutesKnown.WaitAsync Waiting.patience
+            return new TestProxy(folder, log, running)
         | Error error -> return failwith $"{error}"
     }
 
