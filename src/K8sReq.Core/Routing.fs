@@ -1,18 +1,22 @@
 namespace K8sReq.Core
 
+open System
+
 type RoutingCounts = {
     Hosts: int
     Targets: int
     Unrouted: int
 }
 
-/// The routing table, kept up to date event by event: an event costs what it changes, however many routes there are.
+/// The routing table, kept up to date event by event: an event costs what it changes, however many routes there are, and
+/// a copy of the array of its host.
 /// At every moment its table is what `RouteTable.ofState` makes of its state.
 type Routing = {
     State: ClusterState
     Clones: Map<ObjectKey, ResolvedClone>
     /// The RequestClones that name a Service, by the Service.
     Dependents: Map<ObjectKey, Set<ObjectKey>>
+    /// The targets of each host, ordered by RequestClone.
     Routes: Map<HostName, Target[]>
     /// How many there are: a Map counts by walking through all of it.
     Counts: RoutingCounts
@@ -20,6 +24,12 @@ type Routing = {
     ChangedClones: Set<ObjectKey>
     /// And the hosts whose targets are not the same any more.
     ChangedHosts: Set<HostName>
+}
+
+/// A routing whose `Routes` are those of before: where targets have come to, and from where they have gone (None), since.
+type private Changes = {
+    Routing: Routing
+    Moved: Map<HostName, Map<ObjectKey, Target option>>
 }
 
 module Routing =
@@ -49,8 +59,28 @@ module Routing =
     let private targetOf (clone: ResolvedClone option) =
         clone |> Option.bind (fun clone -> Result.toOption clone.Resolved)
 
+    let private move host key (target: Target option) (moved: Map<HostName, Map<ObjectKey, Target option>>) =
+        let atHost = moved.TryFind host |> Option.defaultValue Map.empty
+        Map.add host (Map.add key target atHost) moved
+
+    // Where this key is, or belongs, in an array that is ordered by RequestClone; not before `first`.
+    let private indexOf (key: ObjectKey) (first: int) (targets: Target[]) =
+        let mutable low = first
+        let mutable high = targets.Length
+
+        while low < high do
+            let middle = (low + high) / 2
+
+            if targets[middle].Clone < key then
+                low <- middle + 1
+            else
+                high <- middle
+
+        low
+
     // Everything about one RequestClone, from the state as it is.
-    let private resolveAnew (routing: Routing) (key: ObjectKey) : Routing =
+    let private resolveAnew (changes: Changes) (key: ObjectKey) : Changes =
+        let routing = changes.Routing
         let before = routing.Clones.TryFind key
 
         let now =
@@ -78,52 +108,81 @@ module Routing =
 
         let targetBefore, targetNow = targetOf before, targetOf now
 
-        let routes, hosts, changedHosts =
+        let moved =
             if targetBefore = targetNow then
-                routing.Routes, routing.Counts.Hosts, routing.ChangedHosts
+                changes.Moved
             else
-                let without (routes: Map<HostName, Target[]>, hosts) (target: Target) =
-                    match routes[target.Host] |> Array.filter (fun other -> other.Clone <> key) with
-                    | [||] -> Map.remove target.Host routes, hosts - 1
-                    | others -> Map.add target.Host others routes, hosts
-
-                let withTarget (routes: Map<HostName, Target[]>, hosts) (target: Target) =
-                    match routes.TryFind target.Host with
-                    | None -> Map.add target.Host [| target |] routes, hosts + 1
-                    | Some others ->
-                        let all = Array.append others [| target |] |> Array.sortBy _.Clone
-                        Map.add target.Host all routes, hosts
-
-                let left = Option.fold without (routing.Routes, routing.Counts.Hosts) targetBefore
-                let routes, hosts = Option.fold withTarget left targetNow
-
-                let touched =
-                    Option.toList targetBefore @ Option.toList targetNow |> List.map _.Host
-
-                routes, hosts, Set.union routing.ChangedHosts (Set.ofList touched)
+                (changes.Moved, targetBefore)
+                ||> Option.fold (fun moved target -> move target.Host key None moved)
+                |> fun moved ->
+                    (moved, targetNow)
+                    ||> Option.fold (fun moved target -> move target.Host key (Some target) moved)
 
         let one (isCounted: bool) = if isCounted then 1 else 0
 
         let counts = {
-            Hosts = hosts
-            Targets = routing.Counts.Targets - one targetBefore.IsSome + one targetNow.IsSome
-            Unrouted =
-                routing.Counts.Unrouted - one (before.IsSome && targetBefore.IsNone)
-                + one (now.IsSome && targetNow.IsNone)
+            routing.Counts with
+                Targets = routing.Counts.Targets - one targetBefore.IsSome + one targetNow.IsSome
+                Unrouted =
+                    routing.Counts.Unrouted - one (before.IsSome && targetBefore.IsNone)
+                    + one (now.IsSome && targetNow.IsNone)
         }
 
         {
-            routing with
-                Clones =
-                    match now with
-                    | Some clone -> Map.add key clone routing.Clones
-                    | None -> Map.remove key routing.Clones
-                Dependents = dependents
-                Routes = routes
-                Counts = counts
-                ChangedHosts = changedHosts
-                ChangedClones = Set.add key routing.ChangedClones
+            Moved = moved
+            Routing = {
+                routing with
+                    Clones =
+                        match now with
+                        | Some clone -> Map.add key clone routing.Clones
+                        | None -> Map.remove key routing.Clones
+                    Dependents = dependents
+                    Counts = counts
+                    ChangedClones = Set.add key routing.ChangedClones
+            }
         }
+
+    // Puts what has moved into the array of its host: what lies between is copied as it is.
+    let private merge (before: Target[]) (moved: Map<ObjectKey, Target option>) : Target[] =
+        let merged = ResizeArray<Target>(before.Length + moved.Count)
+        let mutable copied = 0
+
+        for KeyValue(key, target) in moved do
+            let index = indexOf key copied before
+            merged.AddRange(ArraySegment(before, copied, index - copied))
+            let isThere = index < before.Length && before[index].Clone = key
+            copied <- if isThere then index + 1 else index
+            Option.iter merged.Add target
+
+        merged.AddRange(ArraySegment(before, copied, before.Length - copied))
+        merged.ToArray()
+
+    // Each host that anything has moved at gets its array once, however much has: a host may have thousands of targets.
+    let private place (changes: Changes) : Routing =
+        let placeOne (routing: Routing) host moved =
+            let before = routing.Routes.TryFind host
+
+            match before, merge (defaultArg before [||]) moved with
+            | None, [||] -> routing
+            | before, now ->
+                let hosts =
+                    match before, now with
+                    | None, _ -> routing.Counts.Hosts + 1
+                    | Some _, [||] -> routing.Counts.Hosts - 1
+                    | Some _, _ -> routing.Counts.Hosts
+
+                {
+                    routing with
+                        Routes =
+                            if now.Length = 0 then
+                                Map.remove host routing.Routes
+                            else
+                                Map.add host now routing.Routes
+                        Counts = { routing.Counts with Hosts = hosts }
+                        ChangedHosts = Set.add host routing.ChangedHosts
+                }
+
+        (changes.Routing, changes.Moved) ||> Map.fold placeOne
 
     // The keys under which two maps differ, of those that an event is about.
     let private differing (keys: ObjectKey seq) (before: Map<ObjectKey, 'T>) (now: Map<ObjectKey, 'T>) =
@@ -146,8 +205,8 @@ module Routing =
         | ClusterEvent.ServicesListed(scope, services) ->
             Seq.append (inScope scope routing.State.Services) (services |> Seq.map _.Key)
 
-    /// The routing after one more event.
-    let evolve (routing: Routing) (event: ClusterEvent) : Routing =
+    let private apply (changes: Changes) (event: ClusterEvent) : Changes =
+        let routing = changes.Routing
         let state = ClusterState.evolve routing.State event
         let keys = keysOfEvent event routing
         let changedClones = differing keys routing.State.Clones state.Clones
@@ -159,10 +218,19 @@ module Routing =
                 |> Option.map Set.toList
                 |> Option.defaultValue [])
 
-        List.fold resolveAnew { routing with State = state } (changedClones @ dependents)
+        let changes = {
+            changes with
+                Routing = { routing with State = state }
+        }
 
-    /// The routing after these events, in their order.
-    let fold (routing: Routing) (events: ClusterEvent seq) : Routing = Seq.fold evolve routing events
+        List.fold resolveAnew changes (changedClones @ dependents)
+
+    /// The routing after these events, in their order. Many events at once cost less than one by one.
+    let fold (routing: Routing) (events: ClusterEvent seq) : Routing =
+        ({ Routing = routing; Moved = Map.empty }, events) ||> Seq.fold apply |> place
+
+    /// The routing after one more event.
+    let evolve (routing: Routing) (event: ClusterEvent) : Routing = fold routing [ event ]
 
     let table (routing: Routing) : RouteTable =
         RouteTable.Create(routing.Routes, routing.Clones)

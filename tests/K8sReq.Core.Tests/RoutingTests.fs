@@ -1,5 +1,6 @@
 module K8sReq.Core.Tests.RoutingTests
 
+open System
 open Expecto
 open K8sReq.Core
 open K8sReq.Core.Tests.Generators
@@ -9,8 +10,124 @@ let private after events = Routing.fold Routing.initial events
 let private tableFromNothing events =
     ClusterState.fold ClusterState.initial events |> RouteTable.ofState
 
+// What the work allocates: a measure of it that depends on no clock.
+let private allocated (work: unit -> 'T) : float =
+    let once () =
+        let before = GC.GetAllocatedBytesForCurrentThread()
+        let result = work ()
+        let after = GC.GetAllocatedBytesForCurrentThread()
+        GC.KeepAlive(box result)
+        float (after - before)
+
+    once () |> ignore
+    once ()
+
+let private service port : BackendService = {
+    Key = ObjectKey.create "shop" "app"
+    Address = ServiceAddress.ClusterIP Net.IPAddress.Loopback
+    Ports = [
+        {
+            Name = Some "http"
+            Number = port
+            Protocol = "TCP"
+        }
+    ]
+}
+
+// So many RequestClones, of one host or of a host each, in an order that is not theirs.
+let private clones (isOneHost: bool) (count: int) : RequestClone list = [
+    for n in 0 .. count - 1 ->
+        let number = n * 7919 % count
+
+        {
+            Key = ObjectKey.create "shop" $"copy{number:D5}"
+            Spec =
+                Ok {
+                    Host = host (if isOneHost then "a.example" else $"h{number:D5}.example")
+                    ServiceName = "app"
+                    ServicePort = PortRef.Named "http"
+                    Delivery = DeliveryPolicy.byDefault
+                }
+            Observed = None
+        }
+]
+
+let private listed clones =
+    [
+        ClusterEvent.ServiceApplied(service 80)
+        ClusterEvent.ClonesListed(WatchScope.AllNamespaces, clones)
+    ]
+    |> after
+
+/// Ways by which many RequestClones change: what there is before, and the events.
+let private bulkChanges = [
+    "a listing",
+    fun clones -> Routing.initial, [ ClusterEvent.ClonesListed(WatchScope.AllNamespaces, clones) ]
+    "one after the other", fun clones -> Routing.initial, clones |> List.map ClusterEvent.CloneApplied
+    "all are deleted",
+    fun clones ->
+        listed clones,
+        clones
+        |> List.map (fun (clone: RequestClone) -> ClusterEvent.CloneDeleted clone.Key)
+    "their Service changes", fun clones -> listed clones, [ ClusterEvent.ServiceApplied(service 81) ]
+]
+
+let private scaleTests =
+    testList "many RequestClones of one host" [
+        for name, change in bulkChanges do
+            test $"{name}: cost what as many hosts do" {
+                let cost isOneHost count =
+                    let before, events = change (clones isOneHost count)
+                    let service = ClusterEvent.ServiceApplied(service 81)
+                    allocated (fun () -> Routing.fold before (service :: events))
+
+                let one, twice, hosts = cost true 2000, cost true 4000, cost false 2000
+                Expect.isLessThan (twice / one) 2.5 "twice as many cost about twice as much"
+                Expect.isLessThan (one / hosts) 1.5 "and not more than a host each"
+            }
+
+        test "one that changes costs a copy of the host's array, which is 8 bytes each" {
+            let single count =
+                let routing = listed (clones true count)
+                let changed = ClusterEvent.CloneDeleted(ObjectKey.create "shop" "copy00777")
+                allocated (fun () -> Routing.evolve routing changed)
+
+            let more = single 9000 - single 1000
+            Expect.isLessThan (more / 8000.0) 24.0 "bytes for each further target"
+        }
+
+        test "the order of the array is that of the keys, however it has come about" {
+            let all = clones true 300
+            let routing = after [ ClusterEvent.ServiceApplied(service 80) ]
+
+            let routing =
+                (routing, all)
+                ||> List.fold (fun routing clone -> Routing.evolve routing (ClusterEvent.CloneApplied clone))
+
+            let keys =
+                routing.Routes[host "a.example"] |> Array.map (fun target -> target.Clone)
+
+            Expect.equal keys (keys |> Array.sort) "sorted"
+            Expect.hasLength keys 300 "all"
+        }
+    ]
+
 let tests =
     testList "Routing" [
+        scaleTests
+
+        property
+            "events at once lead to what they lead to one by one"
+            (fun (first: ClusterEvent list) (second: ClusterEvent list) ->
+                let before = after first
+                let oneByOne = List.fold Routing.evolve before second
+                let atOnce = Routing.fold before second
+
+                atOnce.Routes = oneByOne.Routes
+                && atOnce.Counts = oneByOne.Counts
+                && atOnce.Clones = oneByOne.Clones
+                && atOnce.ChangedClones = oneByOne.ChangedClones)
+
         property
             "after any events it is what a table made from nothing is"
             (fun (events: ClusterEvent list) ->

@@ -2,6 +2,7 @@
 module K8sReq.Host.Proxy.DuplicateHandler
 
 open System
+open System.Collections.Generic
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
@@ -226,7 +227,7 @@ let rec private enter
     (host: string)
     (bytes: int64)
     (places: ResizeArray<Place>)
-    (tried: Lane list)
+    (tried: HashSet<Lane> voption)
     (full: Lane list)
     : Lane list =
     let lanes = findLanes host
@@ -234,14 +235,18 @@ let rec private enter
     let mutable hasMetRetired = false
 
     for lane in lanes do
-        if tried.IsEmpty || not (List.contains lane tried) then
+        if tried.IsNone || not (tried.Value.Contains lane) then
             match lane.TryEnter bytes with
             | LaneEntry.Entered turn -> places.Add(struct (lane, turn))
             | LaneEntry.Full -> full <- lane :: full
             | LaneEntry.Retired -> hasMetRetired <- true
 
     if hasMetRetired then
-        enter findLanes host bytes places (List.ofArray lanes @ tried) full
+        let tried =
+            tried |> ValueOption.defaultWith (fun () -> HashSet HashIdentity.Reference)
+
+        tried.UnionWith lanes
+        enter findLanes host bytes places (ValueSome tried) full
     else
         full
 
@@ -260,7 +265,7 @@ let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
         let bytes = buffer.Weight
         let places = ResizeArray<Place>(2)
         // The table may have changed since the head came: a body takes its time.
-        let full = enter services.FindLanes request.Host bytes places [] []
+        let full = enter services.FindLanes request.Host bytes places ValueNone []
 
         if places.Count > 0 then
             services.Ledger.Accept(places.Count + full.Length)

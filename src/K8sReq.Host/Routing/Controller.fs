@@ -15,11 +15,15 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
     let events =
         Channel.CreateUnbounded<ClusterEvent list>(UnboundedChannelOptions(SingleReader = true))
 
+    let queued =
+        Seq.unfold (fun () ->
+            match events.Reader.TryRead() with
+            | true, batch -> Some(batch, ())
+            | false, _ -> None)
+
     // All that is queued becomes one table: a burst costs one publication.
-    let rec drain (routing: Routing) =
-        match events.Reader.TryRead() with
-        | true, batch -> drain (Routing.fold routing batch)
-        | false, _ -> routing
+    let drain (routing: Routing) =
+        Routing.fold routing (Seq.concat (queued ()))
 
     let reportChanges (wasKnown: bool) (before: RouteTable) (now: Routing) =
         let errorIn (clones: Map<ObjectKey, ResolvedClone>) key =
