@@ -19,6 +19,7 @@ let serviceOf n port : BackendService = {
             Name = Some "http"
             Number = port
             Protocol = "TCP"
+            AppProtocol = None
         }
     ]
 }

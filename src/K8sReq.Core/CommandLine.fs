@@ -10,7 +10,8 @@ type ReceiverSettings = { Addr: ListenAddress; Name: string }
 [<RequireQualifiedAccess>]
 type Command =
     | Serve of Settings
-    | Check of folder: string
+    /// A folder, a file, or `-` for standard input.
+    | Check of path: string
     | Receive of ReceiverSettings
     | Help
     | Version
@@ -62,8 +63,11 @@ module CommandLine =
             ->
             Ok Command.Help
         | [ "--version" ] -> Ok Command.Version
-        | [ "check"; folder ] when not (folder.StartsWith "--") && folder <> "" -> Ok(Command.Check folder)
-        | [ "check" ] -> Error [ SettingError.Missing("check DIR", "the folder of manifests to check") ]
+        | [ "check"; path ] when not (path.StartsWith "--") && path <> "" -> Ok(Command.Check path)
+        | [ "check" ] ->
+            Error [
+                SettingError.Missing("check PATH", "the folder or file to check, or - for standard input")
+            ]
         | [ "check"; flag ] -> Error [ SettingError.UnknownFlag flag ]
         | "check" :: _ :: rest -> Error [ for argument in rest -> SettingError.UnexpectedArgument argument ]
         | "receive" :: rest -> readReceiver receiverDefaults [] rest
@@ -87,7 +91,7 @@ module CommandLine =
             "Usage:"
             "  k8sreq [flags]                                serve the proxy, with routes from the cluster"
             "  k8sreq --manifests DIR [flags]                serve the proxy, with routes from a folder of manifests"
-            "  k8sreq check DIR                              print the routes of a folder; exit 1 if anything is wrong"
+            "  k8sreq check DIR | FILE | -                   print the routes in manifests; exit 1 if anything is wrong"
             "  k8sreq receive [--addr :9001] [--name NAME]   print every request that comes in, to try things out"
             "  k8sreq --help | --version"
             ""

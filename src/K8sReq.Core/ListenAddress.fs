@@ -37,22 +37,26 @@ module ListenAddress =
         else
             None
 
-    // IPAddress reads "1" and "0x7f.1" as well; an address as people write it has all four parts.
-    let private isDottedQuad (text: string) =
-        text.Split('.').Length = 4
-        && text |> Seq.forall (fun c -> Char.IsAsciiDigit c || c = '.')
+    // Here a zone says something: which interface a link-local address belongs to.
+    let private tryAddress (text: string) =
+        match text.IndexOf '%' with
+        | -1 -> CanonicalAddress.tryParse text
+        | zone ->
+            match CanonicalAddress.tryParse (text.Substring(0, zone)), IPAddress.TryParse text with
+            | Some plain, (true, NonNull zoned) when plain.AddressFamily = zoned.AddressFamily -> Some zoned
+            | _ -> None
 
     let private tryHost (text: string) =
-        let bracketed = text.StartsWith '[' && text.EndsWith ']'
+        let isBracketed = text.Length > 2 && text.StartsWith '[' && text.EndsWith ']'
 
         if text = "" then
             Some ListenHost.Any
         elif text = "localhost" then
             Some ListenHost.Localhost
-        elif bracketed || isDottedQuad text then
-            match IPAddress.TryParse(text.Trim('[', ']')) with
-            | true, NonNull ip -> Some(ListenHost.Address ip)
-            | _ -> None
+        elif isBracketed then
+            tryAddress (text.Substring(1, text.Length - 2)) |> Option.map ListenHost.Address
+        elif not (text.Contains ':') then
+            tryAddress text |> Option.map ListenHost.Address
         else
             None
 

@@ -26,6 +26,7 @@ type ResolutionError =
     | ServiceWithoutAddress of ObjectKey
     | ServicePortNotFound of ObjectKey * wanted: PortRef * offered: ServicePort list
     | ServicePortNotTcp of ObjectKey * ServicePort
+    | ServicePortProtocolUnsupported of ObjectKey * ServicePort
 
 module Resolution =
     let private isWanted wanted (port: ServicePort) =
@@ -39,7 +40,8 @@ module Resolution =
         | [] -> Error(ResolutionError.ServicePortNotFound(service.Key, wanted, service.Ports))
         | first :: _ as ports ->
             match ports |> List.tryFind (fun port -> port.Protocol = "TCP") with
-            | Some port -> Ok port.Number
+            | Some port when ServicePort.takesPlainHttp port -> Ok port.Number
+            | Some port -> Error(ResolutionError.ServicePortProtocolUnsupported(service.Key, port))
             | None -> Error(ResolutionError.ServicePortNotTcp(service.Key, first))
 
     let private addressOf (service: BackendService) =
@@ -102,3 +104,7 @@ module Resolution =
             $"Service {key} has no port {wanted}: it has {offers}"
         | ResolutionError.ServicePortNotTcp(key, port) ->
             $"Service {key} offers port {describePort port} over {port.Protocol} only, not TCP"
+        | ResolutionError.ServicePortProtocolUnsupported(key, port) ->
+            let appProtocol = defaultArg port.AppProtocol ""
+
+            $"Service {key} has appProtocol {appProtocol} for port {describePort port}: copies can only be sent over plain HTTP/1.1"

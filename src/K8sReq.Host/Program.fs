@@ -250,7 +250,18 @@ let private run (command: Command) : Task<int> =
     | Command.Version ->
         printfn $"k8sreq {version}"
         Task.FromResult 0
-    | Command.Check folder -> withFolder folder (fun () -> Task.FromResult(Check.run Console.Out folder))
+    | Command.Check path when path = "-" || File.Exists path || Directory.Exists path ->
+        Task.FromResult(Check.run Check.standardInput Console.Out path)
+    | Command.Check path ->
+        Task.FromResult(
+            refuse [
+                SettingError.Invalid(
+                    "what to check",
+                    path,
+                    "a folder or a file that exists, or - for standard input"
+                )
+            ]
+        )
     | Command.Receive settings -> receive settings
     | Command.Serve({ Manifests = Some folder } as settings) ->
         withFolder folder (fun () ->

@@ -145,6 +145,18 @@ let tests =
                 "as many as the program reads"
         }
 
+        test "the fields that a manifest may have are those of the schema" {
+            let inSchema =
+                allLeaves |> List.map (fun (path, _) -> "spec." + String.concat "." path)
+
+            let known = KnownFields.paths |> List.filter (fun path -> path.StartsWith "spec.")
+
+            let isParent (path: string) =
+                inSchema |> List.exists (fun leaf -> leaf.StartsWith(path + "."))
+
+            Expect.equal (known |> List.filter (isParent >> not) |> List.sort) (List.sort inSchema) "the same"
+        }
+
         test "what the program accepts, the schema does" {
             let accepted = [
                 "host",

@@ -67,6 +67,18 @@ let private resolutions = [
                 Name = None
                 Number = 53
                 Protocol = "UDP"
+                AppProtocol = None
+            }
+        )
+    )
+    Error(
+        ResolutionError.ServicePortProtocolUnsupported(
+            service,
+            {
+                Name = None
+                Number = 443
+                Protocol = "TCP"
+                AppProtocol = Some "https"
             }
         )
     )
@@ -88,6 +100,7 @@ let tests =
                     "ServiceAddressMissing"
                     "ServicePortNotFound"
                     "ServicePortNotTcp"
+                    "ServicePortProtocolUnsupported"
                 ]
                 "reasons"
 
@@ -124,7 +137,7 @@ let tests =
                         | None -> Expect.equal after before "the same"
             ]
 
-            Expect.hasLength changes (10 * 9) "all that differ are written"
+            Expect.hasLength changes (11 * 10) "all that differ are written"
 
             for before, after, said, patch in changes do
                 let isFlip = Result.isOk before <> Result.isOk after

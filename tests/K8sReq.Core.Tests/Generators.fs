@@ -86,6 +86,7 @@ let private servicePort = gen {
         Name = name
         Number = number
         Protocol = protocol
+        AppProtocol = None
     }
 }
 

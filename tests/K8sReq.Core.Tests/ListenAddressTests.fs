@@ -22,6 +22,7 @@ let tests =
                 "127.0.0.1:9556", ListenHost.Address(IPAddress.Parse "127.0.0.1"), 9556
                 "0.0.0.0:0", ListenHost.Address IPAddress.Any, 0
                 "[::1]:80", ListenHost.Address IPAddress.IPv6Loopback, 80
+                "[fe80::1%1]:80", ListenHost.Address(IPAddress.Parse "fe80::1%1"), 80
                 "localhost:65535", ListenHost.Localhost, 65535
             ]
             |> List.map reads
@@ -31,6 +32,11 @@ let tests =
                 ""
                 "8080"
                 "127.0.0.1"
+                "010.0.0.1:80"
+                "127.0.0.010:80"
+                "[::ffff:010.0.0.1]:80"
+                "[]:80"
+                "fe80::1%1:80"
                 ":"
                 ":65536"
                 ":-1"

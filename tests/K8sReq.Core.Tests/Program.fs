@@ -8,6 +8,8 @@ let main arguments =
         []
         arguments
         (testList "Core" [
+            NearestNameTests.tests
+            CanonicalAddressTests.tests
             HostNameTests.tests
             DeliveryPolicyTests.tests
             RequestCloneTests.tests

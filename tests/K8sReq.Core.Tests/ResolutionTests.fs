@@ -11,6 +11,7 @@ let private tcp name number = {
     Name = name
     Number = number
     Protocol = "TCP"
+    AppProtocol = None
 }
 
 let private service address ports = {
@@ -129,6 +130,50 @@ let tests =
                     }
                 ]
             ]
+
+        for name in
+            [
+                "https"
+                "HTTPS"
+                "tls"
+                "grpc"
+                "h2c"
+                "http2"
+                "ws"
+                "wss"
+                "kubernetes.io/h2c"
+                "kubernetes.io/ws"
+                "kubernetes.io/wss"
+            ] do
+            let port = {
+                tcp (Some "http") 443 with
+                    AppProtocol = Some name
+            }
+
+            fails
+                $"a port with appProtocol {name}"
+                (ResolutionError.ServicePortProtocolUnsupported(serviceKey, port))
+                $"appProtocol {name} for port http (443): copies can only be sent over plain HTTP/1.1"
+                http
+                [ service clusterIP [ port ] ]
+
+        for name in
+            [
+                "http"
+                "HTTP"
+                "example.com/https"
+                "mycompany.example/h2c"
+                "tcp"
+                "kubernetes.io/later"
+            ] do
+            test $"a port with appProtocol {name} is sent to as without one" {
+                let port = {
+                    tcp (Some "http") 80 with
+                        AppProtocol = Some name
+                }
+
+                Expect.equal (endpoint http [ service clusterIP [ port ] ]) (Ok "10.0.0.1:80") "resolved"
+            }
 
         fails "a headless Service" (ResolutionError.ServiceHeadless serviceKey) "headless" http [
             service ServiceAddress.Headless [ tcp (Some "http") 80 ]

@@ -86,6 +86,7 @@ let private twoTargets =
                 Name = Some "http"
                 Number = 80
                 Protocol = "TCP"
+                AppProtocol = None
             }
         ]
     }

@@ -4,6 +4,8 @@ open System.IO
 open Expecto
 open K8sReq.Host.Commands
 
+let private noInput () : TextReader = failtest "nothing is to be read"
+
 let private check (files: (string * string) list) =
     use folder = new TestFolder()
 
@@ -11,11 +13,35 @@ let private check (files: (string * string) list) =
         folder.Write(name, text)
 
     use output = new StringWriter()
-    let code = Check.run output folder.Path
+    let code = Check.run noInput output folder.Path
 
     code,
     output.ToString().Replace(folder.Path + "/", "").Trim().Split '\n'
     |> List.ofArray
+
+// What standard input or, with a name, a single file gives.
+let private checkText (name: string option) (text: string) =
+    use folder = new TestFolder()
+    use output = new StringWriter()
+
+    let code =
+        match name with
+        | None -> Check.run (fun () -> new StringReader(text)) output "-"
+        | Some name ->
+            folder.Write(name, text)
+            Check.run noInput output (folder.At name)
+
+    code,
+    output.ToString().Replace(folder.Path + "/", "").Trim().Split '\n'
+    |> List.ofArray
+
+/// As `kubectl get requestclones -A -o yaml` writes it.
+let private kubectlList (items: string list) =
+    "apiVersion: v1\nitems:\n"
+    + String.concat "" [
+        for item in items -> "- apiVersion: proxy.infra.doodle.com/v1beta1\n  kind: RequestClone\n" + item
+    ]
+    + "kind: List\nmetadata:\n  resourceVersion: \"\"\n"
 
 let tests =
     testList "check" [
@@ -66,6 +92,66 @@ let tests =
                 "each once"
 
             Expect.stringStarts (List.last lines) "  c.yaml:1: cannot be parsed: " "the file and its line"
+        }
+
+        test "the RequestClones of a cluster, without its Services: what is wrong with them alone" {
+            let item name spec =
+                $"  metadata:\n    name: {name}\n    namespace: shop\n    resourceVersion: \"5\"\n    uid: u\n  spec: {spec}\n  status:\n    conditions: []\n"
+
+            let good =
+                item "good" "{host: a.example, backend: {serviceName: app, servicePort: http}}"
+
+            Expect.equal
+                (checkText None (kubectlList [ good ]))
+                (0,
+                 [
+                     "HOST       REQUESTCLONE  SERVICE  ADDRESS"
+                     "a.example  shop/good     app      not checked"
+                     ""
+                     "The input has no Services, so only the RequestClones themselves were checked."
+                 ])
+                "good"
+
+            let code, lines =
+                checkText
+                    None
+                    (kubectlList [
+                        good
+                        item "bad" "{host: '*.example', backend: {serviceName: app, servicePort: http}}"
+                    ])
+
+            Expect.equal code 1 "one is not valid"
+
+            Expect.contains
+                lines
+                "  standard input:1: RequestClone shop/bad is not valid: spec.host is \"*.example\", but must be one host name; wildcards are not matched"
+                "which and why"
+        }
+
+        test "JSON on standard input is read as such, and an empty list is good" {
+            let code, lines = checkText None """{"apiVersion":"v1","kind":"List","items":[]}"""
+
+            Expect.equal (code, lines) (0, [ "Nothing is routed." ]) "nothing wrong"
+        }
+
+        test "nothing on standard input is an error: what should have written it has failed" {
+            let code, lines = checkText None "\n"
+            Expect.equal code 1 "wrong"
+            Expect.contains lines "  standard input: cannot be read: it is empty" "said"
+        }
+
+        test "a single file is checked; with a Service in it, Services are judged" {
+            let route = Manifests.route "a.example" [ 9001 ]
+            let lost = Manifests.clone "lost" "b.example" "nobody"
+            Expect.equal (fst (checkText (Some "a.yaml") route)) 0 "good"
+            Expect.equal (fst (checkText (Some "lost.yaml") lost)) 0 "without any Service"
+            let code, lines = checkText (Some "both.yaml") (route + lost)
+            Expect.equal code 1 "with one"
+            Expect.contains lines "  RequestClone shop/lost: Service shop/nobody does not exist" "why"
+        }
+
+        test "a folder has all that is routed by: a Service that is not there is a fault" {
+            Expect.equal (fst (check [ "a.yaml", Manifests.clone "lost" "b.example" "nobody" ])) 1 "wrong"
         }
 
         test "an empty folder routes nothing, which is not wrong" {

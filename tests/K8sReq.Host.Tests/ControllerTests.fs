@@ -17,6 +17,7 @@ let private service port : BackendService = {
             Name = Some "http"
             Number = port
             Protocol = "TCP"
+            AppProtocol = None
         }
     ]
 }

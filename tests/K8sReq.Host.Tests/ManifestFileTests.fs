@@ -90,11 +90,13 @@ items:
                         Name = Some "http"
                         Number = 80
                         Protocol = "TCP"
+                        AppProtocol = None
                     }
                     {
                         Name = None
                         Number = 53
                         Protocol = "UDP"
+                        AppProtocol = None
                     }
                 ]
                 "its ports"
@@ -203,7 +205,7 @@ items:
                 Expect.equal
                     problem
                     ("m.yaml:1: Service default/bad is not valid: "
-                     + "spec.clusterIP is \"nowhere\", but must be an IP address or None; "
+                     + "spec.clusterIP is \"nowhere\", but must be None or an IP address such as 10.96.0.1 (decimal, without leading zeros) or fd00::1 (without a zone); "
                      + "spec.ports[0].port must be a number, not a text; "
                      + "spec.ports[1].port is \"0\", but must be a whole number from 1 to 65535; "
                      + "spec.ports[2] must be an object, not the number 5; "
@@ -228,10 +230,128 @@ items:
                 "each"
         }
 
-        test "another version of the resource is said to be one" {
-            problem
-                "apiVersion: proxy.infra.doodle.com/v1\nkind: RequestClone\nmetadata: {name: a}\n"
-                "m.yaml:1: apiVersion is \"proxy.infra.doodle.com/v1\", but must be proxy.infra.doodle.com/v1beta1"
+        test "a misspelt kind or version of ours is said to be one" {
+            let says apiVersion kind fault =
+                problem
+                    $"apiVersion: {apiVersion}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n"
+                    $"m.yaml:1: {fault}"
+
+            let version given =
+                $"apiVersion is \"{given}\", but must be proxy.infra.doodle.com/v1beta1"
+
+            for given in
+                [
+                    "proxy.infra.doodle.com/v1"
+                    "proxy.infra.doodle.com/v1beta2"
+                    "Proxy.infra.doodle.com/v1beta1"
+                    "proxy.infra.doodle.com"
+                    "proxy.infra.doddle.com/v1beta1"
+                    "v1"
+                ] do
+                says given "RequestClone" (version given)
+
+            says "proxy.infra.doodle.com/v1" "RequestCloneList" (version "proxy.infra.doodle.com/v1")
+
+            for kind in [ "Requestclone"; "RequestClones"; "RequestCopy"; "Service" ] do
+                says "proxy.infra.doodle.com/v1beta1" kind $"kind is \"{kind}\", but must be RequestClone"
+
+            says "v1" "service" "kind is \"service\", but must be Service"
+        }
+
+        test
+            "a field that a RequestClone does not have is reported, with the nearest right one; it is not routed" {
+            let says (yaml: string) faults =
+                let text =
+                    $"apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\n{yaml}\n"
+
+                match parse text with
+                | [ Manifest.Clone(_, clone) ], [ problem ] ->
+                    Expect.isError clone.Spec "not routed"
+
+                    Expect.equal problem $"m.yaml:1: RequestClone default/a is not valid: {faults}" "said"
+                | other -> failtest $"{other}"
+
+            let spec more =
+                $"metadata: {{name: a}}\nspec: {{host: a.example, backend: {{serviceName: a, servicePort: b}}{more}}}"
+
+            says
+                (spec ", delivery: {retries: 3}")
+                "unknown field spec.delivery.retries (did you mean spec.delivery.retry?)"
+
+            says (spec ", hosts: [a]") "unknown field spec.hosts (did you mean spec.host?)"
+            says (spec ", retry: 3") "unknown field spec.retry (did you mean spec.delivery.retry?)"
+            says (spec ", colour: null") "unknown field spec.colour"
+            says (spec "" + "\nhosts: [a]") "unknown field hosts (did you mean spec.host?)"
+
+            says
+                "metadata: {name: a, label: {}, labels: {n: 1, ok: yes!}}\nspec: {host: a.example, backend: {serviceNam: a, servicePort: 80}}"
+                ("spec.backend.serviceName is missing; "
+                 + "spec.backend.servicePort must be a string, not the number 80 (write \"80\"); "
+                 + "unknown field metadata.label (did you mean metadata.labels?); "
+                 + "metadata.labels.n must be a string, not 1 (write \"1\"); "
+                 + "unknown field spec.backend.serviceNam (did you mean spec.backend.serviceName?)")
+        }
+
+        test "an object as a cluster gives it is good" {
+            let manifests, problems =
+                parse
+                    """
+apiVersion: proxy.infra.doodle.com/v1beta1
+kind: RequestClone
+metadata:
+  annotations:
+    kubectl.kubernetes.io/last-applied-configuration: |
+      {"apiVersion":"proxy.infra.doodle.com/v1beta1"}
+  creationTimestamp: "2026-11-01T10:00:00Z"
+  finalizers: [a.example/b]
+  generation: 2
+  labels: {team: a}
+  managedFields:
+  - apiVersion: proxy.infra.doodle.com/v1beta1
+    fieldsType: FieldsV1
+    fieldsV1: {"f:spec": {"f:host": {}}}
+    manager: kubectl
+    operation: Apply
+  name: a
+  namespace: shop
+  ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: x, uid: y}]
+  resourceVersion: "123"
+  uid: 8c5e
+spec: {host: a.example, backend: {serviceName: a, servicePort: http}}
+status:
+  conditions: [{type: Ready, status: "True"}]
+  anything: {at: all}
+"""
+
+            Expect.equal (keys manifests) [ "clone shop/a 2 True" ] "read"
+            Expect.isEmpty problems "nothing wrong"
+        }
+
+        test "an address in another than the canonical spelling is none" {
+            for text in
+                [
+                    "127.0.0.010"
+                    "010.0.0.1"
+                    "'127.1'"
+                    "'2130706433'"
+                    "0x7f.0.0.1"
+                    "fe80::1%eth0"
+                ] do
+                match
+                    parse
+                        $"apiVersion: v1\nkind: Service\nmetadata: {{name: app}}\nspec: {{clusterIP: {text}, ports: [{{port: 80}}]}}\n"
+                with
+                | [ Manifest.Service(_,
+                                     {
+                                         Address = ServiceAddress.Unreadable _
+                                     }) ],
+                  [ problem ] -> Expect.stringContains problem "without leading zeros" text
+                | other -> failtest $"{other}"
+        }
+
+        test "what is spoken over a port is read" {
+            let ports = (service "{ports: [{port: 443, appProtocol: https}]}").Ports
+            Expect.equal (ports |> List.map _.AppProtocol) [ Some "https" ] "https"
         }
 
         test "JSON manifests are read the same" {

@@ -95,6 +95,14 @@ let tests =
             lineOf (yaml bomb) |> ignore
         }
 
+        test "nodes that are written out are no aliases, however many there are" {
+            let written = "all: [" + String.replicate 500 "a, " + "]\n"
+            Expect.isOk (ManifestText.parseYamlWithin 10 written) "500, where aliases may stand for 10"
+            let aliases = "x: &x [" + String.replicate 500 "a," + "]\n"
+            let many = aliases + "y: [" + String.replicate 50 "*x," + "]\n"
+            Expect.isError (ManifestText.parseYamlWithin 10 many) "25,000 by aliases"
+        }
+
         test "a document that is nested too deeply is refused" {
             let nested n =
                 "a: " + String.replicate n "[" + String.replicate n "]"

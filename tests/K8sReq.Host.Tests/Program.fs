@@ -24,6 +24,7 @@ let main arguments =
             ConnectionStateTests.tests
             TargetClientTests.tests
             ControllerTests.tests
+            DecodeTests.tests
             ManifestTextTests.tests
             ManifestFileTests.tests
             ManifestFolderTests.tests

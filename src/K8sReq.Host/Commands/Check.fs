@@ -1,8 +1,9 @@
-/// What a folder of manifests would route, as a text for people and an exit code for their CI.
+/// What manifests would route, as a text for people and an exit code for their CI.
 module K8sReq.Host.Commands.Check
 
 open System
 open System.IO
+open System.Text
 open K8sReq.Core
 open K8sReq.Host.Sources
 
@@ -33,14 +34,29 @@ let private isAboutClone (problem: ManifestProblem) =
     | ManifestProblem.Unusable _
     | ManifestProblem.Duplicate _ -> false
 
-/// The lines to print, and whether nothing is wrong.
-let report (content: FolderContent) : string list * bool =
+// RequestClones whose Service nobody can judge: they are shown as they would be routed.
+let private unjudged (routeTable: RouteTable) = [
+    for clone in routeTable.Clones.Values do
+        match clone.Resolved, clone.Clone.Spec with
+        | Error(ResolutionError.ServiceNotFound service), Ok spec -> [
+            spec.Host.Value
+            string clone.Clone.Key
+            service.Name
+            "not checked"
+          ]
+        | _ -> ()
+]
+
+/// The lines to print, and whether nothing is wrong. Unless `judgesServices`, a Service that is not there is no fault.
+let report (judgesServices: bool) (content: FolderContent) : string list * bool =
     let routeTable =
         ClusterState.fold ClusterState.initial (FolderContent.toEvents content)
         |> RouteTable.ofState
 
+    let unjudged = if judgesServices then [] else unjudged routeTable
+
     let routed =
-        match routes routeTable with
+        match routes routeTable @ List.sort unjudged with
         | [] -> [ "Nothing is routed." ]
         | rows -> table [ "HOST"; "REQUESTCLONE"; "SERVICE"; "ADDRESS" ] rows
 
@@ -52,6 +68,7 @@ let report (content: FolderContent) : string list * bool =
         for key, error in routeTable.Unrouted do
             match error with
             | ResolutionError.InvalidSpec _ -> ()
+            | ResolutionError.ServiceNotFound _ when not judgesServices -> ()
             | _ -> $"  RequestClone {key}: {Resolution.describeError error}"
 
         for problem in content.Problems do
@@ -64,12 +81,70 @@ let report (content: FolderContent) : string list * bool =
         |> List.filter (isAboutClone >> not)
         |> List.map (fun problem -> $"  {ManifestProblem.describe problem}")
 
-    routed @ section "Not routed:" unrouted @ section "Problems:" problems,
+    let notes =
+        if List.isEmpty unjudged then
+            []
+        else
+            [
+                ""
+                "The input has no Services, so only the RequestClones themselves were checked."
+            ]
+
+    routed @ section "Not routed:" unrouted @ section "Problems:" problems @ notes,
     List.isEmpty unrouted && List.isEmpty problems
 
-/// Prints the report and gives the exit code: 0 if nothing is wrong, else 1.
-let run (output: TextWriter) (folder: string) : int =
-    let lines, isGood = report ((ManifestFolder folder).Scan())
+let private ofText (name: string) (text: string) : FolderContent =
+    let read =
+        // kubectl writes either, and only a name would tell which.
+        if text.TrimStart().StartsWith '{' then
+            ManifestFile.parseJson name text
+        else
+            ManifestFile.parse name text
+
+    match read with
+    | Ok(manifests, problems) -> FolderContent.ofManifests manifests problems
+    | Error problem -> FolderContent.ofManifests [] [ problem ]
+
+let private readText (name: string) (reader: TextReader) : FolderContent =
+    try
+        match reader.ReadToEnd() with
+        // That is no list without objects: whatever should have written it has failed.
+        | text when String.IsNullOrWhiteSpace text ->
+            FolderContent.ofManifests [] [ ManifestProblem.Unreadable(name, "it is empty") ]
+        | text -> ofText name text
+    with
+    | :? DecoderFallbackException ->
+        FolderContent.ofManifests [] [ ManifestProblem.Unreadable(name, "the text is not UTF-8") ]
+    | :? IOException
+    | :? UnauthorizedAccessException as error ->
+        FolderContent.ofManifests [] [ ManifestProblem.Unreadable(name, error.Message) ]
+
+/// Standard input as text.
+let standardInput () : TextReader =
+    new StreamReader(Console.OpenStandardInput(), UTF8Encoding(false, true))
+
+/// Prints what a folder, a file or, for `-`, the input gives, and returns the exit code: 0 if nothing is wrong, else 1.
+/// Services that are not there are faults of a folder, which has all that is routed by; of the other two, only where there
+/// is any Service: `kubectl get requestclones` gives none.
+let run (input: unit -> TextReader) (output: TextWriter) (path: string) : int =
+    let lines, isGood =
+        if Directory.Exists path then
+            report true ((ManifestFolder path).Scan())
+        else
+            let content =
+                if path = "-" then
+                    use reader = input ()
+                    readText "standard input" reader
+                else
+                    try
+                        use reader = new StreamReader(path, UTF8Encoding(false, true))
+                        readText path reader
+                    with
+                    | :? IOException
+                    | :? UnauthorizedAccessException as error ->
+                        FolderContent.ofManifests [] [ ManifestProblem.Unreadable(path, error.Message) ]
+
+            report (not content.Services.IsEmpty) content
 
     for line in lines do
         output.WriteLine line

@@ -1,7 +1,6 @@
 /// Objects as they are written in JSON to the domain's types. The one place that knows their wire shapes.
 module K8sReq.Host.Sources.Decode
 
-open System.Net
 open System.Text.Json
 open FsToolkit.ErrorHandling
 open k8s.Models
@@ -126,7 +125,8 @@ let private specFields (spec: JsonElement) : SpecFields * FieldFault list =
     },
     faultOf backend @ faultOf timeouts @ faultOf delivery
 
-/// `spec` of a RequestClone, with every fault at once.
+/// `spec` of a RequestClone, with every fault at once. Fields that are unknown are none: the API server removes them, and a
+/// later version of this program may know them.
 let cloneSpec (manifest: JsonElement) : Result<CloneSpec, FieldFault list> =
     match requiredObject "spec" "spec" manifest with
     | Error fault -> Error [ fault ]
@@ -215,11 +215,13 @@ let private servicePort index (value: JsonElement) : Validation<ServicePort, Fie
         let! name = optionalText $"{path}.name" "name" port
         and! number = portNumber $"{path}.port" port
         and! protocol = optionalText $"{path}.protocol" "protocol" port
+        and! appProtocol = optionalText $"{path}.appProtocol" "appProtocol" port
 
         return {
             Name = name
             Number = number
             Protocol = defaultArg protocol "TCP"
+            AppProtocol = appProtocol
         }
       }
 
@@ -239,9 +241,16 @@ let private clusterAddress (text: string) =
     | "" -> Ok ServiceAddress.Unassigned
     | "None" -> Ok ServiceAddress.Headless
     | _ ->
-        match IPAddress.TryParse text with
-        | true, NonNull address -> Ok(ServiceAddress.ClusterIP address)
-        | _ -> Error(FieldFault.BadValue("spec.clusterIP", text, "an IP address or None"))
+        match CanonicalAddress.tryParse text with
+        | Some address -> Ok(ServiceAddress.ClusterIP address)
+        | None ->
+            Error(
+                FieldFault.BadValue(
+                    "spec.clusterIP",
+                    text,
+                    "None or an IP address such as 10.96.0.1 (decimal, without leading zeros) or fd00::1 (without a zone)"
+                )
+            )
 
 let private serviceAddress (spec: JsonElement) : Validation<ServiceAddress, FieldFault> = validation {
     let! serviceType = optionalText "spec.type" "type" spec
@@ -300,6 +309,7 @@ let typedService (item: V1Service) : BackendService =
                     Name = Option.ofObj port.Name
                     Number = port.Port
                     Protocol = port.Protocol |> Option.ofObj |> Option.defaultValue "TCP"
+                    AppProtocol = Option.ofObj port.AppProtocol
                 }
         ]
     }
@@ -338,12 +348,32 @@ type Kind =
     | Other
     | Unusable of FieldFault
 
+let private isOurs (apiVersion: string) =
+    apiVersion = Group
+    || apiVersion.StartsWith(Group + "/", System.StringComparison.OrdinalIgnoreCase)
+
+// RequestClones are in none of Kubernetes' own groups, and a group that is nearly ours is nobody else's.
+let private isMeantAsOurs (apiVersion: string) =
+    let group = apiVersion.Substring(0, max 0 (apiVersion.IndexOf '/'))
+
+    group = ""
+    || (group <> Group && Option.isSome (NearestName.tryFind [ Group ] group))
+
+let private isMeantAs (kind: string) (name: string) =
+    name.Equals(kind, System.StringComparison.OrdinalIgnoreCase)
+    || name = kind + "s"
+
 let private kindNamed (apiVersion: string) (kindName: string) (manifest: JsonElement) =
     match apiVersion, kindName with
     | ApiVersion, "RequestClone" -> Kind.RequestClone
-    | other, "RequestClone" when other.StartsWith(Group + "/", System.StringComparison.Ordinal) ->
+    | ApiVersion, name when name <> "RequestCloneList" ->
+        Kind.Unusable(FieldFault.BadValue("kind", name, "RequestClone"))
+    | other, _ when isOurs other && other <> ApiVersion ->
+        Kind.Unusable(FieldFault.BadValue("apiVersion", other, ApiVersion))
+    | other, name when isMeantAsOurs other && isMeantAs "RequestClone" name ->
         Kind.Unusable(FieldFault.BadValue("apiVersion", other, ApiVersion))
     | "v1", "Service" -> Kind.Service
+    | "v1", name when isMeantAs "Service" name -> Kind.Unusable(FieldFault.BadValue("kind", name, "Service"))
     | _, name when name.EndsWith("List", System.StringComparison.Ordinal) ->
         match tryField "items" manifest with
         | Some items when items.ValueKind = JsonValueKind.Array ->

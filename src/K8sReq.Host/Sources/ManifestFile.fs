@@ -46,7 +46,11 @@ module ManifestProblem =
 /// What one file says: its objects in their order, and what is wrong with it. No file knows of another.
 module ManifestFile =
     let private readClone place key manifest =
-        let spec = Decode.cloneSpec manifest
+        let spec =
+            match Decode.cloneSpec manifest, KnownFields.check manifest with
+            | Ok spec, [] -> Ok spec
+            | Ok _, unknown -> Error unknown
+            | Error faults, unknown -> Error(faults @ unknown)
 
         let problem =
             match spec with
@@ -101,14 +105,10 @@ module ManifestFile =
         [ ".yaml"; ".yml"; ".json" ]
         |> List.exists (fun extension -> path.EndsWith(extension, StringComparison.OrdinalIgnoreCase))
 
-    /// Reads a file's text. An error means that nothing of it can be used.
-    let parse (path: string) (text: string) : Result<Manifest list * ManifestProblem list, ManifestProblem> =
-        let documents =
-            if path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) then
-                ManifestText.parseJson text
-            else
-                ManifestText.parseYaml text
-
+    let private ofDocuments
+        (path: string)
+        (documents: Result<ManifestText.Document list, ManifestText.TextError>)
+        =
         match documents with
         | Error error -> Error(ManifestProblem.Unparsable({ File = path; Line = error.Line }, error.Reason))
         | Ok documents ->
@@ -119,3 +119,17 @@ module ManifestFile =
                 |> List.unzip
 
             Ok(List.concat manifests, List.concat problems)
+
+    /// Reads a text that is JSON, whatever it is called.
+    let parseJson
+        (path: string)
+        (text: string)
+        : Result<Manifest list * ManifestProblem list, ManifestProblem> =
+        ManifestText.parseJson text |> ofDocuments path
+
+    /// Reads a file's text. An error means that nothing of it can be used.
+    let parse (path: string) (text: string) : Result<Manifest list * ManifestProblem list, ManifestProblem> =
+        if path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) then
+            parseJson path text
+        else
+            ManifestText.parseYaml text |> ofDocuments path

@@ -18,8 +18,9 @@ type Document = { Line: int; Root: JsonElement }
 /// Where and why a text could not be parsed. Lines count from 1.
 type TextError = { Line: int; Reason: string }
 
-// An alias repeats all of what it stands for; a few lines of YAML can mean billions of nodes.
-let private mostNodes = 1_000_000
+// An alias repeats all of what it stands for; a few lines of YAML can mean billions of nodes. So many may come of aliases;
+// nodes that are written out, of which a text has fewer than characters, are as many as there are.
+let private mostFromAliases = 1_000_000
 
 let private isNull (text: string) =
     match text with
@@ -128,7 +129,7 @@ let rec private write (writer: Utf8JsonWriter) (budget: int ref) (node: YamlNode
         writer.WriteEndObject()
     | other -> refuse other "This node is not understood"
 
-let private toJson (root: YamlNode) =
+let private toJson (mostNodes: int) (root: YamlNode) =
     let buffer = ArrayBufferWriter<byte>()
 
     do
@@ -172,24 +173,24 @@ let private checkLevels (scanner: Scanner) =
         | null -> ()
         | event -> level <- levelAfter level event
 
-let private documentsOf (stream: YamlStream) : Document list = [
+let private documentsOf (mostNodes: int) (stream: YamlStream) : Document list = [
     for document in stream.Documents do
         if not (isEmptyDocument document.RootNode) then
             {
                 Line = int document.RootNode.Start.Line
-                Root = toJson document.RootNode
+                Root = toJson mostNodes document.RootNode
             }
 ]
 
-/// All documents of a YAML file, the empty ones left out.
-let parseYaml (text: string) : Result<Document list, TextError> =
+/// All documents of a YAML file, the empty ones left out. So many nodes of one may come of aliases.
+let parseYamlWithin (mostFromAliases: int) (text: string) : Result<Document list, TextError> =
     let scanner = Scanner(new StringReader(text))
 
     try
         checkLevels scanner
         let stream = YamlStream()
         stream.Load(Parser(new StringReader(text)))
-        Ok(documentsOf stream)
+        Ok(documentsOf (mostFromAliases + text.Length) stream)
     with
     | :? YamlException as error ->
         Error {
@@ -205,6 +206,9 @@ let parseYaml (text: string) : Result<Document list, TextError> =
             Line = int scanner.CurrentPosition.Line
             Reason = error.Message
         }
+
+/// All documents of a YAML file, the empty ones left out.
+let parseYaml (text: string) : Result<Document list, TextError> = parseYamlWithin mostFromAliases text
 
 /// All documents of a JSON file: one after the other is allowed, as it is for kubectl.
 let parseJson (text: string) : Result<Document list, TextError> =

@@ -34,6 +34,7 @@ let table (targets: Target list) : RouteTable =
                         Name = None
                         Number = target.Port
                         Protocol = "TCP"
+                        AppProtocol = None
                     }
                 ]
             }
