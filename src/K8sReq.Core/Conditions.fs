@@ -85,6 +85,7 @@ module Conditions =
                 && ready.Reason = wanted.Reason
                 && ready.Message = wanted.Message
                 && ready.ObservedGeneration = Some observed.Generation
+                && observed.StatusGeneration = Some observed.Generation
                 ->
                 None
             | Some ready when ready.IsReady = Some wanted.IsReady ->

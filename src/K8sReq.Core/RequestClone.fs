@@ -37,6 +37,8 @@ type ObservedObject = {
     Uid: string
     /// Grows with every change of the spec.
     Generation: int64
+    /// The generation that the status as a whole is about (`status.observedGeneration`), as kstatus reads it.
+    StatusGeneration: int64 option
     Ready: ReadyCondition option
 }
 

@@ -163,6 +163,16 @@ let watchRecovered: ILogger -> string -> unit =
 let statusNotWritten: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Warning 16 "The status of {Clone} could not be written: {Reason}"
 
+/// RequestClone and what the API server said.
+let statusRefused: ILogger -> string -> string -> unit =
+    message2<string, string>
+        LogLevel.Warning
+        26
+        "The API server refuses the status of {Clone}: {Reason}. What its status says may be out of date. Logged once; it is retried with backoff"
+
+let refusalsNotLogged: ILogger -> int64 -> unit =
+    message1<int64> LogLevel.Warning 27 "{Count} more refused statuses were not logged (limit: 10 per minute)"
+
 let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Warning 17 "The event about {Clone} could not be written: {Reason}"
 

@@ -27,6 +27,7 @@ let private cloneWith ready : RequestClone = {
         Some {
             Uid = "u-1"
             Generation = 3L
+            StatusGeneration = ready |> Option.bind _.ObservedGeneration
             Ready = ready
         }
 }
@@ -156,6 +157,25 @@ let tests =
             let patch = planned (Some said) (Ok target)
             Expect.equal (patch.ObservedGeneration, patch.LastTransition) (3L, earlier) "the generation"
             Expect.isFalse patch.IsTransition "no event"
+        }
+
+        test "a status that does not say which generation it is about gets that, without an event" {
+            let clone = cloneWith (Some(saying (planned None (Ok target))))
+
+            let observed = {
+                clone.Observed.Value with
+                    StatusGeneration = None
+            }
+
+            let patch =
+                Conditions.plan now {
+                    Clone = { clone with Observed = Some observed }
+                    Resolved = Ok target
+                }
+
+            match patch with
+            | Some patch -> Expect.isFalse patch.IsTransition "no event"
+            | None -> failtest "nothing is written"
         }
 
         test "a condition without generation, time or a known status is completed" {

@@ -67,6 +67,7 @@ let private clone: Gen<RequestClone> = gen {
     let observed = {
         Uid = string key
         Generation = int64 generation
+        StatusGeneration = None
         Ready = None
     }
 

@@ -18,6 +18,8 @@ let main arguments =
             RouteTableTests.tests
             RoutingTests.tests
             ConditionsTests.tests
+            StatusRetryTests.tests
+            EventNameTests.tests
             WatchLoopTests.tests
             LaneLoadTests.tests
             MessageSyntaxTests.tests

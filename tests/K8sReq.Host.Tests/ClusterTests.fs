@@ -545,6 +545,106 @@ let tests =
                 })
         }
 
+        for code in [ 400; 403; 404; 409; 422 ] do
+            testCaseTask $"a status that is refused with {code} holds up nobody else's, and is logged once"
+            <| fun () -> task {
+                do!
+                    withServer (fun server folder _ -> task {
+                        // First in every round, and the only one that may be written at a time.
+                        server.Put(clone "shop" "a-refused" "refused.example" "app" "http")
+
+                        let isRefused (request: ApiRequest) =
+                            request.Method = "PATCH" && request.Name = Some "a-refused"
+
+                        server.Fault <-
+                            fun request -> if isRefused request then Some(Fault.Status code) else None
+
+                        use! replica = Replica.Ready(server, folder, "replica-1", [ "--concurrent=1" ])
+                        do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+
+                        for n in 1..20 do
+                            server.Put(clone "shop" $"later-{n}" $"later-{n}.example" "app" "http")
+                            do! isReady server "shop" $"later-{n}" ("True", "ServiceBackendReady", "1")
+
+                        let refusals =
+                            server.Calls |> List.filter (fun call -> isRefused call.Request) |> List.length
+
+                        // Each round would have tried it without a backoff of its own.
+                        Expect.isLessThan refusals 10 "it is not tried with every other"
+                        server.Fault <- fun _ -> None
+                        // What changes is tried at once.
+                        server.Put(clone "shop" "a-refused" "mended.example" "app" "http")
+                        do! isReady server "shop" "a-refused" ("True", "ServiceBackendReady", "2")
+
+                        let lines =
+                            replica.Program.Errors.Split '\n'
+                            |> Array.filter (fun line ->
+                                line.Contains "refuses the status of shop/a-refused")
+
+                        Expect.hasLength lines (if code = 404 || code = 409 then 0 else 1) "logged once"
+                    })
+            }
+
+        testCaseTask "a server that fails over one status alone goes on with the others"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Put(clone "shop" "a-broken" "broken.example" "app" "http")
+
+                    server.Fault <-
+                        fun request ->
+                            if request.Method = "PATCH" && request.Name = Some "a-broken" then
+                                Some(Fault.Status 500)
+                            else
+                                None
+
+                    use! replica = Replica.Ready(server, folder, "replica-1", [ "--concurrent=1" ])
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                    server.Put(clone "shop" "later" "later.example" "app" "http")
+                    do! isReady server "shop" "later" ("True", "ServiceBackendReady", "1")
+                    Expect.isFalse replica.Program.HasExited "it goes on"
+                })
+        }
+
+        testCaseTask "a status with any character is written"
+        <| fun () -> task {
+            do!
+                following [] (fun server _ _ -> task {
+                    for host in [ "🎉.example"; "grüße.example"; @"\u0001\""\\.example" ] do
+                        server.Put(clone "shop" "odd" host "app" "http")
+
+                        do!
+                            Waiting.until $"the status for {host}" (fun () ->
+                                Task.FromResult(
+                                    match ready server "shop" "odd" with
+                                    | Some("False", "InvalidSpec", _) -> true
+                                    | _ -> false
+                                ))
+
+                        server.Delete("requestclones", "shop", "odd") |> ignore
+                })
+        }
+
+        testCaseTask "the status says which generation it is about, for tools that wait for that"
+        <| fun () -> task {
+            do!
+                following [] (fun server _ _ -> task {
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                    server.Put(clone "shop" "copy" "other.example" "app" "http")
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "2")
+
+                    let generations = [
+                        for stored in server.All "requestclones" do
+                            match Json.child "status" stored, Json.child "metadata" stored with
+                            | Some status, Some metadata ->
+                                string status["observedGeneration"], string metadata["generation"]
+                            | _ -> ()
+                    ]
+
+                    Expect.equal generations [ "2", "2" ] "status.observedGeneration"
+                })
+        }
+
         testCaseTask "a status that cannot be written now is written later; requests do not notice"
         <| fun () -> task {
             do!

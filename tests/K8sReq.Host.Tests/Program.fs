@@ -15,6 +15,7 @@ let main arguments =
             HttpHandlerTests.tests
             RequestBufferTests.tests
             ConnectionFieldTests.tests
+            PlainJsonEncoderTests.tests
             HeadBlockTests.tests
             CopyLedgerTests.tests
             LaneTests.tests

@@ -232,7 +232,9 @@ let private suite (cluster: Cluster) =
                     let! ns = driver.Namespace "schema"
 
                     let withDelivery (delivery: string) =
-                        (spec "a.example" "app" "http").TrimEnd().TrimEnd('}') + "}," + delivery + "}"
+                        let whole = spec "a.example" "app" "http"
+                        // Before the brace that ends the spec.
+                        whole.Remove(whole.LastIndexOf '}') + "," + delivery + "}"
 
                     for good in
                         [

@@ -178,9 +178,10 @@ let private readyCondition (condition: JsonElement) : ReadyCondition = {
 let observed (item: JsonElement) : ObservedObject =
     let metadata = tryField "metadata" item |> Option.filter isObject
 
+    let status = tryField "status" item |> Option.filter isObject
+
     let conditions =
-        tryField "status" item
-        |> Option.filter isObject
+        status
         |> Option.bind (tryField "conditions")
         |> Option.filter (fun value -> value.ValueKind = JsonValueKind.Array)
         |> Option.map (fun value -> List.ofSeq (value.EnumerateArray()))
@@ -189,6 +190,7 @@ let observed (item: JsonElement) : ObservedObject =
     {
         Uid = metadata |> Option.map (textOrEmpty "uid") |> Option.defaultValue ""
         Generation = metadata |> Option.bind (tryInt64 "generation") |> Option.defaultValue 0L
+        StatusGeneration = status |> Option.bind (tryInt64 "observedGeneration")
         Ready =
             conditions
             |> List.filter isObject

@@ -7,6 +7,7 @@ open System.IO
 open System.Net
 open System.Net.Sockets
 open System.Text
+open System.Text.RegularExpressions
 open System.Text.Json
 open System.Text.Json.Nodes
 open System.Threading
@@ -456,6 +457,8 @@ type ApiServer private (historyLimit: int) =
         else
             Json.child "preconditions" (bodyOf request)
 
+    let surrogateEscape = Regex @"\\u[dD][89a-fA-F]"
+
     let patch ctx (call: ApiCall) (target: Target) ns name part = task {
         let request = call.Request
         let resource = target.Resource
@@ -470,6 +473,12 @@ type ApiServer private (historyLimit: int) =
         | "application/strategic-merge-patch+json" ->
             let stored = store.Merge(resource, ns, name, part, bodyOf request)
             do! answerStored ctx call 200 stored
+        // Read as YAML, whose escapes know no surrogates.
+        | "application/apply-patch+yaml" when surrogateEscape.IsMatch request.Body ->
+            return!
+                Refusal.raise'
+                    400
+                    "error decoding YAML: error converting YAML to JSON: yaml: found invalid Unicode character escape code"
         | "application/apply-patch+yaml" ->
             match Map.tryFind "fieldManager" request.Query with
             | None

@@ -7,6 +7,7 @@ open System.IO
 open System.Text
 open System.Text.Json
 open System.Text.Json.Nodes
+open System.Text.RegularExpressions
 open System.Threading.Channels
 open YamlDotNet.Core
 open YamlDotNet.RepresentationModel
@@ -569,6 +570,32 @@ type private Table(resource: ApiResource) =
     member val Forgotten = 0L with get, set
     member val Watchers = HashSet<Watcher>(HashIdentity.Reference)
 
+/// What may be an object's name. Services and namespaces have narrower rules; no test needs them.
+module private ObjectName =
+    let private subdomain =
+        Regex @"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z"
+
+    let isValid (name: string) =
+        name.Length <= 253 && subdomain.IsMatch name
+
+    /// A prefix may end with a hyphen, as something follows it; with a dot it may not.
+    let maskTrailingDash (prefix: string) =
+        if prefix.Length > 1 && prefix.EndsWith '-' then
+            prefix.Substring(0, prefix.Length - 2) + "a"
+        else
+            prefix
+
+    let refuse (resource: ApiResource) (name: string) (field: string) (value: string) : 'T =
+        let why =
+            if value.Length > 253 then
+                "must be no more than 253 characters"
+            else
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+
+        Refusal.raise'
+            422
+            $"{resource.Kind} \"{name}\" is invalid: {field}: Invalid value: \"{value}\": {why}"
+
 /// The objects, their history and who watches them.
 [<Sealed>]
 type ApiStore(historyLimit: int) =
@@ -741,6 +768,16 @@ type ApiStore(historyLimit: int) =
                 Refusal.raise'
                     422
                     $"{resource.Kind}.{resource.Group} \"\" is invalid: metadata.name: Required value: name or generateName is required"
+
+        match name, Json.text "generateName" metadata with
+        | generated, Some prefix when
+            prefix <> ""
+            && generated.StartsWith prefix
+            && not (ObjectName.isValid (ObjectName.maskTrailingDash prefix))
+            ->
+            ObjectName.refuse resource name "metadata.generateName" prefix
+        | name, _ when not (ObjectName.isValid name) -> ObjectName.refuse resource name "metadata.name" name
+        | _ -> ()
 
         match Json.text "namespace" metadata with
         | Some inside when resource.Namespaced && inside <> "" && inside <> ns ->

@@ -88,3 +88,16 @@ let describe (error: exn) : string =
     | WatchEnd.Closed
     | WatchEnd.Idle
     | WatchEnd.Expired -> rootReason error
+
+/// What a write that failed says of the next one. Refusals are the object's; timeouts, broken connections, refused
+/// credentials (401), too many requests (429) and faults of the server (5xx) are the server's.
+let ofWrite (error: exn) : StatusFailure =
+    match error with
+    | :? HttpOperationException as answered ->
+        match int answered.Response.StatusCode with
+        | 401
+        | 408
+        | 429 -> StatusFailure.OfServer(retryAfter answered.Response)
+        | code when code >= 500 -> StatusFailure.OfServer(retryAfter answered.Response)
+        | _ -> StatusFailure.OfObject
+    | _ -> StatusFailure.OfServer None

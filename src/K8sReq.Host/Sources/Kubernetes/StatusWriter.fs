@@ -2,20 +2,18 @@ namespace K8sReq.Host.Sources.Kubernetes
 
 open System
 open System.Collections.Generic
-open System.Text
-open System.Text.Json.Nodes
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open k8s
-open k8s.Models
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Host.Telemetry
-open K8sReq.Host.Sources
 
 /// Writes the condition `Ready` of RequestClones, and an event where it becomes another one, for as long as it leads.
-/// What could not be written is planned again later: nothing is queued for long that may be out of date.
+///
+/// A status that is refused waits for its own next attempt (`StatusRetry`) and holds up nobody else's. When the API server
+/// does not work, all wait: what stands in the way of one write does so for all.
 [<Sealed>]
 type StatusWriter
     (
@@ -30,17 +28,30 @@ type StatusWriter
     // What has been written is not written again before its echo can have come back, nor over and over against
     // somebody else who writes something different.
     let sameAgain = TimeSpan.FromSeconds 10.0
-    // What was left undone, for whatever reason, is planned anew after this time.
+    // All are planned again after this time, however much happens meanwhile: what was left undone is found then.
     let replanInterval = TimeSpan.FromSeconds 15.0
+    // A server that asks for more time than this is asked again all the same.
+    let longestRetryAfter = TimeSpan.FromSeconds 60.0
+    // Of refused statuses at most so many are logged in so much time: all of them are refused where a role is missing.
+    let mostRefusalsLogged = 10
+    let refusalWindow = TimeSpan.FromMinutes 1.0
     let gate = Lock()
     let mutable clones: Map<ObjectKey, ResolvedClone> = Map.empty
     let mutable isLeading = false
-    let mutable failures = 0
     let work = new SemaphoreSlim(0)
     let touched = HashSet<ObjectKey>()
     let written = Dictionary<ObjectKey, struct (Readiness * int64 * string * int64)>()
+    let mutable held: Map<ObjectKey, HeldStatus> = Map.empty
+    let mutable refusals = LogWindow.fresh
+    let mutable plannedAll = TimeSpan.Zero
 
-    let toldRefused = HashSet<ObjectKey>()
+    // Of the round that is under way: how often the server has failed, and for how long it asks to be left alone.
+    let mutable failures = 0
+    // How often it has answered what it was asked.
+    let mutable answers = 0
+    let mutable askedFor = TimeSpan.Zero
+
+    let now () = clock.GetElapsedTime 0L
 
     let wake () =
         if work.CurrentCount = 0 then
@@ -55,13 +66,22 @@ type StatusWriter
             && clock.GetElapsedTime at < sameAgain
         | false, _ -> false
 
-    // What has to be written now: of those that have been touched, or of all.
-    let plan all =
+    let forget key =
+        written.Remove key |> ignore
+        held <- held.Remove key
+
+    // What has to be written now: of those that have been touched or have waited long enough, or of all.
+    let plan () =
         lock gate (fun () ->
+            let time = now ()
+            let isTimeForAll = time - plannedAll >= replanInterval
+
             let keys =
-                if all then
+                if isTimeForAll then
+                    plannedAll <- time
                     List.ofSeq (Map.keys clones)
                 else
+                    touched.UnionWith(StatusRetry.due time held)
                     List.ofSeq touched
 
             touched.Clear()
@@ -69,129 +89,83 @@ type StatusWriter
             if not isLeading then
                 []
             else
-                let now = clock.GetUtcNow()
+                let at = clock.GetUtcNow()
 
                 keys
                 |> List.choose (fun key ->
                     match clones.TryGetValue key with
-                    | true, resolved -> Conditions.plan now resolved |> Option.filter (isFresh >> not)
                     | false, _ ->
-                        written.Remove key |> ignore
-                        None))
+                        forget key
+                        None
+                    | true, resolved ->
+                        match Conditions.plan at resolved with
+                        | None ->
+                            held <- held.Remove key
+                            None
+                        | Some patch when isFresh patch || StatusRetry.isHeld time held patch -> None
+                        | Some patch -> Some patch))
 
-    let timestamp (time: DateTimeOffset) =
-        time.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ssZ"
+    // Until something is to be done without anybody waking the loop.
+    let longestRest () =
+        lock gate (fun () ->
+            let time = now ()
+            let toReplan = max TimeSpan.Zero (plannedAll + replanInterval - time)
 
-    let text (value: string) : JsonNode = nonNull (JsonValue.Create value)
-
-    let fields (named: (string * JsonNode) list) : JsonNode =
-        let node = JsonObject()
-
-        for name, value in named do
-            node.Add(name, value)
-
-        node
-
-    // Node by node: a program that is compiled ahead of time cannot read the properties of a record when it runs.
-    let bodyOf (patch: StatusPatch) : JsonNode =
-        fields [
-            "apiVersion", text Decode.ApiVersion
-            "kind", text "RequestClone"
-            "metadata",
-            fields [
-                "name", text patch.Key.Name
-                "namespace", text patch.Key.Namespace
-                // Of another object of the same name nothing is known.
-                "uid", text patch.Uid
-            ]
-            "status",
-            fields [
-                "conditions",
-                JsonArray(
-                    fields [
-                        "type", text "Ready"
-                        "status", text (if patch.Readiness.IsReady then "True" else "False")
-                        "reason", text patch.Readiness.Reason
-                        "message", text patch.Readiness.Message
-                        "observedGeneration", JsonValue.Create patch.ObservedGeneration
-                        "lastTransitionTime", text (timestamp patch.LastTransition)
-                    ]
-                )
-            ]
-        ]
-
-    let writeStatus (client: IKubernetes) (patch: StatusPatch) stop : Task = task {
-        let! _ =
-            client.CustomObjects.PatchNamespacedCustomObjectStatusAsync(
-                V1Patch(bodyOf patch, V1Patch.PatchType.ApplyPatch),
-                Decode.Group,
-                Decode.Version,
-                patch.Key.Namespace,
-                Decode.Plural,
-                patch.Key.Name,
-                fieldManager = "k8sreq",
-                force = Nullable true,
-                cancellationToken = stop
-            )
-
-        return ()
-    }
-
-    // The API server takes 1,024 bytes, not characters; a character has three at most.
-    let noteOf (message: string) =
-        let longest =
-            if Encoding.UTF8.GetByteCount message = message.Length then
-                1024
-            else
-                341
-
-        message.Substring(0, min longest message.Length)
-
-    let writeEvent (client: IKubernetes) (patch: StatusPatch) stop : Task = task {
-        let event =
-            Eventsv1Event(
-                Metadata =
-                    V1ObjectMeta(GenerateName = patch.Key.Name + ".", NamespaceProperty = patch.Key.Namespace),
-                EventTime = clock.GetUtcNow().UtcDateTime,
-                ReportingController = "k8sreq-duplicator-controller",
-                ReportingInstance = identity.Substring(0, min 128 identity.Length),
-                Action = "Route",
-                Reason = patch.Readiness.Reason,
-                Note = noteOf patch.Readiness.Message,
-                Type = (if patch.Readiness.IsReady then "Normal" else "Warning"),
-                Regarding =
-                    V1ObjectReference(
-                        ApiVersion = Decode.ApiVersion,
-                        Kind = "RequestClone",
-                        Name = patch.Key.Name,
-                        NamespaceProperty = patch.Key.Namespace,
-                        Uid = patch.Uid
-                    )
-            )
-
-        let! _ =
-            client.EventsV1.CreateNamespacedEventAsync(event, patch.Key.Namespace, cancellationToken = stop)
-
-        return ()
-    }
+            match StatusRetry.nextDue time held with
+            | Some toRetry when isLeading -> min toReplan toRetry
+            | Some _
+            | None -> toReplan)
 
     let remember (patch: StatusPatch) =
         lock gate (fun () ->
-            toldRefused.Remove patch.Key |> ignore
+            held <- held.Remove patch.Key
 
             written[patch.Key] <-
                 struct (patch.Readiness, patch.ObservedGeneration, patch.Uid, clock.GetTimestamp()))
 
-    // Said once for each, until it is written: an object that a newer schema does not take is not taken the next time.
+    // Whether this status fails for the first time.
+    let hold (patch: StatusPatch) (failure: StatusFailure) =
+        lock gate (fun () ->
+            let after, isFirst =
+                StatusRetry.failed (Random.Shared.NextDouble()) (now ()) failure patch held
+
+            held <- after
+            isFirst)
+
+    // Logged once for each status: an object that a newer schema does not take is not taken the next time.
     let refused (patch: StatusPatch) (error: exn) =
-        if lock gate (fun () -> toldRefused.Add patch.Key) then
+        if hold patch StatusFailure.OfObject then
+            let struct (isLogged, omitted) =
+                lock gate (fun () ->
+                    let struct (window, isLogged, omitted) =
+                        LogWindow.offer mostRefusalsLogged refusalWindow (now ()) refusals
+
+                    refusals <- window
+                    struct (isLogged, omitted))
+
+            if omitted > 0L then
+                Log.refusalsNotLogged logger omitted
+
+            if isLogged then
+                Log.statusRefused logger (string patch.Key) (ApiFailure.describe error)
+
+    // The first failure of several in a row is logged. The status itself waits as well: a server may fail over it alone,
+    // as it does when an admission webhook is broken.
+    let serverFailed
+        (client: IKubernetes)
+        (patch: StatusPatch)
+        (wait: TimeSpan option)
+        (error: exn)
+        isFirstRound
+        =
+        hold patch (StatusFailure.OfServer wait) |> ignore
+
+        if Interlocked.Increment &failures = 1 && isFirstRound then
             Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
 
-    // The first failure of several in a row is told of, and what is left of the round is left for the next one: what
-    // stands in the way of one write does so for all.
-    let failed (client: IKubernetes) (patch: StatusPatch) (error: exn) =
-        if Interlocked.Increment &failures = 1 then
-            Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
+        match wait with
+        | Some wait -> lock gate (fun () -> askedFor <- max askedFor (min wait longestRetryAfter))
+        | None -> ()
 
         if ApiFailure.tryStatus error = Some 401 then
             try
@@ -199,41 +173,43 @@ type StatusWriter
             with error ->
                 Log.credentialsNotRenewed logger error.Message
 
-    let write (patch: StatusPatch) (stop: CancellationToken) = task {
+    let write (patch: StatusPatch) isFirstRound (stop: CancellationToken) = task {
         let client = connection.Client
 
         try
-            do! writeStatus client patch stop
-            Volatile.Write(&failures, 0)
+            do! StatusRequests.writeStatus client patch stop
+            Interlocked.Increment &answers |> ignore
             metrics.Wrote "written"
             remember patch
 
             if patch.IsTransition then
                 try
-                    do! writeEvent client patch stop
+                    do! StatusRequests.writeEvent client (clock.GetUtcNow()) identity patch stop
                 with error when not stop.IsCancellationRequested ->
                     Log.eventNotWritten logger (string patch.Key) (ApiFailure.describe error)
         with error when not stop.IsCancellationRequested ->
-            match ApiFailure.tryStatus error with
-            // Gone, or another object by now: the watch will say so.
-            | Some(404 | 409) -> metrics.Wrote "outdated"
-            | Some 422 ->
-                metrics.Wrote "refused"
-                refused patch error
-            | _ ->
+            match ApiFailure.ofWrite error with
+            | StatusFailure.OfObject ->
+                Interlocked.Increment &answers |> ignore
+
+                match ApiFailure.tryStatus error with
+                // Gone, or another object by now: the watch will say so.
+                | Some(404 | 409) ->
+                    metrics.Wrote "outdated"
+                    hold patch StatusFailure.OfObject |> ignore
+                | _ ->
+                    metrics.Wrote "refused"
+                    refused patch error
+            | StatusFailure.OfServer wait ->
                 metrics.Wrote "failed"
-                failed client patch error
+                serverFailed client patch wait error isFirstRound
     }
 
-    let leaveForLater (patch: StatusPatch) =
-        lock gate (fun () -> touched.Add patch.Key |> ignore)
-
-    let writeUnlessFailing (patch: StatusPatch) stop : Task = task {
+    let writeUnlessFailing (patch: StatusPatch) isFirstRound stop : Task = task {
         if Volatile.Read &failures = 0 then
-            do! write patch stop
-
-        if Volatile.Read &failures > 0 then
-            leaveForLater patch
+            do! write patch isFirstRound stop
+        else
+            lock gate (fun () -> touched.Add patch.Key |> ignore)
     }
 
     /// What is so now, and which RequestClones have changed, or whose Services have.
@@ -244,11 +220,12 @@ type StatusWriter
 
         wake ()
 
-    /// Whether this replica is the one that writes. Who becomes it plans everything anew.
+    /// Whether this replica is the one that writes. The one that becomes it plans everything again.
     member _.SetLeading(leads: bool) =
         lock gate (fun () ->
             isLeading <- leads
             written.Clear()
+            held <- Map.empty
 
             if leads then
                 touched.UnionWith(Map.keys clones))
@@ -262,19 +239,22 @@ type StatusWriter
 
             while not stop.IsCancellationRequested do
                 if failedRounds > 0 then
-                    let pause =
+                    let backoff =
                         Backoff.delay
                             (TimeSpan.FromSeconds 1.0)
                             (TimeSpan.FromSeconds 30.0)
                             failedRounds
                             (Random.Shared.NextDouble())
 
-                    do! Task.Delay(pause, clock, stop)
+                    do! Task.Delay(max backoff askedFor, clock, stop)
                     wake ()
 
-                let! isWoken = work.WaitAsync(replanInterval, stop)
-                let patches = plan (not isWoken)
+                let! _ = work.WaitAsync(longestRest (), stop)
+                let patches = plan ()
                 Volatile.Write(&failures, 0)
+                Volatile.Write(&answers, 0)
+                askedFor <- TimeSpan.Zero
+                let isFirstRound = failedRounds = 0
 
                 let options =
                     ParallelOptions(MaxDegreeOfParallelism = concurrency, CancellationToken = stop)
@@ -283,10 +263,17 @@ type StatusWriter
                     Parallel.ForEachAsync(
                         patches,
                         options,
-                        Func<_, _, _>(fun patch stop -> ValueTask(writeUnlessFailing patch stop))
+                        Func<_, _, _>(fun patch stop -> ValueTask(writeUnlessFailing patch isFirstRound stop))
                     )
 
-                failedRounds <- if failures > 0 then failedRounds + 1 else 0
+                failedRounds <-
+                    if failures > 0 then
+                        failedRounds + 1
+                    elif answers > 0 then
+                        0
+                    // Nothing was asked.
+                    else
+                        failedRounds
         with :? OperationCanceledException when stop.IsCancellationRequested ->
             ()
     }

@@ -78,6 +78,7 @@ let private registration =
             options.TypeInfoResolver <-
                 JsonTypeInfoResolver.Combine(ApiObjectsContext.Default, DefaultJsonTypeInfoResolver())
 
+            options.Encoder <- PlainJsonEncoder.Instance
             options.Converters.Insert(0, KindConverter())
             options.Converters.Insert(0, EventConverter<KubernetesObject>())
             options.Converters.Insert(0, EventConverter<V1Status>())
