@@ -37,6 +37,8 @@ type Settings = {
     StatusAddr: ListenAddress
     /// The folder of manifests that the routes come from; None for the cluster.
     Manifests: string option
+    /// The kubeconfig file that was given as a flag. Where the variable alone names some, see `ClusterAccess`.
+    Kubeconfig: string option
     /// How long a client may take to send its body, and a target to answer.
     ReadTimeout: TimeSpan
     /// How long connecting to a target and sending it a copy may take.
@@ -121,6 +123,13 @@ module Settings =
             ""
             "a folder"
             "the folder of manifests that the routes come from; without it they come from the cluster"
+
+    let private kubeconfig =
+        spec
+            "kubeconfig"
+            ""
+            "a file; in KUBECONFIG several, separated as in PATH"
+            "how to reach the cluster; by default the pod's service account, else ~/.kube/config"
 
     let private readTimeout =
         spec
@@ -235,6 +244,7 @@ module Settings =
         enableLeaderElection
         leaderElectionNamespace
         concurrent
+        kubeconfig
         logLevel
         logFormat
     ]
@@ -300,6 +310,9 @@ module Settings =
         else
             None
 
+    let private trySelector (text: string) =
+        if LabelSelector.isValid text then Some text else None
+
     let private tryOptionalNamespace (text: string) =
         if text = "" then Some None
         elif KubernetesName.isLabel text then Some(Some text)
@@ -320,6 +333,11 @@ module Settings =
 
         tryParse value
         |> Result.requireSome (SettingError.Invalid(source, value, spec.Accepted))
+
+    let private readKubeconfig (flags: Map<string, string>) =
+        match flags.TryFind kubeconfig.Name with
+        | Some "" -> Error(SettingError.Invalid(SettingSpec.flag kubeconfig, "", "a file"))
+        | file -> Ok file
 
     let private readFolder environment flags =
         match given environment flags manifests with
@@ -368,6 +386,7 @@ module Settings =
 
         validation {
             let! manifests = readFolder environment flags
+            and! kubeconfig = readKubeconfig flags
             and! httpAddr = read ListenAddress.tryParse httpAddr
             and! metricsAddr = read ListenAddress.tryParse metricsAddr
             and! probeAddr = read ListenAddress.tryParse probeAddr
@@ -384,7 +403,7 @@ module Settings =
             and! enableLeaderElection = read tryBool enableLeaderElection
             and! leaderElectionNamespace = read tryOptionalNamespace leaderElectionNamespace
             and! namespaces = read tryNamespaces namespaces
-            and! watchLabelSelector = read Some watchLabelSelector
+            and! watchLabelSelector = read trySelector watchLabelSelector
             and! concurrent = read (tryInteger 1L 1000L) concurrent
             and! logDetail = read tryLogDetail logLevel
             and! logFormat = read tryLogFormat logFormat
@@ -395,6 +414,7 @@ module Settings =
                 ProbeAddr = probeAddr
                 StatusAddr = statusAddr
                 Manifests = manifests
+                Kubeconfig = kubeconfig
                 ReadTimeout = readTimeout
                 WriteTimeout = writeTimeout
                 BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit

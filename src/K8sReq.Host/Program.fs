@@ -4,9 +4,11 @@ module K8sReq.Host.Program
 
 open System
 open System.Collections
+open System.Diagnostics
 open System.Globalization
 open System.IO
 open System.Reflection
+open System.Runtime.CompilerServices
 open System.Runtime.InteropServices
 open System.Text.Json
 open System.Threading
@@ -94,17 +96,31 @@ let private createLoggers (detail: LogDetail) (format: LogFormat) =
     Console.SetError errors
     loggers
 
+// One signal may come twice: `timeout` and some process managers send it to the process and to its group. Nobody asks
+// twice in so short a time.
+let private signalRepeats = TimeSpan.FromMilliseconds 250.0
+
 /// Completed by SIGTERM or SIGINT, with its name. A second one ends the process at once.
 let private watchSignals () : Task<string> * IDisposable list =
     let received =
         TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let first = StrongBox 0L
+
+    let isRepeated () =
+        let now = Stopwatch.GetTimestamp()
+
+        match Interlocked.CompareExchange(&first.Value, now, 0L) with
+        | 0L -> true
+        | first -> Stopwatch.GetElapsedTime(first, now) < signalRepeats
 
     let register (signal: PosixSignal) =
         PosixSignalRegistration.Create(
             signal,
             fun context ->
                 // Left to itself, the runtime would end the process now. The second time it may.
-                context.Cancel <- received.TrySetResult(string signal)
+                context.Cancel <- isRepeated ()
+                received.TrySetResult(string signal) |> ignore
         )
         :> IDisposable
 
@@ -270,7 +286,7 @@ let private run (command: Command) : Task<int> =
                 settings)
     | Command.Serve settings ->
         let findSource () =
-            match ClusterAccess.find (environment ()) with
+            match ClusterAccess.find settings.Kubeconfig (environment ()) with
             | Ok access ->
                 Ok(fun logger ->
                     ClusterSource.create logger TimeProvider.System access (identity ()) settings)

@@ -34,6 +34,7 @@ let main arguments =
             StatusQueryTests.tests
             LogWindowTests.tests
             ExpositionTests.tests
+            LabelSelectorTests.tests
             SettingsTests.tests
             CommandLineTests.tests
             PurityTests.tests

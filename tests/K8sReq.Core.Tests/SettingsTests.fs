@@ -35,6 +35,7 @@ let tests =
                     MetricsAddr = { Host = ListenHost.Any; Port = 9556 }
                     ProbeAddr = { Host = ListenHost.Any; Port = 9557 }
                     Manifests = Some "dir"
+                    Kubeconfig = None
                     ReadTimeout = TimeSpan.FromSeconds 30.0
                     WriteTimeout = TimeSpan.FromSeconds 30.0
                     BodySizeLimit = Some 2_000_000L
@@ -69,6 +70,7 @@ let tests =
                 "METRICS_ADDR", ":2"
                 "PROBE_ADDR", "[::1]:3"
                 "MANIFESTS", "m"
+                "KUBECONFIG", "/a:/b"
                 "PROXY_READ_TIMEOUT", "1m30s"
                 "PROXY_WRITE_TIMEOUT", "500ms"
                 "BODY_SIZE_LIMIT", "0"
@@ -106,6 +108,8 @@ let tests =
                         Port = 3
                     }
                     Manifests = Some "m"
+                    // Its files may be missing, unlike one that is given as a flag.
+                    Kubeconfig = None
                     ReadTimeout = TimeSpan.FromSeconds 90.0
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
                     BodySizeLimit = None
@@ -206,6 +210,24 @@ let tests =
                 SettingError.WithoutValue("--concurrent", "a whole number from 1 to 1000")
                 SettingError.Invalid("PROBE_ADDR", "x", "[HOST]:PORT, such as :8080 or 127.0.0.1:8080")
             ]
+
+        test "a kubeconfig file is given as a flag" {
+            let settings = read [ "KUBECONFIG", "/a" ] [ "--kubeconfig"; "/b" ]
+            Expect.equal settings.Kubeconfig (Some "/b") "the flag"
+
+            Expect.equal
+                (faults [] [ "--kubeconfig=" ])
+                [ SettingError.Invalid("--kubeconfig", "", "a file") ]
+                "an empty one was typed on purpose"
+        }
+
+        refuses "a selector that the API server would refuse" [ "WATCH_LABEL_SELECTOR", "team in a" ] folder [
+            SettingError.Invalid(
+                "WATCH_LABEL_SELECTOR",
+                "team in a",
+                "a label selector, such as team=a,tier!=test"
+            )
+        ]
 
         refuses "a folder flag without a value is one error, not two" [] [ "--manifests" ] [
             SettingError.WithoutValue("--manifests", "a folder")

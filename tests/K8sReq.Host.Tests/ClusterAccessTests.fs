@@ -36,7 +36,7 @@ let private file (folder: TestFolder) (name: string) (parts: string list) =
 let private list (paths: string list) : Task<string list> = task {
     let variable = String.Join(Path.PathSeparator, paths)
 
-    match ClusterAccess.find (Map.ofList [ "KUBECONFIG", variable ]) with
+    match ClusterAccess.find None (Map.ofList [ "KUBECONFIG", variable ]) with
     | Error reason -> return failtest reason
     | Ok access ->
         Expect.equal access.Namespace "mine" "the context's namespace"
@@ -106,6 +106,13 @@ let private listInPieces (client: TcpClient) : Task = task {
             do! stream.WriteAsync(Encoding.ASCII.GetBytes body)
 }
 
+let private ports = [
+    "--http-addr=127.0.0.1:0"
+    "--probe-addr=127.0.0.1:0"
+    "--metrics-addr=127.0.0.1:0"
+    "--status-addr=127.0.0.1:0"
+]
+
 let private serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 let tests =
@@ -142,6 +149,70 @@ let tests =
             [
                 file folder "config" [ cluster server.Url ""; user (plugin folder); context ]
             ])
+
+        testCaseTask "a file given by --kubeconfig comes before those of the variable"
+        <| fun () ->
+            withServer (fun server folder -> task {
+                server.Token <- Some "secret"
+
+                let given =
+                    file folder "given" [ cluster server.Url ""; user "{token: secret}"; context ]
+
+                let other =
+                    file folder "other" [ cluster "http://127.0.0.1:1" ""; user "{token: x}"; context ]
+
+                use program =
+                    PublishedProgram.Start(ports @ [ $"--kubeconfig={given}" ], [ "KUBECONFIG", other ])
+
+                let! _ = program.Says @"Routes: (\d+) hosts"
+                Expect.stringContains program.Errors $"cluster of {given}," "which"
+                let missing = folder.At "missing"
+
+                use refused =
+                    PublishedProgram.Start(ports @ [ "--kubeconfig"; missing ], [ "KUBECONFIG", given ])
+
+                let! code = refused.ExitCode()
+                Expect.equal code 2 "not asked properly"
+                Expect.stringContains refused.Errors $"there is no file {missing}" "said"
+            })
+
+        test "an address that a library would read as another is refused" {
+            use folder = new TestFolder()
+
+            for url in
+                [
+                    "https://010.0.0.1:6443"
+                    "https://127.1"
+                    "http://2130706433:80/path"
+                    "http://user@0x7f.0.0.1"
+                ] do
+                let config = file folder "config" [ cluster url ""; user "{token: x}"; context ]
+
+                match ClusterAccess.find (Some config) Map.empty with
+                | Error reason -> Expect.stringContains reason "without leading zeros" url
+                | Ok _ -> failtest $"{url} was taken"
+
+            for url in
+                [
+                    "https://10.0.0.1:6443"
+                    "https://[fd00::1]:6443"
+                    "https://api.example:6443/k8s"
+                    "https://127.0.0.1"
+                ] do
+                let config = file folder "config" [ cluster url ""; user "{token: x}"; context ]
+                Expect.isOk (ClusterAccess.find (Some config) Map.empty) url
+        }
+
+        test "without a home folder, and without anything else, it says what was looked for" {
+            let said variables =
+                match ClusterAccess.find None (Map.ofList variables) with
+                | Error reason -> reason
+                | Ok access -> access.Origin
+
+            Expect.stringContains (said []) "no home folder" "nothing"
+            Expect.stringContains (said [ "HOME", "/none" ]) "/none/.kube/config" "its file"
+            Expect.stringContains (said [ "KUBECONFIG", "/a:/b" ]) "there is no file /a, /b" "those files"
+        }
 
         testCaseTask "a program that gives credentials, to a process that has asked for nothing before"
         <| fun () ->
@@ -306,6 +377,22 @@ let tests =
 
                     let! _ = program.Says "pod's service account"
                     let! _ = program.Says "pod-1 is the leader now"
+                    use folder = new TestFolder()
+
+                    let config =
+                        file folder "config" [ cluster server.Url ""; user "{token: first}"; context ]
+
+                    use named =
+                        PublishedProgram.Start(
+                            ports,
+                            [
+                                "KUBECONFIG", config
+                                "KUBERNETES_SERVICE_HOST", "127.0.0.1"
+                                "KUBERNETES_SERVICE_PORT", "1"
+                            ]
+                        )
+
+                    let! _ = named.Says $"cluster of {config}"
 
                     do!
                         Waiting.until "the status" (fun () ->

@@ -202,6 +202,11 @@ let tests =
                     server.Put(service "shop" "new" "" 80)
 
                     server.Put(
+                        (service "shop" "tls" "127.0.0.1" 443)
+                            .Replace("\"port\":", "\"appProtocol\":\"https\",\"port\":")
+                    )
+
+                    server.Put(
                         """{"apiVersion":"v1","kind":"Service","metadata":{"namespace":"shop","name":"alias"},"spec":{"type":"ExternalName","externalName":"x.example"}}"""
                     )
 
@@ -210,6 +215,7 @@ let tests =
                             "headless", "ServiceHeadless"
                             "new", "ServiceAddressMissing"
                             "alias", "ServiceExternalName"
+                            "tls", "ServicePortProtocolUnsupported"
                             "none", "ServiceNotFound"
                         ] do
                         server.Put(clone "shop" name $"{name}.example" name "http")

@@ -315,9 +315,61 @@ let tests =
             program.Terminate()
             let! _ = program.Says "(SIGTERM: stopping)"
             Expect.isFalse program.HasExited "it waits for the copy"
-            program.Terminate()
+            // One that comes together with the first counts as the same.
+            do!
+                Waiting.until "its end" (fun () ->
+                    if not program.HasExited then
+                        program.Terminate()
+
+                    Task.FromResult program.HasExited)
+
             let! code = program.ExitCode()
             Expect.notEqual code 0 "not as asked the first time"
+        }
+
+        testCaseTask "a signal that comes twice at once, to the process and to its group, is one"
+        <| fun () -> task {
+            let! folder, program, _ = serve (Manifests.route "a.example" [ 1 ]) []
+            use _ = folder
+            use program = program
+            let! _ = program.Says @"Routes: (\d+) hosts"
+
+            for signal in [ 15; 15; 2 ] do
+                if not program.HasExited then
+                    program.Signal signal
+
+            let! code = program.ExitCode()
+            Expect.equal code 0 "ended as asked"
+            Expect.stringContains program.Errors "Stopped. 0 copies were accepted" "to its end"
+        }
+
+        testCaseTask "a user without a name and a home folder can run it"
+        <| fun () -> task {
+            let setpriv = "/usr/bin/setpriv"
+
+            if not (File.Exists setpriv) || System.Environment.UserName <> "root" then
+                skiptest "needs root and setpriv, to become another user"
+
+            use folder = new TestFolder()
+            folder.Write("all.yaml", Manifests.route "a.example" [ 1 ])
+
+            use program =
+                PublishedProgram.StartUnder(
+                    setpriv,
+                    [ "--reuid=54321"; "--regid=54321"; "--clear-groups"; "env"; "-i" ],
+                    [ "--manifests"; folder.Path ] @ free
+                )
+
+            let! _ = program.Says @"Routes: (\d+) hosts"
+            let! port = program.Says @"Probes listening on port (\d+)"
+
+            let! ready =
+                TestClient.roundTrip (int port) "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+            Expect.equal (TestClient.status ready) 200 "ready"
+            program.Terminate()
+            let! code = program.ExitCode()
+            Expect.equal code 0 "ended as asked"
         }
 
         testCaseTask "HTTP_PROXY and its like are ignored"

@@ -24,7 +24,7 @@ let private watching
     use folder = new TestFolder()
 
     let access =
-        match ClusterAccess.find (Map.ofList [ "KUBECONFIG", server.Kubeconfig folder.Path ]) with
+        match ClusterAccess.find None (Map.ofList [ "KUBECONFIG", server.Kubeconfig folder.Path ]) with
         | Ok access -> access
         | Error reason -> failtest reason
 
@@ -203,7 +203,9 @@ let tests =
                 server.Fault <- fun _ -> Some(Fault.Status code)
                 use folder = new TestFolder()
 
-                match ClusterAccess.find (Map.ofList [ "KUBECONFIG", server.Kubeconfig folder.Path ]) with
+                match
+                    ClusterAccess.find None (Map.ofList [ "KUBECONFIG", server.Kubeconfig folder.Path ])
+                with
                 | Error reason -> failtest reason
                 | Ok access ->
                     use connection = new KubernetesConnection(access)

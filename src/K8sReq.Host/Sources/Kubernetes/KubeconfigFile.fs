@@ -3,11 +3,13 @@
 /// truth value where a text belongs.
 module K8sReq.Host.Sources.Kubernetes.KubeconfigFile
 
+open System
 open System.Collections.Generic
 open System.IO
 open System.Text.Json
 open k8s.Exceptions
 open k8s.KubeConfigModels
+open K8sReq.Core
 open K8sReq.Host.Sources
 
 let private refuse (path: string) (reason: string) : 'T =
@@ -75,9 +77,28 @@ let private texts (value: Value) : Dictionary<string, string> =
 let private orNull (read: Value -> 'T) (name: string) (value: Value) : 'T | null =
     tryField name value |> Option.map read |> Option.toObj
 
+// The library reads 010.0.0.1 as octal and 127.1 as an address too: credentials would go to a stranger.
+let private isMisread (url: string) =
+    let afterScheme = url.Substring(url.IndexOf "://" + 3)
+    let authority = afterScheme.Split([| '/'; '?'; '#' |])[0]
+    let host = authority.Substring(authority.LastIndexOf '@' + 1).Split(':')[0]
+
+    match Uri.TryCreate(url, UriKind.Absolute) with
+    | true, NonNull uri ->
+        uri.HostNameType = UriHostNameType.IPv4
+        && (CanonicalAddress.tryParse host).IsNone
+    | _ -> false
+
+let private server (value: Value) : string | null =
+    match tryField "server" value with
+    | Some url when isMisread (textOf url) ->
+        wrong url "a URL with an IP address in decimal and without leading zeros"
+    | Some url -> textOf url
+    | None -> null
+
 let private endpoint (value: Value) =
     ClusterEndpoint(
-        Server = text "server" value,
+        Server = server value,
         CertificateAuthority = text "certificate-authority" value,
         CertificateAuthorityData = text "certificate-authority-data" value,
         TlsServerName = text "tls-server-name" value,

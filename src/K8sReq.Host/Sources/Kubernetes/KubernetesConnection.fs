@@ -66,31 +66,46 @@ module ClusterAccess =
             Load = load
         }
 
-    /// In this order: the pod's service account, the files of `KUBECONFIG`, `~/.kube/config`. An error
-    /// says what was looked for, or what is wrong with what was found.
-    let find (environment: Map<string, string>) : Result<ClusterAccess, string> =
-        let home = environment.TryFind "HOME" |> Option.defaultValue ""
+    // What a path is that is no file.
+    let private notFound (paths: string list) =
+        let looked = String.concat ", " paths
+        $"there is no file {looked}"
 
-        let files =
-            match environment.TryFind "KUBECONFIG" with
-            | Some paths when paths <> "" ->
+    /// In this order, which is that of other controllers: the file of `--kubeconfig`, those of `KUBECONFIG` that exist, the
+    /// pod's service account, `~/.kube/config`. An error says what was looked for, or what is wrong with what was found.
+    let find (kubeconfig: string option) (environment: Map<string, string>) : Result<ClusterAccess, string> =
+        let variable name =
+            environment.TryFind name |> Option.filter ((<>) "")
+
+        let named =
+            match variable "KUBECONFIG" with
+            | Some paths ->
                 paths.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
                 |> List.ofArray
-            | _ when home <> "" -> [ Path.Combine(home, ".kube", "config") ]
-            | _ -> []
+            | None -> []
+
+        let ofUser =
+            variable "HOME"
+            |> Option.map (fun home -> Path.Combine(home, ".kube", "config"))
+            |> Option.toList
 
         try
-            if KubernetesClientConfiguration.IsInCluster() then
-                Ok(inCluster ())
-            else
-                match files |> List.filter File.Exists, files with
-                | [], [] -> Error "there is no pod's service account, no KUBECONFIG and no home folder"
-                | [], _ ->
-                    let looked = String.concat ", " files
-                    Error $"there is no pod's service account, and no file {looked}"
-                | found, _ -> Ok(fromFiles found)
+            match kubeconfig, List.filter File.Exists named, List.filter File.Exists ofUser with
+            | Some file, _, _ when not (File.Exists file) -> Error(notFound [ file ])
+            | Some file, _, _ -> Ok(fromFiles [ file ])
+            | None, (_ :: _ as found), _ -> Ok(fromFiles found)
+            | None, [], _ when KubernetesClientConfiguration.IsInCluster() -> Ok(inCluster ())
+            | None, [], _ when not named.IsEmpty ->
+                Error $"{notFound named}, which KUBECONFIG names, and no pod's service account"
+            | None, [], (_ :: _ as found) -> Ok(fromFiles found)
+            | None, [], [] when ofUser.IsEmpty ->
+                Error "there is no --kubeconfig, no KUBECONFIG, no pod's service account and no home folder"
+            | None, [], [] ->
+                Error
+                    $"there is no --kubeconfig, no KUBECONFIG, no pod's service account, and {notFound ofUser}"
         with error ->
-            Error error.Message
+            // What follows the first line is for whoever has the library's source.
+            Error(error.Message.Split('\n')[0])
 
 /// The answers that came to what the running code has asked. The client does not always close a watch that is left:
 /// whoever opens one in the scope of this can.
