@@ -1,6 +1,7 @@
 module K8sReq.Host.Tests.ManifestTextTests
 
 open System.Text.Json
+open System
 open Expecto
 open K8sReq.Host.Sources
 
@@ -93,6 +94,43 @@ let tests =
 
             let bomb = "l0: &l0 [x]\n" + String.concat "" (List.map level [ 1..9 ])
             lineOf (yaml bomb) |> ignore
+        }
+
+        test "what merges itself, or what is no mapping, is refused" {
+            for text in
+                [
+                    "a: &a\n  <<: *a\n  x: 1\n"
+                    "a: &a\n  b: &b\n    <<: *a\n  <<: *b\n"
+                    "a: {<<: &s [*s]}\n"
+                    "b: &b {x: 1}\na: {<<: [[*b]]}\n"
+                    "a: {<<: 1}\n"
+                ] do
+                Expect.isError (yaml text) text
+        }
+
+        test "merges of merges of merges are found once each" {
+            let level n =
+                let merged = String.replicate 10 $"*l{n - 1}, "
+                $"l{n}: &l{n} {{<<: [{merged}]}}\n"
+
+            let text = "l0: &l0 {a: 1}\n" + String.concat "" (List.map level [ 1..30 ])
+            Expect.isOk (yaml text) "each level is what the first one is"
+        }
+
+        test "many JSON documents cost what their length is" {
+            let cost count =
+                let text = String.replicate count "{\"a\": 1}\n\n"
+
+                let parsed () =
+                    let before = GC.GetAllocatedBytesForCurrentThread()
+                    let found = documents (ManifestText.parseJson text)
+                    Expect.equal (fst (List.last found)) (2 * count - 1) "the line of the last one"
+                    GC.GetAllocatedBytesForCurrentThread() - before
+
+                parsed () |> ignore
+                float (parsed ())
+
+            Expect.isLessThan (cost 20000 / cost 10000) 2.5 "twice as many, about twice as much"
         }
 
         test "nodes that are written out are no aliases, however many there are" {

@@ -3,6 +3,7 @@ module K8sReq.Host.Sources.ManifestText
 
 open System
 open System.Buffers
+open System.Collections.Generic
 open System.Globalization
 open System.IO
 open System.Text
@@ -86,28 +87,55 @@ let private isMergeKey (node: YamlNode) =
     | :? YamlScalarNode as scalar -> isPlain scalar && scalar.Value = "<<"
     | _ -> false
 
-// A mapping's own entries, then those that it merges in (YAML 1.1, "<<") and does not have itself.
-let rec private entries (mapping: YamlMappingNode) : (string * YamlNode) list =
-    let merges, own =
-        mapping.Children
-        |> List.ofSeq
-        |> List.partition (fun entry -> isMergeKey entry.Key)
+// What may still come of aliases, and what mappings have with all that they merge in; None while that is being found out.
+[<NoEquality; NoComparison>]
+type private Expansion = {
+    mutable Left: int
+    Entries: Dictionary<YamlNode, (string * YamlNode) list option>
+}
 
-    let rec merged (value: YamlNode) =
-        match value with
-        | :? YamlMappingNode as other -> entries other
-        | :? YamlSequenceNode as sequence -> sequence.Children |> List.ofSeq |> List.collect merged
-        | other -> refuse other "Only mappings can be merged"
+let private spend (expansion: Expansion) (nodes: int) (node: YamlNode) =
+    expansion.Left <- expansion.Left - nodes
 
-    (own |> List.map (fun entry -> keyOf entry.Key, entry.Value))
-    @ (merges |> List.collect (fun entry -> merged entry.Value))
-    |> List.distinctBy fst
-
-let rec private write (writer: Utf8JsonWriter) (budget: int ref) (node: YamlNode) =
-    budget.Value <- budget.Value - 1
-
-    if budget.Value < 0 then
+    if expansion.Left < 0 then
         refuse node "The document's aliases stand for too much"
+
+// A mapping's own entries, then those that it merges in (YAML 1.1, "<<") and does not have itself.
+let rec private entries (expansion: Expansion) (mapping: YamlMappingNode) : (string * YamlNode) list =
+    match expansion.Entries.TryGetValue mapping with
+    | true, Some known -> known
+    | true, None -> refuse mapping "A mapping cannot merge itself"
+    | false, _ ->
+        expansion.Entries[mapping] <- None
+
+        let merges, own =
+            mapping.Children
+            |> List.ofSeq
+            |> List.partition (fun entry -> isMergeKey entry.Key)
+
+        let mergedFrom (value: YamlNode) =
+            match value with
+            | :? YamlMappingNode as other ->
+                let found = entries expansion other
+                spend expansion found.Length value
+                found
+            | other -> refuse other "Only mappings can be merged"
+
+        let merged (value: YamlNode) =
+            match value with
+            | :? YamlSequenceNode as sequence -> sequence.Children |> List.ofSeq |> List.collect mergedFrom
+            | other -> mergedFrom other
+
+        let all =
+            (own |> List.map (fun entry -> keyOf entry.Key, entry.Value))
+            @ (merges |> List.collect (fun entry -> merged entry.Value))
+            |> List.distinctBy fst
+
+        expansion.Entries[mapping] <- Some all
+        all
+
+let rec private write (writer: Utf8JsonWriter) (expansion: Expansion) (node: YamlNode) =
+    spend expansion 1 node
 
     match node with
     | :? YamlScalarNode as scalar when isPlain scalar -> writePlain writer (string scalar.Value)
@@ -116,15 +144,15 @@ let rec private write (writer: Utf8JsonWriter) (budget: int ref) (node: YamlNode
         writer.WriteStartArray()
 
         for item in sequence.Children do
-            write writer budget item
+            write writer expansion item
 
         writer.WriteEndArray()
     | :? YamlMappingNode as mapping ->
         writer.WriteStartObject()
 
-        for key, value in entries mapping do
+        for key, value in entries expansion mapping do
             writer.WritePropertyName key
-            write writer budget value
+            write writer expansion value
 
         writer.WriteEndObject()
     | other -> refuse other "This node is not understood"
@@ -134,7 +162,13 @@ let private toJson (mostNodes: int) (root: YamlNode) =
 
     do
         use writer = new Utf8JsonWriter(buffer)
-        write writer (ref mostNodes) root
+
+        let expansion = {
+            Left = mostNodes
+            Entries = Dictionary HashIdentity.Reference
+        }
+
+        write writer expansion root
 
     use document = JsonDocument.Parse buffer.WrittenMemory
     document.RootElement.Clone()
@@ -214,27 +248,34 @@ let parseYaml (text: string) : Result<Document list, TextError> = parseYamlWithi
 let parseJson (text: string) : Result<Document list, TextError> =
     let bytes = Encoding.UTF8.GetBytes text
 
-    let lineAt (position: int64) =
-        1
-        + (Array.sub bytes 0 (int position) |> Array.filter ((=) 10uy) |> Array.length)
+    let readAll () =
+        let documents = ResizeArray<Document>()
+        let mutable position = 0
+        // Of the beginning of the last document.
+        let mutable line, start = 1, 0
+        let mutable isOpen = true
 
-    let rec readAll documents (position: int) =
-        let mutable reader =
-            Utf8JsonReader(bytes.AsSpan position, JsonReaderOptions(AllowMultipleValues = true))
+        while isOpen do
+            let mutable reader =
+                Utf8JsonReader(bytes.AsSpan position, JsonReaderOptions(AllowMultipleValues = true))
 
-        if not (reader.Read()) then
-            Ok(List.rev documents)
-        else
-            let start = position + int reader.TokenStartIndex
-            use document = JsonDocument.ParseValue &reader
+            if reader.Read() then
+                let next = position + int reader.TokenStartIndex
+                let between = bytes.AsSpan(start, next - start)
+                line <- line + MemoryExtensions.Count(Span.op_Implicit between, 10uy)
+                start <- next
+                use document = JsonDocument.ParseValue &reader
 
-            readAll
-                ({
-                    Line = lineAt start
+                documents.Add {
+                    Line = line
                     Root = document.RootElement.Clone()
-                 }
-                 :: documents)
-                (position + int reader.BytesConsumed)
+                }
+
+                position <- position + int reader.BytesConsumed
+            else
+                isOpen <- false
+
+        List.ofSeq documents
 
     // A reader starts anew behind each document, and counts lines from there.
     let rec firstBroken (position: int) =
@@ -250,7 +291,7 @@ let parseJson (text: string) : Result<Document list, TextError> =
             Some error
 
     match firstBroken 0 with
-    | None -> readAll [] 0
+    | None -> Ok(readAll ())
     | Some error ->
         Error {
             Line = 1 + int (error.LineNumber.GetValueOrDefault())
