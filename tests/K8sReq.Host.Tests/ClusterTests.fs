@@ -446,6 +446,33 @@ let tests =
                 })
         }
 
+        testCaseTask "told to end while nothing is answered any more, the leader does not wait for its lease"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    server.Fault <-
+                        fun request ->
+                            if request.Resource = "requestclones" then
+                                Some Fault.MissingResource
+                            else
+                                None
+
+                    let! program, _ =
+                        Replica.Start(server, folder, "replica-1", [ "--enable-leader-election" ])
+
+                    use program = program
+
+                    do!
+                        Waiting.until "the lease to be held" (fun () ->
+                            Task.FromResult((leaseHolders server = [ "replica-1" ])))
+
+                    server.Fault <- fun _ -> Some Fault.Stall
+                    program.Terminate()
+                    let! code = program.ExitCode()
+                    Expect.equal code 0 "ended as asked"
+                })
+        }
+
         testCaseTask "credentials that have expired are read anew"
         <| fun () -> task {
             do!

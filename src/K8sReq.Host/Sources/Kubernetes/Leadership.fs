@@ -147,7 +147,7 @@ type Leadership
 
             if stop.IsCancellationRequested then
                 if hasLed then
-                    use limit = new CancellationTokenSource(TimeSpan.FromSeconds 3.0, clock)
+                    use limit = new CancellationTokenSource(TimeSpan.FromSeconds 2.0, clock)
 
                     try
                         do! release 3 limit.Token
