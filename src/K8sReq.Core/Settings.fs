@@ -43,6 +43,8 @@ type Settings = {
     ReadTimeout: TimeSpan
     /// How long connecting to a target and sending it a copy may take.
     WriteTimeout: TimeSpan
+    /// How old a connection to a target may grow before it is closed between two copies; zero for no limit.
+    TargetConnectionMaxAge: TimeSpan
     /// Bytes; None for no limit.
     BodySizeLimit: int64 option
     /// Of each target.
@@ -190,6 +192,13 @@ module Settings =
             "a duration, such as 25s or 0s"
             "how long accepted copies have for their end after that"
 
+    let private targetConnectionMaxAge =
+        spec
+            "target-connection-max-age"
+            "30s"
+            "a duration, such as 30s, or 0s for no limit"
+            "close a connection to a target when it is this old, so that copies follow the Service to other pods"
+
     let private enableLeaderElection = {
         spec
             "enable-leader-election"
@@ -232,6 +241,7 @@ module Settings =
         statusAddr
         readTimeout
         writeTimeout
+        targetConnectionMaxAge
         bodySizeLimit
         maxConcurrentRequests
         queueBytes
@@ -393,6 +403,7 @@ module Settings =
             and! statusAddr = read ListenAddress.tryParse statusAddr
             and! readTimeout = read tryTimeout readTimeout
             and! writeTimeout = read tryTimeout writeTimeout
+            and! targetConnectionMaxAge = read tryDelay targetConnectionMaxAge
             and! bodySizeLimit = read (tryInteger 0L Int64.MaxValue) bodySizeLimit
             and! concurrency = read (tryInteger 1L 65535L) maxConcurrentRequests
             and! queueBytes = read (tryInteger 0L Int64.MaxValue) queueBytes
@@ -417,6 +428,7 @@ module Settings =
                 Kubeconfig = kubeconfig
                 ReadTimeout = readTimeout
                 WriteTimeout = writeTimeout
+                TargetConnectionMaxAge = targetConnectionMaxAge
                 BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit
                 Lane = {
                     Concurrency = int concurrency

@@ -38,6 +38,7 @@ let tests =
                     Kubeconfig = None
                     ReadTimeout = TimeSpan.FromSeconds 30.0
                     WriteTimeout = TimeSpan.FromSeconds 30.0
+                    TargetConnectionMaxAge = TimeSpan.FromSeconds 30.0
                     BodySizeLimit = Some 2_000_000L
                     Lane = {
                         Concurrency = 256
@@ -73,6 +74,7 @@ let tests =
                 "KUBECONFIG", "/a:/b"
                 "PROXY_READ_TIMEOUT", "1m30s"
                 "PROXY_WRITE_TIMEOUT", "500ms"
+                "TARGET_CONNECTION_MAX_AGE", "1m"
                 "BODY_SIZE_LIMIT", "0"
                 "MAX_CONCURRENT_REQUESTS", "1"
                 "QUEUE_BYTES", "0"
@@ -112,6 +114,7 @@ let tests =
                     Kubeconfig = None
                     ReadTimeout = TimeSpan.FromSeconds 90.0
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
+                    TargetConnectionMaxAge = TimeSpan.FromMinutes 1.0
                     BodySizeLimit = None
                     Lane = { Concurrency = 1; QueueBytes = 0L }
                     BufferBytes = 65536L

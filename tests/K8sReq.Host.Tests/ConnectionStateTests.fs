@@ -38,11 +38,12 @@ type private Operation =
 /// A connection without a socket: whatever is drawn happens to it, as far as it can happen to one.
 type private Rig() =
     let clock = FakeTimeProvider()
-    let state = ConnectionState(clock, timeouts)
+    let state = ConnectionState(clock, timeouts, TimeSpan.MaxValue)
     let ended = Dictionary<Attempt, int>(HashIdentity.Reference)
     let mutable operation = Nothing
     let mutable isReceiving = false
     let mutable closes = 0
+    let mutable acknowledgesNothing = false
 
     member _.State = state
     member _.Clock = clock
@@ -94,11 +95,11 @@ type private Rig() =
 
     member rig.Sent(error: SocketError) =
         operation <- Nothing
-        rig.Perform(state.Sent error)
+        rig.Perform(state.Sent(error, false))
 
     member rig.InputEnded(error: SocketError) =
         isReceiving <- false
-        rig.Perform(state.InputEnded error)
+        rig.Perform(state.InputEnded(error, acknowledgesNothing))
 
     member rig.Happens(event: byte) =
         match int event % 8, operation with
@@ -162,10 +163,113 @@ let tests =
             Array.blit answer 0 (nonNull rig.State.Space.Array) 0 answer.Length
             let effect = rig.State.Took answer.Length
             Expect.isNull effect.Ended "it is still being sent"
-            let effect = rig.State.Sent SocketError.Success
+            let effect = rig.State.Sent(SocketError.Success, false)
             Expect.isNotNull effect.Ended "now"
             Expect.equal effect.Result.Outcome (TargetOutcome.Delivered 200) "as it was answered"
             Expect.equal effect.Sequel Sequel.Return "and the connection is of use"
+
+        testCase
+            "a 2xx does not end an attempt whose request is still being sent; what cuts the request off does"
+        <| fun () ->
+            let early () =
+                let rig = Rig()
+                rig.Begin()
+                rig.Connected SocketError.Success
+                rig.Perform(rig.State.SendIsPending rig.State.Exchange)
+                let answer = pieces[0]
+                Array.blit answer 0 (nonNull rig.State.Space.Array) 0 answer.Length
+                let effect = rig.State.Took answer.Length
+                Expect.equal (effect.Ended, effect.Sequel) (null, Sequel.Nothing) "the send goes on"
+                rig
+
+            let state = (early ()).State
+            let effect = state.InputEnded(SocketError.Success, false)
+            Expect.equal (effect.Ended, effect.Sequel) (null, Sequel.Nothing) "the target may read on"
+            let effect = state.Sent(SocketError.Success, false)
+            Expect.equal effect.Result.Outcome (TargetOutcome.Delivered 200) "sent to its end"
+            Expect.equal effect.Sequel Sequel.Close "over a connection that the target has closed"
+
+            let isFailed (outcome: TargetOutcome) =
+                match outcome with
+                | TargetOutcome.SendFailed _ -> true
+                | _ -> false
+
+            let effect = (early ()).State.Sent(SocketError.ConnectionReset, false)
+            Expect.isTrue (isFailed effect.Result.Outcome) $"cut: {effect.Result.Outcome}"
+            let state = (early ()).State
+            Expect.equal (state.InputEnded(SocketError.ConnectionReset, false)).Sequel Sequel.Abort "a reset"
+            let effect = state.Sent(SocketError.OperationAborted, false)
+            Expect.isTrue (isFailed effect.Result.Outcome) $"reset: {effect.Result.Outcome}"
+            let rig = early ()
+            rig.Clock.Advance timeouts.Write
+            Expect.equal (rig.State.Expire()).Sequel Sequel.Abort "late"
+            let effect = rig.State.Sent(SocketError.OperationAborted, false)
+            Expect.equal effect.Result.Outcome (TargetOutcome.TimedOut TimeoutPhase.Sending) "timed out"
+            let state = (early ()).State
+            Expect.equal (state.Cancel()).Sequel Sequel.Abort "the stop"
+            let effect = state.Sent(SocketError.OperationAborted, false)
+            Expect.equal effect.Result.Outcome TargetOutcome.Cancelled "cancelled"
+
+        testCase "a request that was cut off and then answered 2xx is not delivered"
+        <| fun () ->
+            let rig = Rig()
+            rig.Begin()
+            rig.Connected SocketError.Success
+            Expect.isNull (rig.State.Sent(SocketError.Shutdown, false)).Ended "the answer may be on its way"
+            let answer = pieces[0]
+            Array.blit answer 0 (nonNull rig.State.Space.Array) 0 answer.Length
+
+            match (rig.State.Took answer.Length).Result.Outcome with
+            | TargetOutcome.SendFailed _ -> ()
+            | outcome -> failtest $"{outcome}"
+
+        testCase "an abort that was decided before the send completed does not give the connection away"
+        <| fun () ->
+            let rig = Rig()
+            rig.Begin()
+            rig.Connected SocketError.Success
+            rig.Perform(rig.State.SendIsPending rig.State.Exchange)
+            let answer = "HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n"B
+            Array.blit answer 0 (nonNull rig.State.Space.Array) 0 answer.Length
+            Expect.equal (rig.State.Took answer.Length).Sequel Sequel.Abort "decided"
+            // Before it is carried out.
+            let effect = rig.State.Sent(SocketError.Success, false)
+            Expect.equal effect.Result.Outcome (TargetOutcome.Rejected 413) "as it was answered"
+            Expect.equal effect.Sequel Sequel.Close "nobody else gets the connection"
+
+        testCase "a repetition is only for what the target cannot have had"
+        <| fun () ->
+            // What the sending side says, then what the receiving side says.
+            let repeated sent ended =
+                let rig = Rig()
+                rig.Begin()
+                rig.Connected SocketError.Success
+                rig.Sent SocketError.Success
+                let answer = pieces[0]
+                Array.blit answer 0 (nonNull rig.State.Space.Array) 0 answer.Length
+                Expect.equal (rig.State.Took answer.Length).Sequel Sequel.Return "used once"
+                rig.State.Begin(Attempt(TestRequest.get, TimeSpan.MaxValue))
+                let first: Effect = rig.State.Sent sent
+                Expect.isNull first.Ended "not known yet"
+                (rig.State.InputEnded ended).MayRepeat
+
+            let sent = SocketError.Success, false
+
+            let cases = [
+                sent, (SocketError.Success, true), true
+                // Acknowledged: the target may have it.
+                sent, (SocketError.Success, false), false
+                // A reset acknowledges nothing, whatever the target has had.
+                sent, (SocketError.ConnectionReset, true), false
+                (SocketError.ConnectionReset, false), (SocketError.Success, true), false
+                // The target had closed its side before.
+                (SocketError.Shutdown, false), (SocketError.Success, true), true
+                // Nothing was written.
+                (SocketError.ConnectionReset, true), (SocketError.ConnectionReset, false), true
+            ]
+
+            for sent, ended, expected in cases do
+                Expect.equal (repeated sent ended) expected $"{sent}, {ended}"
 
         testCase
             "given up while it connects: it ends with what it was given up for, and the connection with it"

@@ -82,12 +82,21 @@ let private run create (script: TargetScript) = task {
     return kind result.Outcome, target.Bytes |> List.map inOrder
 }
 
+let private ownConnections clock timeouts stop =
+    TargetClient.create
+        clock
+        {
+            Timeouts = timeouts
+            MaxAge = TimeSpan.Zero
+        }
+        stop
+
 let tests =
     testList "both clients, with a target that" [
         for script in all do
             testCaseTask script.Name
             <| fun () -> task {
-                let! ours, received = run TargetClient.create script
+                let! ours, received = run ownConnections script
                 let! theirs, expected = run Baseline.SocketsHttpClient.create script
 
                 // Where the target alone does not decide it, either may be.

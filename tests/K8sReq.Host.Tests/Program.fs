@@ -24,6 +24,7 @@ let main arguments =
             FanOutTests.tests
             ConnectionStateTests.tests
             TargetClientTests.tests
+            TargetConnectionTests.tests
             ControllerTests.tests
             DecodeTests.tests
             ManifestTextTests.tests

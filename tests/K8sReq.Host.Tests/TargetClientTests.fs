@@ -282,33 +282,6 @@ let private suite (name: string) (create: Create) =
                 Expect.equal (result.Outcome, result.RetryAfter) (TargetOutcome.Rejected 503, expected) field
         }
 
-        testCaseTask
-            "a kept connection that is closed when it is used again: the send is repeated once on a fresh one"
-        <| fun () -> task {
-            // Answers the first request of a connection, and closes when a second one comes.
-            use target =
-                new TestTarget(fun keep stream reader -> task {
-                    match! reader.Read() with
-                    | None -> ()
-                    | Some message ->
-                        keep message
-                        do! stream.WriteAsync("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"B, 0, 38)
-                        let! _ = reader.ReadHead()
-                        ()
-                })
-
-            let client, connections = newClient TimeProvider.System
-            use _ = connections
-
-            for n in 1..10 do
-                for request in [ get; post "abc"B ] do
-                    let! outcome = sendTo client target.Port request
-                    Expect.equal outcome (TargetOutcome.Delivered 200) $"delivered, {n}"
-
-            let! copies = target.Take 20
-            Expect.equal (copies |> List.countBy _.Start |> List.map snd) [ 10; 10 ] "each once"
-        }
-
         testCaseTask "a fresh connection that is closed without an answer is not repeated"
         <| fun () -> task {
             use target =
@@ -379,6 +352,13 @@ let private suite (name: string) (create: Create) =
 
 let tests =
     testList "TargetClient" [
-        suite "over connections of its own" TargetClient.create
+        suite "over connections of its own" (fun clock timeouts stop ->
+            TargetClient.create
+                clock
+                {
+                    Timeouts = timeouts
+                    MaxAge = TimeSpan.Zero
+                }
+                stop)
         suite "over SocketsHttpHandler" Baseline.SocketsHttpClient.create
     ]

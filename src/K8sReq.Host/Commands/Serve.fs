@@ -188,8 +188,11 @@ let start
         TargetClient.create
             clock
             {
-                Write = settings.WriteTimeout
-                Read = settings.ReadTimeout
+                Timeouts = {
+                    Write = settings.WriteTimeout
+                    Read = settings.ReadTimeout
+                }
+                MaxAge = settings.TargetConnectionMaxAge
             }
             abandoning.Token
 

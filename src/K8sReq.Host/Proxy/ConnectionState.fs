@@ -52,9 +52,9 @@ type Effect = {
     }
 
 /// What is known of one HTTP/1.1 connection, and what follows from what happens to it: a machine without a socket. Each
-/// attempt that it is given ends once. One thread at a time.
+/// attempt that it is given ends once. It is used again until `retiresAt` on the clock. One thread at a time.
 [<Sealed>]
-type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
+type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: TimeSpan) =
     // A target's answer is read up to here so that its connection can be used again; beyond, the connection is closed.
     static let longestDrain = TimeSpan.FromSeconds 2.0
     static let largestDrain = 256 * 1024
@@ -74,6 +74,12 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
     let mutable outcome: TargetOutcome voption = ValueNone
     let mutable retryAfter: TimeSpan voption = ValueNone
     let mutable hasAnswer = false
+    // Nothing of this exchange's request can have been taken by the target.
+    let mutable isUntaken = false
+    // The request was not sent to its last byte, and will not be.
+    let mutable isCut = false
+    // Sending has failed in a way that says nothing of what the target has taken.
+    let mutable isSendUnclear = false
 
     let mutable received = GC.AllocateUninitializedArray<byte> usualAnswer
     // How many bytes of it belong to a head that has not come whole.
@@ -101,9 +107,15 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
         then
             close ()
         elif body.Phase = BodyPhase.Complete then
-            phase <- ConnectionPhase.Idle
-            deadline <- now () + longestIdle
-            Sequel.Return
+            let time = now ()
+
+            // Between two exchanges: nothing is lost by it.
+            if time >= retiresAt then
+                close ()
+            else
+                phase <- ConnectionPhase.Idle
+                deadline <- min retiresAt (time + longestIdle)
+                Sequel.Return
         else
             if phase <> ConnectionPhase.Draining then
                 phase <- ConnectionPhase.Draining
@@ -116,11 +128,18 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
         | TargetOutcome.SendFailed _ -> true
         | _ -> false
 
+    // The target has answered 2xx and the request is still being sent: it is delivered only if all of it is.
+    let isEarly () =
+        sendPhase <> SendPhase.Done
+        && (match outcome with
+            | ValueSome known -> TargetOutcome.isDelivered known
+            | ValueNone -> false)
+
     // An exchange has ended once what became of it is known and nobody reads the request any more.
     let settle () : Effect =
         match attempt, outcome with
         | NonNull ended, ValueSome known when sendPhase = SendPhase.Done ->
-            let mayRepeat = isUsed && not hasAnswer && isSendFailed known
+            let mayRepeat = isUsed && not hasAnswer && isUntaken && isSendFailed known
             attempt <- null
             isUsed <- true
 
@@ -133,14 +152,23 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
                 }
                 MayRepeat = mayRepeat
             }
-        | NonNull _, ValueSome _ when isBroken || sendPhase = SendPhase.Pending -> Effect.Only Sequel.Abort
+        | NonNull _, ValueSome _ when isEarly () -> Effect.Only Sequel.Nothing
+        | NonNull _, ValueSome _ when isBroken || sendPhase = SendPhase.Pending ->
+            // The socket is disposed of outside of the lock, perhaps after the send has completed: the connection must not
+            // be given to another exchange meanwhile.
+            isBroken <- true
+            Effect.Only Sequel.Abort
         | _ -> Effect.Only Sequel.Nothing
 
     let fail (reason: TargetOutcome) =
+        if outcome.IsNone || isEarly () then
+            outcome <- ValueSome reason
+
         isBroken <- true
 
-        if outcome.IsNone then
-            outcome <- ValueSome reason
+    // A 2xx to a part of the request is no delivery.
+    let answeredUnread =
+        TargetOutcome.SendFailed "the target answered 2xx, but did not take the request to its end"
 
     // Bytes of the body, or after it.
     let drain (bytes: ReadOnlySpan<byte>) =
@@ -162,7 +190,15 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
         | HeadReading.Complete head when head.Status < 200 && head.Status <> 101 ->
             readHead (start + head.Length) isHeadRequest
         | HeadReading.Complete head ->
-            outcome <- ValueSome(TargetOutcome.ofStatus head.Status)
+            let answered = TargetOutcome.ofStatus head.Status
+
+            outcome <-
+                ValueSome(
+                    if isCut && TargetOutcome.isDelivered answered then
+                        answeredUnread
+                    else
+                        answered
+                )
 
             match head.RetryAfter with
             | null -> ()
@@ -182,7 +218,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
 
     // The attempt is not to go on: for this reason, if nothing else has ended it before.
     let giveUp (reason: TargetOutcome) : Effect =
-        if outcome.IsSome then
+        if outcome.IsSome && not (isEarly ()) then
             Effect.Only Sequel.Nothing
         else
             fail reason
@@ -192,6 +228,9 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
 
     /// On the clock: when `Expire` is to be called. It changes with what happens.
     member _.Deadline = deadline
+
+    /// The deadline has come: an idle connection is about to be closed.
+    member _.IsDue() : bool = now () >= deadline
 
     /// Where to put what is received next.
     member _.Space: ArraySegment<byte> =
@@ -212,6 +251,9 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
         outcome <- ValueNone
         retryAfter <- ValueNone
         hasAnswer <- false
+        isUntaken <- false
+        isSendUnclear <- false
+        isCut <- false
         filled <- 0
         drained <- 0
         keepsAlive <- true
@@ -238,16 +280,30 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
         else
             Effect.Only Sequel.Nothing
 
-    /// All of the request has been sent, or no more of it will be.
-    member _.Sent(error: SocketError) : Effect =
-        sendPhase <- SendPhase.Done
+    /// All of the request has been sent, or no more of it will be. `wroteNothing`: the system has taken no byte of it.
+    member _.Sent(error: SocketError, wroteNothing: bool) : Effect =
+        if error = SocketError.Success then
+            sendPhase <- SendPhase.Done
 
-        match attempt with
-        | NonNull current when error = SocketError.Success && outcome.IsNone ->
-            deadline <- min current.EndsBy (now () + timeouts.Read)
-        | _ when error = SocketError.Success -> ()
-        // The answer may be on its way all the same; if not, the receiving side finds that out.
-        | _ -> isBroken <- true
+            match attempt with
+            | NonNull current when outcome.IsNone -> deadline <- min current.EndsBy (now () + timeouts.Read)
+            | _ -> ()
+        else
+            isCut <- true
+
+            if isEarly () then
+                fail answeredUnread
+
+            sendPhase <- SendPhase.Done
+            // The answer may be on its way all the same; if not, the receiving side finds that out.
+            isBroken <- true
+
+            if wroteNothing then
+                isUntaken <- true
+            // A reset throws away what the target had not acknowledged yet, read or not. A broken pipe is what comes when
+            // the target had closed its side before.
+            elif error <> SocketError.Shutdown && error <> SocketError.OperationAborted then
+                isSendUnclear <- true
 
         settle ()
 
@@ -271,13 +327,23 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts) =
 
             settle ()
 
-    /// Nothing more will come: the target has closed its side, or this error has ended it.
-    member _.InputEnded(error: SocketError) : Effect =
+    /// Nothing more will come: the target has closed its side, or this error has ended it. `acknowledgedNothing`: the
+    /// target's system has acknowledged no byte of this exchange's request. As the segment that closes a side carries the
+    /// acknowledgement of all that came before it, the target has then closed without having had any of the request. Of a
+    /// reset that cannot be said: it acknowledges nothing.
+    member _.InputEnded(error: SocketError, acknowledgedNothing: bool) : Effect =
         match phase with
         | ConnectionPhase.Closed -> Effect.Only Sequel.Nothing
         | ConnectionPhase.Idle
         | ConnectionPhase.Draining -> Effect.Only(close ())
+        // It has answered and sends no more; it may read on.
+        | ConnectionPhase.Busy when error = SocketError.Success && isEarly () ->
+            isBroken <- true
+            Effect.Only Sequel.Nothing
         | ConnectionPhase.Busy ->
+            if error = SocketError.Success && acknowledgedNothing && not isSendUnclear then
+                isUntaken <- true
+
             fail (
                 TargetOutcome.SendFailed(
                     if error = SocketError.Success then

@@ -18,17 +18,41 @@ module TargetClient =
     /// way, and all that come later. Disposing the second value closes the connections.
     let create
         (clock: TimeProvider)
-        (timeouts: SendTimeouts)
+        (limits: ConnectionLimits)
         (stop: CancellationToken)
         : TargetClient * IDisposable =
         let pools = ConcurrentDictionary<struct (IPAddress * int), TargetPool>()
 
+        // A pool and what sends over pools know each other.
+        let resend = ref (fun (_: struct (IPAddress * int)) (_: Attempt) -> ())
+
         let createPool =
             Func<_, _>(fun (struct (address, port) as key: struct (IPAddress * int)) ->
-                let emptied pool =
-                    pools.TryRemove(KeyValuePair(key, pool)) |> ignore
+                TargetPool(
+                    clock,
+                    limits,
+                    IPEndPoint(address, port),
+                    {
+                        Retired = fun pool -> pools.TryRemove(KeyValuePair(key, pool)) |> ignore
+                        Resend = fun attempt -> resend.Value key attempt
+                    }
+                ))
 
-                TargetPool(clock, timeouts, IPEndPoint(address, port), emptied))
+        let send (key: struct (IPAddress * int)) (attempt: Attempt) : unit =
+            let mutable isSent = false
+
+            while not isSent do
+                let pool = pools.GetOrAdd(key, createPool)
+                isSent <- pool.TrySend attempt
+
+                if not isSent then
+                    // It has retired, and is about to say so.
+                    pools.TryRemove(KeyValuePair(key, pool)) |> ignore
+                // The others may have been given up before this pool was there.
+                elif stop.IsCancellationRequested then
+                    pool.Cancel()
+
+        resend.Value <- send
 
         // One registration for all sends: one for each would cost more than the rest of this.
         let stopping =
@@ -47,13 +71,7 @@ module TargetClient =
                         | None -> TimeSpan.MaxValue
 
                     let attempt = Attempt(request, endsBy)
-                    let pool = pools.GetOrAdd(struct (target.Address, target.Port), createPool)
-                    pool.Send attempt
-
-                    // It may have begun after the others were given up.
-                    if stop.IsCancellationRequested then
-                        pool.Cancel()
-
+                    send (struct (target.Address, target.Port)) attempt
                     attempt.Result
 
         client,

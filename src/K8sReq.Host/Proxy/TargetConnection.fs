@@ -15,7 +15,8 @@ type ConnectionOwner =
     /// It is closed, for good.
     abstract Closed: TargetConnection -> unit
     /// An attempt has ended. Whether it may be repeated at once: the connection had served another one before, and was
-    /// closed before a byte of an answer came. That says nothing of the target (RFC 9112 section 9.3.1).
+    /// closed before the target can have had a byte of the request. That says nothing of the target (RFC 9112 section
+    /// 9.3.1), and sending it once more is not sending it twice.
     abstract Ended: Attempt * SendResult * mayRepeat: bool -> unit
 
 /// One HTTP/1.1 connection to a target: one request at a time, no pipelining. Something is always being received, so
@@ -23,7 +24,13 @@ type ConnectionOwner =
 ///
 /// Its methods can be called from any thread. What they find out is decided under one lock and done outside of it.
 and [<Sealed>] TargetConnection
-    (clock: TimeProvider, timeouts: SendTimeouts, endpoint: IPEndPoint, owner: ConnectionOwner) =
+    (
+        clock: TimeProvider,
+        timeouts: SendTimeouts,
+        retiresAt: TimeSpan,
+        endpoint: IPEndPoint,
+        owner: ConnectionOwner
+    ) =
     let socket =
         new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
 
@@ -31,9 +38,12 @@ and [<Sealed>] TargetConnection
     let sending = new SocketAsyncEventArgs(true)
     let receiving = new SocketAsyncEventArgs(true)
     let gate = Lock()
-    let state = ConnectionState(clock, timeouts)
+    let state = ConnectionState(clock, timeouts, retiresAt)
     // Where what has not been sent of the request begins.
     let mutable unsent = SequencePosition()
+    // Bytes that the system has taken to send over this connection, and how many those were before this exchange.
+    let mutable written = 0L
+    let mutable writtenBefore = 0L
     // One timer, set anew only for an earlier time: most sends end long before theirs.
     let mutable timer: ITimer | null = null
     let mutable timerEndsAt = TimeSpan.MaxValue
@@ -57,6 +67,7 @@ and [<Sealed>] TargetConnection
 
     let beginWith (next: Attempt) =
         unsent <- next.Request.Wire.Start
+        writtenBefore <- written
         state.Begin next
 
     member private _.Release() =
@@ -89,7 +100,12 @@ and [<Sealed>] TargetConnection
             connection.Perform(lock gate (fun () -> state.Took count |> timed))
             true
         else
-            connection.Perform(lock gate (fun () -> state.InputEnded error |> timed))
+            // Before the socket is disposed of.
+            let acknowledgedNothing =
+                error = SocketError.Success
+                && TcpInfo.hasAcknowledgedNothingAfter writtenBefore socket
+
+            connection.Perform(lock gate (fun () -> state.InputEnded(error, acknowledgedNothing) |> timed))
             false
 
     // Until there is nothing to receive at the moment. One flow of code at a time does this.
@@ -109,7 +125,7 @@ and [<Sealed>] TargetConnection
                 isOver <- true
 
     member private connection.Sent(error: SocketError) =
-        connection.Perform(lock gate (fun () -> state.Sent error |> timed))
+        connection.Perform(lock gate (fun () -> state.Sent(error, (written = writtenBefore)) |> timed))
 
     // One piece after the other. Most of the time the system takes each at once, and nothing waits.
     member private connection.SendAll(request: CapturedRequest, exchange: int) =
@@ -129,9 +145,12 @@ and [<Sealed>] TargetConnection
 
                         // It may have been sent meanwhile, and something else be under way.
                         connection.Perform(lock gate (fun () -> state.SendIsPending exchange |> timed))
-                    elif sending.SocketError <> SocketError.Success then
-                        isOver <- true
-                        connection.Sent sending.SocketError
+                    else
+                        written <- written + int64 sending.BytesTransferred
+
+                        if sending.SocketError <> SocketError.Success then
+                            isOver <- true
+                            connection.Sent sending.SocketError
                 with :? ObjectDisposedException ->
                     isOver <- true
                     connection.Sent SocketError.OperationAborted
@@ -144,8 +163,13 @@ and [<Sealed>] TargetConnection
     member private connection.OnSent() =
         match sending.LastOperation, sending.SocketError with
         | SocketAsyncOperation.Connect, error -> connection.OnConnected error
-        | _, SocketError.Success -> connection.SendMore()
-        | _, error -> connection.Sent error
+        | _, error ->
+            written <- written + int64 sending.BytesTransferred
+
+            if error = SocketError.Success then
+                connection.SendMore()
+            else
+                connection.Sent error
 
     // As nothing else ends an exchange whose request is being sent, it is still the same one.
     member private connection.SendMore() =
@@ -191,7 +215,7 @@ and [<Sealed>] TargetConnection
     member connection.TryBegin(next: Attempt) : bool =
         let exchange =
             lock gate (fun () ->
-                if state.Phase = ConnectionPhase.Idle then
+                if state.Phase = ConnectionPhase.Idle && not (state.IsDue()) then
                     beginWith next
                     Effect.Only Sequel.Nothing |> timed |> ignore
                     ValueSome state.Exchange

@@ -1,0 +1,29 @@
+/// What the system knows of a TCP connection.
+module K8sReq.Host.Proxy.TcpInfo
+
+open System
+open System.Buffers.Binary
+open System.Net.Sockets
+
+// tcp(7), linux/tcp.h: IPPROTO_TCP, TCP_INFO, and where tcpi_bytes_acked is in struct tcp_info (Linux 4.1 and later).
+let private protocol = 6
+let private option = 11
+let private acknowledgedAt = 120
+
+/// Whether the other side has acknowledged no more than the first `before` bytes that were sent over this connection. False
+/// where the system does not say: only Linux does.
+let hasAcknowledgedNothingAfter (before: int64) (socket: Socket) : bool =
+    if not (OperatingSystem.IsLinux()) then
+        false
+    else
+        try
+            let info = Array.zeroCreate<byte> 256
+            let length = socket.GetRawSocketOption(protocol, option, info.AsSpan())
+
+            length >= acknowledgedAt + 8
+            // The segment that opens a connection counts as one byte. No segment of a request is as short as that.
+            && BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(info, acknowledgedAt, 8))
+               <= before + 1L
+        with
+        | :? SocketException
+        | :? ObjectDisposedException -> false
