@@ -1,7 +1,6 @@
 namespace K8sReq.Core
 
 open System
-open System.Net
 open System.Net.Sockets
 
 /// Why a text is no host name.
@@ -63,12 +62,8 @@ module HostName =
     let private parseAddress (name: string) =
         let inner = name.Trim('[', ']')
 
-        match IPAddress.TryParse inner with
-        | true, NonNull address when
-            address.AddressFamily = AddressFamily.InterNetworkV6
-            && name = $"[{inner}]"
-            && not (inner.Contains '%')
-            ->
+        match CanonicalAddress.tryParse inner with
+        | Some address when address.AddressFamily = AddressFamily.InterNetworkV6 && name = $"[{inner}]" ->
             Ok(HostName $"[{address}]")
         | _ -> Error(HostNameError.BadAddress name)
 

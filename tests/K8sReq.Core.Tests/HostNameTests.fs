@@ -55,6 +55,8 @@ let tests =
                 "[::1", HostNameError.BadAddress "[:"
                 "[nothing]", HostNameError.BadAddress "[nothing]"
                 "[::1%eth0]", HostNameError.BadAddress "[::1%eth0]"
+                "[::ffff:010.0.0.1]", HostNameError.BadAddress "[::ffff:010.0.0.1]"
+                "[::1/64]", HostNameError.BadAddress "[::1/64]"
                 "::1", HostNameError.BadCharacter ':'
                 String('a', 64), HostNameError.BadLabel(String('a', 64))
                 String.replicate 64 "abc." + "a", HostNameError.TooLong 257

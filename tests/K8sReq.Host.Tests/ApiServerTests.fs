@@ -1007,7 +1007,7 @@ let private realClient =
 
             let event =
                 Eventsv1Event(
-                    Metadata = V1ObjectMeta(GenerateName = "a."),
+                    Metadata = V1ObjectMeta(GenerateName = "a-"),
                     EventTime = Nullable DateTime.UtcNow,
                     Action = "Route",
                     Reason = "ServiceNotFound",

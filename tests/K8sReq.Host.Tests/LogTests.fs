@@ -87,8 +87,8 @@ let tests =
 
             Expect.equal
                 (log |> Array.map (fun line -> Regex.Match(line, @"\[(\d+)\]").Groups[1].Value))
-                [| "24"; "1"; "1"; "1"; "2"; "1"; "7"; "8" |]
-                "starting, the ports, the routes, the last port, stopping, stopped"
+                [| "24"; "1"; "1"; "1"; "1"; "2"; "7"; "8" |]
+                "starting, the ports, the routes, stopping, stopped"
 
             Expect.isMatch
                 log[0]

@@ -25,7 +25,7 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
     let drain (routing: Routing) =
         Routing.fold routing (Seq.concat (queued ()))
 
-    let reportChanges (wasKnown: bool) (before: RouteTable) (now: Routing) =
+    let reportUnrouted (before: RouteTable) (now: Routing) =
         let errorIn (clones: Map<ObjectKey, ResolvedClone>) key =
             match clones.TryFind key with
             | Some { Resolved = Error error } -> Some error
@@ -38,6 +38,8 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
                 Log.notRouted logger (string key) (Resolution.describeError error)
             | _ -> ()
 
+    // Once they are in force: whoever reads it may go by it.
+    let reportRoutes (wasKnown: bool) (now: Routing) =
         if not now.ChangedHosts.IsEmpty || not wasKnown then
             let counts = now.Counts
             Log.routesChanged logger counts.Hosts counts.Targets counts.Unrouted
@@ -61,8 +63,9 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
                 || not routing.ChangedHosts.IsEmpty
 
             if isNews && ClusterState.isSynced scopes routing.State then
-                let wasKnown, before = holder.IsKnown, holder.Current
+                let wasKnown = holder.IsKnown
+                reportUnrouted holder.Current routing
                 publish routing
-                reportChanges wasKnown before routing
+                reportRoutes wasKnown routing
                 routing <- Routing.settled routing
     }
