@@ -96,8 +96,9 @@ type Copies() =
         Client = fun _ _ -> ValueTask<SendResult> delivered
         Clock = TimeProvider.System
         Jitter = fun () -> 1.0
-        Retrying = ignore
+        Retried = ignore
         Attempted = fun _ _ _ _ -> ()
+        Unexpected = raise
         Stop = CancellationToken.None
     }
 

@@ -88,6 +88,7 @@ module RetryPolicy =
         | TargetOutcome.Delivered _
         | TargetOutcome.BadAnswer _
         | TargetOutcome.Overflowed
+        | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled
         | TargetOutcome.Faulted _ -> false
 

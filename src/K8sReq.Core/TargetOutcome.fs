@@ -23,6 +23,8 @@ type TargetOutcome =
     | BadAnswer of reason: string
     /// The target's lane had no room for it.
     | Overflowed
+    /// It was to be sent again, and its target's queue had no room for it to wait. With the outcome of its last attempt.
+    | NoRoomToRetry of last: TargetOutcome
     /// It was given up: its target is no longer routed, or the process ended before it did.
     | Cancelled
     /// A defect of this program.
@@ -44,6 +46,7 @@ module TargetOutcome =
         | TargetOutcome.SendFailed _
         | TargetOutcome.BadAnswer _
         | TargetOutcome.Overflowed
+        | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled
         | TargetOutcome.Faulted _ -> false
 
@@ -51,6 +54,7 @@ module TargetOutcome =
     let isDropped (outcome: TargetOutcome) =
         match outcome with
         | TargetOutcome.Overflowed
+        | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled -> true
         | TargetOutcome.Delivered _
         | TargetOutcome.Rejected _
@@ -70,6 +74,7 @@ module TargetOutcome =
         | TargetOutcome.SendFailed _
         | TargetOutcome.BadAnswer _
         | TargetOutcome.Overflowed
+        | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled
         | TargetOutcome.Faulted _ -> ValueNone
 
@@ -83,12 +88,13 @@ module TargetOutcome =
         | TargetOutcome.TimedOut TimeoutPhase.Answering -> "timeout_answering"
         | TargetOutcome.SendFailed _ -> "connection_lost"
         | TargetOutcome.BadAnswer _ -> "bad_answer"
-        | TargetOutcome.Overflowed -> "overflow"
+        | TargetOutcome.Overflowed
+        | TargetOutcome.NoRoomToRetry _ -> "overflow"
         | TargetOutcome.Cancelled -> "cancelled"
         | TargetOutcome.Faulted _ -> "fault"
 
     /// A few words for a log line.
-    let describe (outcome: TargetOutcome) =
+    let rec describe (outcome: TargetOutcome) : string =
         match outcome with
         | TargetOutcome.Delivered status -> $"delivered, answered {status}"
         | TargetOutcome.Rejected status -> $"answered {status}"
@@ -98,5 +104,7 @@ module TargetOutcome =
         | TargetOutcome.SendFailed reason -> $"the connection broke: {reason}"
         | TargetOutcome.BadAnswer reason -> $"the answer was not HTTP: {reason}"
         | TargetOutcome.Overflowed -> "no room: too many copies are waiting for this target"
+        | TargetOutcome.NoRoomToRetry last ->
+            $"no room to wait for a retry (QUEUE_BYTES); the last attempt: {describe last}"
         | TargetOutcome.Cancelled -> "given up: the target is no longer routed, or the process ends"
         | TargetOutcome.Faulted reason -> $"failed by a defect: {reason}"

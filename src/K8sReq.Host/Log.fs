@@ -173,6 +173,23 @@ let statusRefused: ILogger -> string -> string -> unit =
 let refusalsNotLogged: ILogger -> int64 -> unit =
     message1<int64> LogLevel.Warning 27 "{Count} more refused statuses were not logged (limit: 10 per minute)"
 
+/// What should not have happened, with where it did.
+let unexpected: ILogger -> exn -> unit =
+    let define =
+        LoggerMessage.Define(
+            LogLevel.Error,
+            EventId 28,
+            "Unexpected error. Please report it with the lines that follow"
+        )
+
+    fun (logger: ILogger) (error: exn) -> define.Invoke(logger, error)
+
+let neverRetried: ILogger -> int64 -> unit =
+    message1<int64>
+        LogLevel.Warning
+        29
+        "BODY_SIZE_LIMIT allows requests that are larger than QUEUE_BYTES ({QueueBytes}): copies of such requests cannot wait for a retry, and are dropped when their first attempt fails"
+
 let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Warning 17 "The event about {Clone} could not be written: {Reason}"
 

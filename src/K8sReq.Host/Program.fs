@@ -180,6 +180,9 @@ let private serveFrom
 
     Log.starting logger version $"{inForce}; {TelemetrySettings.describe telemetry}"
 
+    if Option.forall (fun limit -> limit > settings.Lane.QueueBytes) settings.BodySizeLimit then
+        Log.neverRetried logger settings.Lane.QueueBytes
+
     let start () =
         Serve.start loggers TimeProvider.System (createSource logger) version (identity ()) telemetry settings
 

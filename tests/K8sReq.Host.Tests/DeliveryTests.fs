@@ -37,6 +37,7 @@ type private Bench(target: Target, queueBytes: int64) =
     let results = Channel.CreateUnbounded<SendResult>()
     let mutable attempts = 0
     let mutable retries = 0
+    let mutable counted = 0
     let stop = new CancellationTokenSource()
 
     member val Clock = TestClock()
@@ -53,6 +54,8 @@ type private Bench(target: Target, queueBytes: int64) =
     member _.Attempts = Volatile.Read &attempts
     /// Attempts that were announced as retries.
     member _.Retries = Volatile.Read &retries
+    /// Attempts that were counted when they had ended.
+    member _.Counted = Volatile.Read &counted
     member _.Stop() = stop.Cancel()
 
     member _.Give(result: SendResult) =
@@ -64,18 +67,22 @@ type private Bench(target: Target, queueBytes: int64) =
                 fun _ _ ->
                     ValueTask<SendResult>(
                         task {
-                            Interlocked.Increment &attempts |> ignore
+                            if stop.IsCancellationRequested then
+                                return SendResult.notTried
+                            else
+                                Interlocked.Increment &attempts |> ignore
 
-                            try
-                                return! results.Reader.ReadAsync stop.Token
-                            with :? OperationCanceledException ->
-                                return SendResult.ofOutcome TargetOutcome.Cancelled
+                                try
+                                    return! results.Reader.ReadAsync stop.Token
+                                with :? OperationCanceledException ->
+                                    return SendResult.ofOutcome TargetOutcome.Cancelled
                         }
                     )
             Clock = bench.Clock
             Jitter = fun () -> 1.0
-            Retrying = fun _ -> Interlocked.Increment &retries |> ignore
-            Attempted = fun _ _ _ _ -> ()
+            Retried = fun _ -> Interlocked.Increment &retries |> ignore
+            Attempted = fun _ _ _ _ -> Interlocked.Increment &counted |> ignore
+            Unexpected = raise
             Stop = stop.Token
         }
 
@@ -195,12 +202,15 @@ let tests =
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
         }
 
-        testCaseTask "a copy for which there is no room to wait ends with the outcome that it has"
+        testCaseTask
+            "a copy for which there is no room to wait is dropped, and says what its last attempt came to"
         <| fun () -> task {
             let bench = Bench(retrying 5, 5L)
             bench.Give failure
             let! ended = outcome (bench.Start())
-            Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 503, 1) "failed"
+            let dropped = TargetOutcome.NoRoomToRetry(TargetOutcome.Rejected 503)
+            Expect.equal (ended, bench.Attempts) (dropped, 1) "dropped"
+            Expect.isTrue (TargetOutcome.isDropped ended) "and counted so"
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
         }
 
@@ -223,7 +233,7 @@ let tests =
             bench.Lane.Retire()
             bench.Give failure
             let! ended = outcome delivery
-            Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 503, 1) "as the target answered"
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Cancelled, 1) "it would have been sent again"
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
         }
 
@@ -236,6 +246,7 @@ let tests =
             bench.Stop()
             let! ended = outcome delivery
             Expect.equal ended TargetOutcome.Cancelled "given up"
+            Expect.equal (bench.Attempts, bench.Counted, bench.Retries) (1, 1, 0) "one attempt, no retry"
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
         }
 

@@ -35,8 +35,9 @@ let private services (client: Target -> CapturedRequest -> CancellationToken -> 
             |> ValueTask<SendResult>
     Clock = System.TimeProvider.System
     Jitter = fun () -> 1.0
-    Retrying = ignore
+    Retried = ignore
     Attempted = fun _ _ _ _ -> ()
+    Unexpected = raise
     Stop = CancellationToken.None
 }
 
@@ -143,6 +144,45 @@ let tests =
             lane.Retire()
             let! outcomes, releases = waiting |> Waiting.within "the outcome"
             Expect.equal (outcomes["a"], releases) (TargetOutcome.Cancelled, 1) "given up"
+        }
+
+        testCaseTask "what observes copies may throw: each copy ends once, and the memory is given back"
+        <| fun () -> task {
+            let mutable unexpected = 0
+            let mutable releases = 0
+            let mutable reports = 0
+
+            let released =
+                TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+            let services = {
+                services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
+                    Attempted = fun _ _ _ _ -> failwith "attempted"
+                    Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
+            }
+
+            let report _ _ _ _ =
+                Interlocked.Increment &reports |> ignore
+                failwith "report"
+
+            let release () =
+                Interlocked.Increment &releases |> ignore
+                released.TrySetResult(()) |> ignore
+
+            let job = {
+                Request = request
+                Bytes = 3L
+                AcceptedAt = 0L
+                Trace = ValueNone
+            }
+
+            let lane = laneOf "a"
+            // One is sent at once, the other waits for it.
+            let places = ResizeArray [ enter lane; enter lane ]
+            FanOut.start services report release job places
+            do! released.Task |> Waiting.within "the release"
+            Expect.equal (reports, unexpected, releases) (2, 4, 1) "each was told of"
+            Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
         }
 
         testCaseTask "sends are under way at the same time"

@@ -26,6 +26,7 @@ let private kind (outcome: TargetOutcome) =
     | TargetOutcome.SendFailed _ -> "broke"
     | TargetOutcome.BadAnswer _ -> "no HTTP"
     | TargetOutcome.Overflowed
+    | TargetOutcome.NoRoomToRetry _
     | TargetOutcome.Cancelled
     | TargetOutcome.Faulted _ -> failwith $"{outcome}"
 

@@ -14,6 +14,7 @@ let main arguments =
         (testList "Host" [
             HttpHandlerTests.tests
             RequestBufferTests.tests
+            RequestCaptureTests.tests
             ConnectionFieldTests.tests
             PlainJsonEncoderTests.tests
             HeadBlockTests.tests

@@ -204,12 +204,13 @@ let start
                 Client = client
                 Clock = clock
                 Jitter = Random.Shared.NextDouble
-                Retrying =
+                Retried =
                     fun lane ->
                         lane.Statistics.Retry()
                         ledger.Retry()
                 Attempted =
                     fun _ request result duration -> http.Sent(request.Method, result.Outcome, duration)
+                Unexpected = fun error -> Log.unexpected logger error
                 Stop = abandoning.Token
             }
             Report = reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.IO
 open System.IO.Pipelines
+open System.Runtime.ExceptionServices
 open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Connections
@@ -82,6 +83,7 @@ module RequestCapture =
         let mutable timer: ITimer | null = null
         let mutable isLate = false
         let mutable outcome = ValueNone
+        let mutable unexpected: exn | null = null
 
         // The read is ended, not given up: the server could not go on with the connection otherwise.
         let onTimeout (_: obj | null) =
@@ -114,13 +116,20 @@ module RequestCapture =
             outcome <- ValueSome(Error(CaptureError.Malformed(error.StatusCode, error.Message)))
         | :? OperationCanceledException
         | :? IOException -> outcome <- ValueSome(Error CaptureError.ClientGone)
+        | error -> unexpected <- error
 
         match timer with
         | null -> ()
         // Waits for a callback that is running: the reader serves the connection's next request.
         | running -> do! running.DisposeAsync()
 
-        return outcome.Value
+        match unexpected with
+        | null -> return outcome.Value
+        | error ->
+            // Nobody else does: who called sees the exception alone.
+            buffer.Release()
+            ExceptionDispatchInfo.Throw error
+            return Error CaptureError.ClientGone
     }
 
     // The lines of the head that copies carry, as the first bytes of a copy.
@@ -144,7 +153,8 @@ module RequestCapture =
     }
 
     /// Copies all of a request that its copies need, so that nothing touches the context afterwards. `lines` are
-    /// the head's lines that copies carry. A body that is declared larger than the limit (bytes) is not read.
+    /// the head's lines that copies carry. A body that is declared larger than the limit (bytes) is not read. Throws what
+    /// the server's reader throws, if it is none of the failures that are expected; holds no memory then.
     let capture
         (clock: TimeProvider)
         (timeout: TimeSpan)
@@ -170,10 +180,14 @@ module RequestCapture =
                     Error error
 
             let put (head: WireHead) =
-                if buffer.TryPutHead head then
-                    Ok head
-                else
-                    Error CaptureError.BudgetSpent
+                try
+                    if buffer.TryPutHead head then
+                        Ok head
+                    else
+                        Error CaptureError.BudgetSpent
+                with _ ->
+                    buffer.Release()
+                    reraise ()
 
             if not (hasBody ctx) then
                 return give (put (headWith ValueNone))

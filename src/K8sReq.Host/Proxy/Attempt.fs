@@ -10,12 +10,22 @@ open K8sReq.Core
 type SendResult = {
     Outcome: TargetOutcome
     RetryAfter: TimeSpan voption
+    /// False if nothing was tried: the stop had come before. It counts as no attempt.
+    IsAttempt: bool
 }
 
 module SendResult =
     let ofOutcome (outcome: TargetOutcome) = {
         Outcome = outcome
         RetryAfter = ValueNone
+        IsAttempt = true
+    }
+
+    /// Given up before it began.
+    let notTried = {
+        Outcome = TargetOutcome.Cancelled
+        RetryAfter = ValueNone
+        IsAttempt = false
     }
 
 /// How long a send may take: `Write` from the start of connecting to the last byte sent, `Read` from there to the

@@ -149,6 +149,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
                 Result = {
                     Outcome = known
                     RetryAfter = retryAfter
+                    IsAttempt = true
                 }
                 MayRepeat = mayRepeat
             }

@@ -12,10 +12,12 @@ type DeliveryServices = {
     Clock: TimeProvider
     /// From 0 to 1, another one each time, from any thread.
     Jitter: unit -> float
-    /// Called before each attempt after the first.
-    Retrying: Lane -> unit
+    /// Called when an attempt after the first has ended.
+    Retried: Lane -> unit
     /// Called when an attempt has ended that took so long.
     Attempted: Lane -> CapturedRequest -> SendResult -> TimeSpan -> unit
+    /// Told of what should never happen: what observes copies has thrown. The copies go on.
+    Unexpected: exn -> unit
     /// Ends the waits between attempts. What is being sent, the client ends.
     Stop: CancellationToken
 }
@@ -43,10 +45,19 @@ module Delivery =
         SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
 
     /// The span of the attempt of this number, which begins now; None where nobody is told of it.
-    let startSpan (job: CopyJob) (lane: Lane) (number: int) : AttemptSpan voption =
+    let startSpan
+        (services: DeliveryServices)
+        (job: CopyJob)
+        (lane: Lane)
+        (number: int)
+        : AttemptSpan voption =
         match job.Trace with
         | ValueSome trace when trace.IsRecorded ->
-            ValueSome(trace.StartAttempt(job.Request.Method, lane.Target, number))
+            try
+                ValueSome(trace.StartAttempt(job.Request.Method, lane.Target, number))
+            with error ->
+                services.Unexpected error
+                ValueNone
         | _ -> ValueNone
 
     /// The first attempt of a copy whose turn it is. Whatever the client is: one that throws would hold its place for
@@ -72,25 +83,34 @@ module Delivery =
         with error ->
             faulted error
 
-    /// An attempt that began at this time has ended.
+    /// The attempt of this number, which began at this time, has ended. Counts it, if it was one.
     let attempted
         (services: DeliveryServices)
         (job: CopyJob)
         (lane: Lane)
+        (number: int)
         (began: int64)
         (span: AttemptSpan voption)
         (result: SendResult)
-        =
-        match span with
-        | ValueSome span -> span.End result.Outcome
-        | ValueNone -> ()
+        : unit =
+        try
+            match span with
+            | ValueSome span -> span.End result.Outcome
+            | ValueNone -> ()
 
-        lane.Statistics.Attempted result.Outcome
-        services.Attempted lane job.Request result (services.Clock.GetElapsedTime began)
+            if result.IsAttempt then
+                lane.Statistics.Attempted result.Outcome
+
+                if number > 1 then
+                    services.Retried lane
+
+                services.Attempted lane job.Request result (services.Clock.GetElapsedTime began)
+        with error ->
+            services.Unexpected error
 
     let private send services (job: CopyJob) lane number = async {
         let began = services.Clock.GetTimestamp()
-        let span = startSpan job lane number
+        let span = startSpan services job lane number
 
         let! result = async {
             try
@@ -99,7 +119,7 @@ module Delivery =
                 return faulted error
         }
 
-        attempted services job lane began span result
+        attempted services job lane number began span result
         return result
     }
 
@@ -126,6 +146,9 @@ module Delivery =
         let retry = lane.Target.Delivery.Retry
 
         match RetryPolicy.next retry made (services.Jitter()) result.RetryAfter result.Outcome with
+        | Some _ when lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested ->
+            lane.Leave()
+            Choice1Of2 TargetOutcome.Cancelled
         | Some wait when lane.TryRest job.Bytes ->
             Choice2Of2(
                 async {
@@ -133,20 +156,19 @@ module Delivery =
                     return! takeTurn services job lane (made + 1) (lane.Wake job.Bytes)
                 }
             )
-        // No further attempt, or no room to wait for it.
-        | Some _
+        | Some _ ->
+            lane.Leave()
+            Choice1Of2(TargetOutcome.NoRoomToRetry result.Outcome)
         | None ->
             lane.Leave()
             Choice1Of2 result.Outcome
 
     and private attempt services job (lane: Lane) number = async {
-        if number > 1 then
-            services.Retrying lane
-
         let! result = send services job lane number
+        let made = if result.IsAttempt then number else number - 1
 
-        match afterAttempt services job lane number result with
-        | Choice1Of2 outcome -> return struct (outcome, number)
+        match afterAttempt services job lane made result with
+        | Choice1Of2 outcome -> return struct (outcome, made)
         | Choice2Of2 later -> return! later
     }
 

@@ -255,10 +255,12 @@ let rec private enter
 let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
     let report: CopyReport =
         fun job lane (struct (outcome, _) as ended) duration ->
-            lane.Statistics.End(outcome, duration)
-            services.Report job lane ended duration
-            // Last: whoever waits for the last copy finds all of them reported.
-            services.Ledger.End outcome
+            try
+                lane.Statistics.End(outcome, duration)
+                services.Report job lane ended duration
+            finally
+                // Last: whoever waits for the last copy finds all of them reported.
+                services.Ledger.End outcome
 
     fun captured next ctx ->
         let request, buffer = captured.Request, captured.Buffer

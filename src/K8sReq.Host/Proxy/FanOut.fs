@@ -15,28 +15,41 @@ type private Flight
     (services: DeliveryServices, job: CopyJob, report: CopyReport, release: unit -> unit, copies: int) =
     let mutable remaining = copies
 
+    // Whatever it throws: the copy has ended, and the memory is given back after the last one.
     member private _.Ended(lane: Lane, outcome: TargetOutcome, attempts: int) =
-        report job lane (struct (outcome, attempts)) (services.Clock.GetElapsedTime job.AcceptedAt)
+        try
+            report job lane (struct (outcome, attempts)) (services.Clock.GetElapsedTime job.AcceptedAt)
+        with error ->
+            services.Unexpected error
 
         if Interlocked.Decrement &remaining = 0 then
             release ()
 
+    // A copy whose way throws ends there.
+    member private flight.Follow(lane: Lane, made: int, way: Async<CopyEnd>) = async {
+        let! struct (outcome, attempts) = async {
+            try
+                return! way
+            with error ->
+                services.Unexpected error
+                return struct (TargetOutcome.Faulted error.Message, made)
+        }
+
+        flight.Ended(lane, outcome, attempts)
+    }
+
     member private flight.Finish(lane: Lane, span: AttemptSpan voption, result: SendResult) =
         // A first attempt begins when its copy is accepted.
-        Delivery.attempted services job lane job.AcceptedAt span result
+        Delivery.attempted services job lane 1 job.AcceptedAt span result
+        let made = if result.IsAttempt then 1 else 0
 
-        match Delivery.afterAttempt services job lane 1 result with
-        | Choice1Of2 outcome -> flight.Ended(lane, outcome, 1)
-        | Choice2Of2 later ->
-            async {
-                let! struct (outcome, attempts) = later
-                flight.Ended(lane, outcome, attempts)
-            }
-            |> Async.Start
+        match Delivery.afterAttempt services job lane made result with
+        | Choice1Of2 outcome -> flight.Ended(lane, outcome, made)
+        | Choice2Of2 later -> flight.Follow(lane, made, later) |> Async.Start
 
     /// The first attempt of a copy whose turn it is, without anything between here and the socket.
     member flight.Send(lane: Lane) =
-        let span = Delivery.startSpan job lane 1
+        let span = Delivery.startSpan services job lane 1
         let sending = Delivery.trySend services job lane span
         let awaiter = sending.ConfigureAwait(false).GetAwaiter()
 
@@ -47,10 +60,7 @@ type private Flight
 
     /// A copy that has to wait for its turn.
     member flight.SendLater(struct (lane, _) as place: Place) =
-        async {
-            let! struct (outcome, attempts) = Delivery.run services job place
-            flight.Ended(lane, outcome, attempts)
-        }
+        flight.Follow(lane, 0, Delivery.run services job place)
         // Until it waits it needs no other thread: `Async.Parallel` and `Async.Start` would wake one for every copy.
         |> Async.StartImmediate
 

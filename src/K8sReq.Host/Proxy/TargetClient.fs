@@ -63,7 +63,7 @@ module TargetClient =
         let client: TargetClient =
             fun target request ->
                 if stop.IsCancellationRequested then
-                    ValueTask<SendResult>(SendResult.ofOutcome TargetOutcome.Cancelled)
+                    ValueTask<SendResult> SendResult.notTried
                 else
                     let endsBy =
                         match target.Delivery.AttemptTimeout with

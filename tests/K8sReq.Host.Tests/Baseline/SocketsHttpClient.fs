@@ -181,6 +181,7 @@ module SocketsHttpClient =
                 return {
                     Outcome = TargetOutcome.ofStatus (int response.StatusCode)
                     RetryAfter = retryAfter clock response
+                    IsAttempt = true
                 }
             with
             | :? HttpRequestException as error -> return failed (outcomeOf error)

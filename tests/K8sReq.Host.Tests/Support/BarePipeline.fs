@@ -37,8 +37,9 @@ let services (tracing: Tracing) : DuplicateServices = {
         Client = fun _ _ -> ValueTask<SendResult> delivered
         Clock = TimeProvider.System
         Jitter = fun () -> 1.0
-        Retrying = ignore
+        Retried = ignore
         Attempted = fun _ _ _ _ -> ()
+        Unexpected = raise
         Stop = CancellationToken.None
     }
     Report = fun _ _ _ _ -> ()
