@@ -167,7 +167,7 @@ let tests =
             let! started = startWith (RoutesOnDemand()) clock [ "--proxy-read-timeout=7s" ]
             let running = ok started
             use! client = TestClient.Connect running.ProxyPort
-            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\n"
+            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi"
             do! clock.TimerStarted(TimeSpan.FromSeconds 7.0)
             clock.Advance(TimeSpan.FromSeconds 7.0)
             let! answer = client.Answer()
