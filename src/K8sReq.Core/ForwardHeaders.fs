@@ -50,13 +50,21 @@ module ForwardHeaders =
         | [| _ |] -> ""
         | parts -> parts[1]
 
-    /// Whether a Via field already names this proxy: the request has been here before (RFC 9110 section 7.6.3).
-    let hasPassed (viaName: string) (lines: HeaderLine[]) : bool =
-        lines
-        |> Array.exists (fun (struct (name, value)) ->
-            isNamed "Via" name
-            && listMembers value
-               |> Array.exists (fun entry -> isNamed viaName (receivedBy entry)))
+    /// The entry of a Via field that already names this proxy, if there is one: the request has been here before (RFC 9110
+    /// section 7.6.3).
+    let tryFindOwnVia (viaName: string) (lines: HeaderLine[]) : string voption =
+        let mutable found = ValueNone
+
+        for struct (name, value) in lines do
+            if found.IsNone && isNamed "Via" name then
+                match
+                    listMembers value
+                    |> Array.tryFind (fun entry -> isNamed viaName (receivedBy entry))
+                with
+                | Some entry -> found <- ValueSome entry
+                | None -> ()
+
+        found
 
     /// The lines that a copy carries, in their order: all end-to-end fields, then a Via line of our own.
     /// Left out: hop-by-hop fields, what Connection names, and Host and Content-Length, which whoever sends

@@ -41,6 +41,8 @@ type Settings = {
     Kubeconfig: string option
     /// How long a client may take to send its body, and a target to answer.
     ReadTimeout: TimeSpan
+    /// How long a client's connection is kept without a request.
+    IdleTimeout: TimeSpan
     /// How long connecting to a target and sending it a copy may take.
     WriteTimeout: TimeSpan
     /// How old a connection to a target may grow before it is closed between two copies; zero for no limit.
@@ -192,6 +194,13 @@ module Settings =
             "a duration, such as 25s or 0s"
             "how long accepted copies have for their end after that"
 
+    let private idleTimeout =
+        spec
+            "idle-timeout"
+            "620s"
+            "a duration of at least 1ms, such as 620s"
+            "how long a client's connection is kept without a request; longer than the balancer in front keeps it"
+
     let private targetConnectionMaxAge =
         spec
             "target-connection-max-age"
@@ -241,6 +250,7 @@ module Settings =
         statusAddr
         readTimeout
         writeTimeout
+        idleTimeout
         targetConnectionMaxAge
         bodySizeLimit
         maxConcurrentRequests
@@ -403,6 +413,7 @@ module Settings =
             and! statusAddr = read ListenAddress.tryParse statusAddr
             and! readTimeout = read tryTimeout readTimeout
             and! writeTimeout = read tryTimeout writeTimeout
+            and! idleTimeout = read tryTimeout idleTimeout
             and! targetConnectionMaxAge = read tryDelay targetConnectionMaxAge
             and! bodySizeLimit = read (tryInteger 0L Int64.MaxValue) bodySizeLimit
             and! concurrency = read (tryInteger 1L 65535L) maxConcurrentRequests
@@ -428,6 +439,7 @@ module Settings =
                 Kubeconfig = kubeconfig
                 ReadTimeout = readTimeout
                 WriteTimeout = writeTimeout
+                IdleTimeout = idleTimeout
                 TargetConnectionMaxAge = targetConnectionMaxAge
                 BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit
                 Lane = {

@@ -190,6 +190,17 @@ let neverRetried: ILogger -> int64 -> unit =
         29
         "BODY_SIZE_LIMIT allows requests that are larger than QUEUE_BYTES ({QueueBytes}): copies of such requests cannot wait for a retry, and are dropped when their first attempt fails"
 
+/// Status, host and reason.
+let refused: ILogger -> int -> string -> string -> unit =
+    message3<int, string, string> LogLevel.Debug 30 "Answered {Status} to a request for \"{Host}\": {Reason}"
+
+/// Count and status.
+let refusalsOmitted: ILogger -> int64 -> int -> unit =
+    message2<int64, int>
+        LogLevel.Debug
+        31
+        "{Count} more requests that were answered {Status} were not logged (limit: 20 per 10 s)"
+
 let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Warning 17 "The event about {Clone} could not be written: {Reason}"
 

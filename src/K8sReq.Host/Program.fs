@@ -229,7 +229,12 @@ let private receive (settings: ReceiverSettings) : Task<int> = task {
     let signalled, registrations = watchSignals ()
     let handler = Receive.handler settings.Name Console.Out
 
-    match! HttpServer.start loggers false (TimeSpan.FromSeconds 30.0) settings.Addr handler with
+    let limits: ServerLimits = {
+        Headers = TimeSpan.FromSeconds 30.0
+        Idle = TimeSpan.FromSeconds 130.0
+    }
+
+    match! HttpServer.start loggers false limits settings.Addr handler with
     | Error error ->
         reportBindError "--addr" "--addr" error
         return 1

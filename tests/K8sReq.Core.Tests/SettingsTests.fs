@@ -38,6 +38,7 @@ let tests =
                     Kubeconfig = None
                     ReadTimeout = TimeSpan.FromSeconds 30.0
                     WriteTimeout = TimeSpan.FromSeconds 30.0
+                    IdleTimeout = TimeSpan.FromSeconds 620.0
                     TargetConnectionMaxAge = TimeSpan.FromSeconds 30.0
                     BodySizeLimit = Some 2_000_000L
                     Lane = {
@@ -74,6 +75,7 @@ let tests =
                 "KUBECONFIG", "/a:/b"
                 "PROXY_READ_TIMEOUT", "1m30s"
                 "PROXY_WRITE_TIMEOUT", "500ms"
+                "IDLE_TIMEOUT", "2m"
                 "TARGET_CONNECTION_MAX_AGE", "1m"
                 "BODY_SIZE_LIMIT", "0"
                 "MAX_CONCURRENT_REQUESTS", "1"
@@ -114,6 +116,7 @@ let tests =
                     Kubeconfig = None
                     ReadTimeout = TimeSpan.FromSeconds 90.0
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
+                    IdleTimeout = TimeSpan.FromMinutes 2.0
                     TargetConnectionMaxAge = TimeSpan.FromMinutes 1.0
                     BodySizeLimit = None
                     Lane = { Concurrency = 1; QueueBytes = 0L }

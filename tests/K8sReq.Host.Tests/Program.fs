@@ -42,6 +42,7 @@ let main arguments =
             HostileClientTests.tests
             ServeTests.tests
             MetricsTests.tests
+            RefusalTests.tests
             RequestTraceTests.tests
             TracingTests.tests
             LogTests.tests

@@ -15,7 +15,10 @@ let private printed (request: string) = task {
         HttpServer.start
             log
             false
-            Waiting.patience
+            {
+                Headers = Waiting.patience
+                Idle = Waiting.patience
+            }
             {
                 Host = ListenHost.Localhost
                 Port = 0

@@ -102,6 +102,8 @@ type private Listener = {
     Setting: string
     Address: ListenAddress
     RunsInline: bool
+    /// Told of requests that the server refuses by itself.
+    Refused: ServerRefused
     Handler: HttpHandler
 }
 
@@ -109,7 +111,7 @@ type private Listener = {
 // on one machine collide on several.
 let private startAll
     (loggers: ILoggerFactory)
-    (headersTimeout: TimeSpan)
+    (limits: ServerLimits)
     (listeners: Listener list)
     : Task<Result<HttpServer list, UnboundAddress list>> = task {
     let logger = loggers.CreateLogger "k8sreq"
@@ -117,9 +119,9 @@ let private startAll
     let unbound = ResizeArray<UnboundAddress>()
 
     for listener in listeners do
-        match!
-            HttpServer.start loggers listener.RunsInline headersTimeout listener.Address listener.Handler
-        with
+        let loggers = ServerRefusals.observe listener.Refused loggers
+
+        match! HttpServer.start loggers listener.RunsInline limits listener.Address listener.Handler with
         | Ok server ->
             Log.listening logger listener.Name $"port {server.Port}"
             started.Add server
@@ -164,6 +166,7 @@ let start
     let meter = new Meter("k8sreq", version)
     let http = HttpMetrics meter
     let tracing = new Tracing(version, telemetry.TraceForms)
+    let refusals = RefusalLog(logger, clock)
     let abandoned = ConcurrentDictionary<Target, int>()
     let counts = StrongBox Routing.initial.Counts
 
@@ -215,6 +218,9 @@ let start
             }
             Report = reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
             Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
+            Refusals = refusals
+            Failed = Log.unexpected logger
+            IsDraining = fun () -> Volatile.Read &isStopping
             Budget = budget
             Ledger = ledger
             Tracing = tracing
@@ -264,6 +270,7 @@ let start
             Setting = "PROBE_ADDR"
             Address = settings.ProbeAddr
             RunsInline = false
+            Refused = fun _ _ -> ()
             Handler = Probes.handler isReady
         }
         {
@@ -271,6 +278,7 @@ let start
             Setting = "METRICS_ADDR"
             Address = settings.MetricsAddr
             RunsInline = false
+            Refused = fun _ _ -> ()
             Handler = Metrics.handler families
         }
         {
@@ -278,6 +286,7 @@ let start
             Setting = "STATUS_ADDR"
             Address = settings.StatusAddr
             RunsInline = false
+            Refused = fun _ _ -> ()
             Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval looking.Token
         }
         {
@@ -285,6 +294,11 @@ let start
             Setting = "HTTP_ADDR"
             Address = settings.HttpAddr
             RunsInline = true
+            // Of the request no more is known than that it is none.
+            Refused =
+                fun status reason ->
+                    http.Served("", "", status, TimeSpan.Zero)
+                    refusals.Tell(status, reason, "")
             Handler = proxy
         }
     ]
@@ -296,7 +310,12 @@ let start
     let slots =
         clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
 
-    match! startAll loggers settings.ReadTimeout listeners with
+    let limits: ServerLimits = {
+        Headers = settings.ReadTimeout
+        Idle = settings.IdleTimeout
+    }
+
+    match! startAll loggers limits listeners with
     | Error unbound ->
         refusing.Cancel()
         slots.Dispose()

@@ -24,6 +24,14 @@ type BindError = {
     Reason: string
 }
 
+/// How long a client may take.
+type ServerLimits = {
+    /// For a request's head.
+    Headers: TimeSpan
+    /// Between two requests: the connection is closed then.
+    Idle: TimeSpan
+}
+
 /// A pipeline as Kestrel calls it. A request that no handler takes is answered 404.
 type private PipelineApplication(handler: HttpHandler) =
     // The last function ends every pipeline; applied once, here.
@@ -79,7 +87,7 @@ module HttpServer =
         | ListenHost.Localhost -> options.ListenLocalhost(address.Port, configure)
         | ListenHost.Address ip -> options.Listen(ip, address.Port, configure)
 
-    let private optionsFor (headersTimeout: TimeSpan) =
+    let private optionsFor (limits: ServerLimits) =
         let options = KestrelServerOptions()
         options.AddServerHeader <- false
         // A request target in absolute form may name another host than the Host field; see RequestCapture.hostOf.
@@ -102,7 +110,11 @@ module HttpServer =
         options.Limits.MaxRequestLineSize <- 32 * 1024
         options.Limits.MaxRequestHeadersTotalSize <- 64 * 1024
         options.Limits.MaxRequestHeaderCount <- 500
-        options.Limits.RequestHeadersTimeout <- headersTimeout
+        options.Limits.RequestHeadersTimeout <- limits.Headers
+        options.Limits.KeepAliveTimeout <- limits.Idle
+        // A field that is larger than this ends the connection with all its streams; a head that is larger than the total
+        // is answered 431 on its stream, up to twice the total, where Kestrel gives the connection up.
+        options.Limits.Http2.MaxRequestHeaderFieldSize <- 2 * 64 * 1024
         options
 
     // What the system said, without the layers that Kestrel wraps it in.
@@ -114,18 +126,17 @@ module HttpServer =
             | null -> error.Message
             | inner -> reasonOf inner
 
-    /// Listens on the address and sends what comes in through the pipeline. `headersTimeout` bounds the time that a
-    /// client may take for a request's head. A pipeline that `runsInline` runs where its bytes were received, on a
+    /// Listens on the address and sends what comes in through the pipeline. A pipeline that `runsInline` runs where its bytes were received, on a
     /// thread that others wait for too: it must not block (see `InlineSockets`).
     let start
         (loggers: ILoggerFactory)
         (runsInline: bool)
-        (headersTimeout: TimeSpan)
+        (limits: ServerLimits)
         (address: ListenAddress)
         (handler: HttpHandler)
         : Task<Result<HttpServer, BindError>> = task {
-        let options = optionsFor headersTimeout
-        listen options (configureEndpoint headersTimeout) address
+        let options = optionsFor limits
+        listen options (configureEndpoint limits.Headers) address
 
         let transport =
             SocketTransportFactory(

@@ -113,6 +113,7 @@ module RequestCapture =
                 reader.AdvanceTo result.Buffer.End
         with
         | :? BadHttpRequestException as error ->
+            HandledRefusal.mark error
             outcome <- ValueSome(Error(CaptureError.Malformed(error.StatusCode, error.Message)))
         | :? OperationCanceledException
         | :? IOException -> outcome <- ValueSome(Error CaptureError.ClientGone)

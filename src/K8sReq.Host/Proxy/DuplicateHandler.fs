@@ -3,6 +3,7 @@ module K8sReq.Host.Proxy.DuplicateHandler
 
 open System
 open System.Collections.Generic
+open System.IO
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
@@ -19,6 +20,11 @@ type DuplicateServices = {
     Report: CopyReport
     /// Told of every answer: the request's method and protocol, the status, and the time since the request's head came.
     Answered: string -> string -> int -> TimeSpan -> unit
+    Refusals: RefusalLog
+    /// Told of exceptions that no handler expects: their requests are answered 500.
+    Failed: exn -> unit
+    /// From the first moment of the drain on every answer ends its connection: the next request is to go elsewhere.
+    IsDraining: unit -> bool
     Ledger: CopyLedger
     Clock: TimeProvider
     Tracing: Tracing
@@ -31,12 +37,43 @@ type DuplicateServices = {
     ViaName: string
 }
 
-let private refuse status reason : HttpHandler =
-    setStatusCode status >=> text (reason + "\n")
+/// Why a request was refused, for the log. A feature of its context.
+[<Sealed>]
+type private RefusalReason(text: string) =
+    member _.Text = text
+
+// HTTP/2 has no such field (RFC 9113 section 8.2.2).
+let private endConnection (ctx: HttpContext) =
+    if not (HttpProtocol.IsHttp2 ctx.Request.Protocol) then
+        ctx.Response.Headers.Connection <- "close"
+
+let private refuse status (reason: string) : HttpHandler =
+    let answer = setStatusCode status >=> text (reason + "\n")
+    let reason = RefusalReason reason
+
+    fun next ->
+        let answer = answer next
+
+        fun ctx ->
+            ctx.Features.Set reason
+
+            // A client that waits for leave to send its body sends the next request instead, where the server would still
+            // expect the body (RFC 9110 section 10.1.1). Other bodies are read to their end by the server.
+            if ctx.Request.Headers.ContainsKey "Expect" then
+                endConnection ctx
+
+            answer ctx
 
 // What is left of the request is not worth reading, or cannot be: the connection ends with the answer.
 let private refuseAndClose status reason : HttpHandler =
-    setHttpHeader "Connection" "close" >=> refuse status reason
+    let refusal = refuse status reason
+
+    fun next ->
+        let refusal = refusal next
+
+        fun ctx ->
+            endConnection ctx
+            refusal ctx
 
 let private noTargets =
     refuse StatusCodes.Status503ServiceUnavailable "No target is configured for this host."
@@ -51,8 +88,10 @@ let private busy: HttpHandler =
     setHttpHeader "Retry-After" "1"
     >=> refuse StatusCodes.Status503ServiceUnavailable "Too many requests are waiting to be copied."
 
-let private loop =
-    refuse StatusCodes.Status508LoopDetected "This request has passed this proxy before."
+let private loop (entry: string) =
+    refuse
+        StatusCodes.Status508LoopDetected
+        $"This request has passed this proxy before: its Via field names \"{entry}\". Two proxies in a chain need different names (VIA_NAME)."
 
 let private tunnel =
     refuseAndClose StatusCodes.Status501NotImplemented "CONNECT is not copied."
@@ -81,12 +120,16 @@ let private captureFailed (error: CaptureError) : HttpHandler =
             StatusCodes.Status408RequestTimeout
             $"The body took longer than {GoDuration.render limit}."
     | CaptureError.Malformed(status, reason) -> refuseAndClose status reason
-    | CaptureError.BudgetSpent -> setHttpHeader "Connection" "close" >=> busy
+    | CaptureError.BudgetSpent ->
+        fun next ctx ->
+            endConnection ctx
+            busy next ctx
     | CaptureError.ClientGone ->
         // Nobody reads the answer; aborting makes sure of that.
         fun _ ctx ->
             // What logs and metrics say of it; nobody is told.
             ctx.Response.StatusCode <- StatusCodes.Status499ClientClosedRequest
+            ctx.Features.Set(RefusalReason "the client went away before its request was complete")
             ctx.Abort()
             earlyReturn ctx
 
@@ -185,14 +228,12 @@ let withCarriedHeaders
     (viaName: string)
     (handler: HeaderLine[] -> HttpHandler)
     : HttpHandler =
-    let refusal = loop earlyReturn
-
     fun next ctx ->
         let lines = RequestCapture.headerLines ctx.Request.Headers
 
-        if ForwardHeaders.hasPassed viaName lines then
-            refusal ctx
-        else
+        match ForwardHeaders.tryFindOwnVia viaName lines with
+        | ValueSome entry -> loop entry earlyReturn ctx
+        | ValueNone ->
             let carried = ForwardHeaders.carried viaName lines
 
             match traceOf tracing ctx with
@@ -329,30 +370,66 @@ let private traced (services: DuplicateServices) (handler: HttpHandler) : HttpHa
                         trace.End status
                   }
 
-// Tells of every answer.
+// Tells of every answer, and gives one where no handler does: an exception ends here.
 let private observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
     fun next ->
         let pipeline = handler next
 
+        let tell (ctx: HttpContext) (began: int64) =
+            let status = ctx.Response.StatusCode
+
+            services.Answered
+                ctx.Request.Method
+                ctx.Request.Protocol
+                status
+                (services.Clock.GetElapsedTime began)
+
+            if status >= 400 && services.Refusals.IsOn then
+                let reason =
+                    match ctx.Features.Get<RefusalReason>() with
+                    | null -> ""
+                    | reason -> reason.Text
+
+                services.Refusals.Tell(status, reason, RequestCapture.hostOf ctx)
+
+        // The client may have gone while it was answered; all else is a defect.
+        let fail (ctx: HttpContext) (error: exn) =
+            match error with
+            | :? OperationCanceledException
+            | :? IOException -> ctx.Response.StatusCode <- StatusCodes.Status499ClientClosedRequest
+            | error ->
+                services.Failed error
+
+                if not ctx.Response.HasStarted then
+                    ctx.Response.Clear()
+                    ctx.Response.StatusCode <- StatusCodes.Status500InternalServerError
+                    endConnection ctx
+
         fun ctx ->
             let began = services.Clock.GetTimestamp()
-            let answered = pipeline ctx
 
-            let tell () =
-                services.Answered
-                    ctx.Request.Method
-                    ctx.Request.Protocol
-                    ctx.Response.StatusCode
-                    (services.Clock.GetElapsedTime began)
+            if services.IsDraining() then
+                endConnection ctx
+
+            let answered =
+                try
+                    pipeline ctx
+                with error ->
+                    Task.FromException<HttpContext option> error
 
             if answered.IsCompletedSuccessfully then
-                tell ()
+                tell ctx began
                 answered
             else
                 task {
-                    let! taken = answered
-                    tell ()
-                    return taken
+                    try
+                        let! _ = answered
+                        ()
+                    with error ->
+                        fail ctx error
+
+                    tell ctx began
+                    return Some ctx
                 }
 
 /// The proxy's whole pipeline.

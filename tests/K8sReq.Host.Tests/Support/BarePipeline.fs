@@ -7,6 +7,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
+open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host.Http
 open K8sReq.Host.Proxy
@@ -44,6 +45,9 @@ let services (tracing: Tracing) : DuplicateServices = {
     }
     Report = fun _ _ _ _ -> ()
     Answered = fun _ _ _ _ -> ()
+    Refusals = RefusalLog(Abstractions.NullLogger.Instance, TimeProvider.System)
+    Failed = raise
+    IsDraining = fun () -> false
     Ledger = CopyLedger()
     Tracing = tracing
     Clock = TimeProvider.System

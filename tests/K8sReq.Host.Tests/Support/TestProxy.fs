@@ -12,15 +12,20 @@ open K8sReq.Host.Sources
 [<Sealed>]
 type LogKeeper() =
     let lines = ConcurrentQueue<string>()
+    let debugLines = ConcurrentQueue<string>()
+    /// From Information on.
     member _.Lines = List.ofSeq lines
+    member _.DebugLines = List.ofSeq debugLines
 
     interface ILogger with
         member _.BeginScope _ = null
-        member _.IsEnabled level = level >= LogLevel.Information
+        member _.IsEnabled level = level >= LogLevel.Debug
 
         member _.Log(level, _, state, error, formatter) =
             if level >= LogLevel.Information then
                 lines.Enqueue $"{level}: {formatter.Invoke(state, error)} {error}"
+            elif level = LogLevel.Debug then
+                debugLines.Enqueue(formatter.Invoke(state, error))
 
     interface ILoggerFactory with
         member _.AddProvider _ = ()
@@ -82,6 +87,7 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
     member _.StatusPort = running.StatusPort
     member _.Folder = folder
     member _.Log = log.Lines
+    member _.DebugLog = log.DebugLines
     member _.Totals = running.Totals()
     member _.Stop() = stopped.Value
 
