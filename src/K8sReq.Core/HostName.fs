@@ -1,6 +1,7 @@
 namespace K8sReq.Core
 
 open System
+open System.Globalization
 open System.Net.Sockets
 
 /// Why a text is no host name.
@@ -55,9 +56,24 @@ module HostName =
         && label[label.Length - 1] <> '-'
 
     // RFC 3986 section 3.2.3 allows an empty port.
-    let private isPort (text: string) =
-        text |> Seq.forall Char.IsAsciiDigit
-        && (text = "" || (text.Length <= 5 && int text <= 65535))
+    let private isPortText (text: ReadOnlySpan<char>) =
+        let mutable port = 0
+        let isNumber = text.Length <= 5 && text.IndexOfAnyExceptInRange('0', '9') < 0
+
+        text.IsEmpty
+        || (isNumber
+            && Int32.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, &port)
+            && port <= 65535)
+
+    let private isPort (text: string) = isPortText (text.AsSpan())
+
+    /// Whether what follows the significant part of a `Host` header is a port, an empty one, or nothing. Allocates nothing.
+    let hasPort (host: ReadOnlySpan<char>) : bool =
+        let colon = host.LastIndexOf ':'
+
+        colon < 0
+        || host.Slice(colon).IndexOf ']' >= 0
+        || isPortText (host.Slice(colon + 1))
 
     let private parseAddress (name: string) =
         let inner = name.Trim('[', ']')

@@ -20,6 +20,7 @@ let main arguments =
             HeadBlockTests.tests
             CopyLedgerTests.tests
             LaneTests.tests
+            HostIndexTests.tests
             LaneDirectoryTests.tests
             DeliveryTests.tests
             FanOutTests.tests

@@ -36,6 +36,14 @@ let tests =
                 let! copy = target.Next()
                 Expect.equal (copy.Values "Host") [ host ] "and the copy has it as it was written"
 
+            // An empty port is none, and goes.
+            let! status = statusFor proxy (getWithHost "a.example:")
+            Expect.equal status 202 "an empty port"
+            let! copy = target.Next()
+            Expect.equal (copy.Values "Host") [ "a.example" ] "in its normal form"
+            let! status = statusFor proxy (getWithHost "a.example:99999")
+            Expect.equal status 503 "no port"
+
             for host in [ "b.example"; "xa.example"; "a.example.org"; "example" ] do
                 let! status = statusFor proxy (getWithHost host)
                 Expect.equal status 503 host

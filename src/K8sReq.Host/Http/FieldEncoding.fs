@@ -40,5 +40,15 @@ module FieldEncoding =
         else
             "none"
 
+    // Kestrel refuses an empty port, which means the same as none (RFC 9110 section 4.2.3, RFC 3986 section 6.2.3).
+    let private withoutEmptyPort (value: string) =
+        if value.Length > 1 && value.EndsWith ':' then
+            value.Substring(0, value.Length - 1)
+        else
+            value
+
+    /// To decode a Host field's value with.
+    let host = FieldEncoding(withoutEmptyPort, 0)
+
     /// To decode a Content-Length field's value with.
     let contentLength = FieldEncoding(onlyDigits, 4)

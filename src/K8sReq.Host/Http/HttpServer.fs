@@ -101,6 +101,8 @@ module HttpServer =
                     ConnectionField.encoding
                 elif name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase) then
                     FieldEncoding.contentLength
+                elif name.Equals("Host", StringComparison.OrdinalIgnoreCase) then
+                    FieldEncoding.host
                 else
                     Encoding.Latin1
 

@@ -31,7 +31,11 @@ type HostIndex<'T>() =
 
         let mutable value = Unchecked.defaultof<'T>
 
-        if lookup.TryGetValue(HostName.significant (key.AsSpan()), &value) then
+        // `HostName.parse` takes no other port, and there is one answer to whether a text is a host.
+        if
+            HostName.hasPort (key.AsSpan())
+            && lookup.TryGetValue(HostName.significant (key.AsSpan()), &value)
+        then
             ValueSome value
         else
             ValueNone
