@@ -349,10 +349,27 @@ let tests =
             expectSound objects
             Expect.equal (allowed objects) (whatIsNeeded [ "*" ] "k8sreq-system") "permissions"
 
+            // `kubectl delete -k` of the one must not delete the other, and every RequestClone with it.
+            Expect.isEmpty (kind objects "CustomResourceDefinition") "without the CRD"
+            let apart = succeed kubectl [ "kustomize"; Path.Combine(folder, "crd") ] |> parse
+
             Expect.equal
-                (text [ "metadata"; "name" ] (theOnly objects "CustomResourceDefinition"))
-                "requestclones.proxy.infra.doodle.com"
-                "with the CRD"
+                (apart |> List.map (text [ "metadata"; "name" ]))
+                [ "requestclones.proxy.infra.doodle.com" ]
+                "the CRD, alone"
+
+            // A Deployment's selector is immutable: it is that of the releases before, and so is the Service's.
+            for selector, name in
+                [
+                    [ "spec"; "selector"; "matchLabels" ], "Deployment"
+                    [ "spec"; "selector" ], "Service"
+                ] do
+                Expect.equal
+                    (fields selector (theOnly objects name)
+                     |> Seq.map (fun field -> field.Key, string field.Value)
+                     |> List.ofSeq)
+                    [ "control-plane", "controller-manager" ]
+                    $"the selector of the {name}"
 
             for binding in kind objects "ClusterRoleBinding" do
                 Expect.equal

@@ -87,7 +87,7 @@ let tests =
     testList "CRD" [
         test "the copy for kustomize is the chart's file" {
             Expect.equal
-                (File.ReadAllText(Path.Combine(root, "deploy", "kustomize", "base", "crd.yaml")))
+                (File.ReadAllText(Path.Combine(root, "deploy", "kustomize", "crd", "crd.yaml")))
                 (File.ReadAllText ofChart)
                 "the same"
         }
