@@ -3,16 +3,19 @@ namespace K8sReq.Core
 open System
 open FsToolkit.ErrorHandling
 
-/// Which port of the Service is meant. A port's name always has a letter in it, so the two cannot be confused.
+/// Which port of the Service is meant. A port's name always has a letter in it, so a name and a number cannot be confused.
 [<RequireQualifiedAccess>]
 type PortRef =
     | Named of string
     | Number of int
+    /// The port that has no name, written as an empty text. Only a Service's single port may have none.
+    | Unnamed
 
     override port.ToString() =
         match port with
         | PortRef.Named name -> name
         | PortRef.Number number -> string number
+        | PortRef.Unnamed -> "without a name"
 
 /// What a RequestClone asks for: a copy of every request to `Host`, sent to this port of this Service in its own namespace.
 type CloneSpec = {
@@ -59,9 +62,11 @@ module PortRef =
         && text |> Seq.exists Char.IsAsciiLetterLower
         && not (text.StartsWith '-' || text.EndsWith '-' || text.Contains "--")
 
-    /// `http` is a port's name, `8080` its number.
+    /// `http` is a port's name, `8080` its number; an empty text is the port without a name.
     let tryParse (text: string) : PortRef option =
-        if text <> "" && text.Length <= 5 && text |> Seq.forall Char.IsAsciiDigit then
+        if text = "" then
+            Some PortRef.Unnamed
+        elif text.Length <= 5 && text |> Seq.forall Char.IsAsciiDigit then
             let number = int text
 
             if number >= 1 && number <= 65535 then
@@ -121,7 +126,7 @@ module RequestClone =
             FieldFault.BadValue(
                 "spec.backend.servicePort",
                 text,
-                "the name of a port (at most 15 lower-case letters, digits and '-') or its number from 1 to 65535"
+                "the name of a port (at most 15 lower-case letters, digits and '-'), its number from 1 to 65535, or nothing for the port without a name"
             )
         )
 

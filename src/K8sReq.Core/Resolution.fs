@@ -33,6 +33,7 @@ module Resolution =
         match wanted with
         | PortRef.Named name -> port.Name = Some name
         | PortRef.Number number -> port.Number = number
+        | PortRef.Unnamed -> port.Name = None
 
     let private findPort (service: BackendService) (wanted: PortRef) =
         // The same number may be offered over TCP and UDP at once: DNS does that.

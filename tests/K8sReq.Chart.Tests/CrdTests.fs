@@ -170,7 +170,7 @@ let tests =
                     "a_b.example"
                 ]
                 "backend.serviceName", [ "a"; "app-1"; String('a', 63); "1a" ]
-                "backend.servicePort", [ "http"; "80"; "65535"; "1"; "a-1"; "abcdefghijklmno" ]
+                "backend.servicePort", [ ""; "http"; "80"; "65535"; "1"; "a-1"; "abcdefghijklmno" ]
                 "timeouts.backendRequest", [ "1ms"; "500ms"; "1m30s"; "24h"; "1h1m1s1ms" ]
                 "delivery.backoffDelay", [ "1ms"; "0h5s" ]
                 "delivery.backoffMax", [ "24h"; "99999ms" ]
@@ -187,7 +187,7 @@ let tests =
             let refused = [
                 "host", [ "" ]
                 "backend.serviceName", [ ""; "App"; "-a"; "a_b"; String('a', 64) ]
-                "backend.servicePort", [ ""; "HTTP"; "a_b"; "abcdefghijklmnop" ]
+                "backend.servicePort", [ " "; "HTTP"; "a_b"; "abcdefghijklmnop" ]
                 "timeouts.backendRequest", [ ""; "5"; "1d"; "-1s"; "1.5s"; "100000s" ]
                 "delivery.backoffPolicy", [ "constant"; "" ]
             ]

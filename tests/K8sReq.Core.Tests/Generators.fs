@@ -36,6 +36,7 @@ let private portRef =
         PortRef.Named "http"
         PortRef.Named "admin"
         PortRef.Number 80
+        PortRef.Unnamed
         PortRef.Number 8080
     ]
 

@@ -13,13 +13,13 @@ let tests =
         testList
             "servicePort"
             ([
+                "", Some PortRef.Unnamed
                 "http", Some(PortRef.Named "http")
                 "http-2", Some(PortRef.Named "http-2")
                 "8080", Some(PortRef.Number 8080)
                 "65535", Some(PortRef.Number 65535)
                 "0", None
                 "65536", None
-                "", None
                 "Http", None
                 "-http", None
                 "a--b", None

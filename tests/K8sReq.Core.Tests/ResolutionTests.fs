@@ -63,6 +63,20 @@ let tests =
                 "resolved"
         }
 
+        test "an empty name finds the unnamed port" {
+            Expect.equal
+                (endpoint PortRef.Unnamed [ service clusterIP [ tcp None 80 ] ])
+                (Ok "10.0.0.1:80")
+                "resolved"
+        }
+
+        fails
+            "an empty name finds no port that has one"
+            (ResolutionError.ServicePortNotFound(serviceKey, PortRef.Unnamed, [ tcp (Some "http") 80 ]))
+            "Service shop/app has no port without a name: it has http (80)"
+            PortRef.Unnamed
+            [ service clusterIP [ tcp (Some "http") 80 ] ]
+
         test "an IPv6 address is bracketed" {
             let address = ServiceAddress.ClusterIP(IPAddress.Parse "fd00::1")
 

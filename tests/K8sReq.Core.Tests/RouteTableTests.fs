@@ -57,8 +57,10 @@ module private Model =
                             service.Ports
                             |> List.tryFind (fun port ->
                                 port.Protocol = "TCP"
-                                && (port.Name = Some(string spec.ServicePort)
-                                    || string port.Number = string spec.ServicePort))
+                                && (match spec.ServicePort with
+                                    | PortRef.Named name -> port.Name = Some name
+                                    | PortRef.Number number -> port.Number = number
+                                    | PortRef.Unnamed -> port.Name = None))
 
                         match service.Address, port with
                         | ServiceAddress.ClusterIP address, Some port when isBackend ->
