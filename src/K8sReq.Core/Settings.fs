@@ -61,6 +61,8 @@ type Settings = {
     GracefulShutdownTimeout: TimeSpan
     EnableLeaderElection: bool
     LeaderElectionNamespace: string option
+    /// What the Lease is called: replicas that share it elect one leader.
+    LeaderElectionName: string
     /// Empty for all.
     Namespaces: string list
     /// Which RequestClones count; empty for all.
@@ -224,6 +226,13 @@ module Settings =
             "a namespace"
             "where the lease is; by default the program's own namespace"
 
+    let private leaderElectionName =
+        spec
+            "leader-election-name"
+            "k8sreq-duplicator-controller"
+            "the name of a Lease"
+            "the Lease that replicas share; another one for each installation in a namespace"
+
     let private namespaces =
         spec
             "namespaces"
@@ -263,6 +272,7 @@ module Settings =
         watchLabelSelector
         enableLeaderElection
         leaderElectionNamespace
+        leaderElectionName
         concurrent
         kubeconfig
         logLevel
@@ -337,6 +347,9 @@ module Settings =
         if text = "" then Some None
         elif KubernetesName.isLabel text then Some(Some text)
         else None
+
+    let private tryObjectName (text: string) =
+        if KubernetesName.isSubdomain text then Some text else None
 
     // What was given for a setting, and where. An empty variable counts as not set, as it did for the users of
     // the replaced controller; an empty flag was typed on purpose.
@@ -424,6 +437,7 @@ module Settings =
             and! gracefulShutdownTimeout = read tryDelay gracefulShutdownTimeout
             and! enableLeaderElection = read tryBool enableLeaderElection
             and! leaderElectionNamespace = read tryOptionalNamespace leaderElectionNamespace
+            and! leaderElectionName = read tryObjectName leaderElectionName
             and! namespaces = read tryNamespaces namespaces
             and! watchLabelSelector = read trySelector watchLabelSelector
             and! concurrent = read (tryInteger 1L 1000L) concurrent
@@ -452,6 +466,7 @@ module Settings =
                 GracefulShutdownTimeout = gracefulShutdownTimeout
                 EnableLeaderElection = enableLeaderElection
                 LeaderElectionNamespace = leaderElectionNamespace
+                LeaderElectionName = leaderElectionName
                 Namespaces = namespaces
                 WatchLabelSelector = watchLabelSelector
                 Concurrent = int concurrent

@@ -50,7 +50,7 @@ let private port name objects =
     |> int
 
 /// What has to be so, whatever the values.
-let private expectSound (objects: JsonElement list) =
+let private expectConsistent (objects: JsonElement list) =
     let settings = settings objects
 
     // A port is the same wherever it is named.
@@ -65,10 +65,12 @@ let private expectSound (objects: JsonElement list) =
     for probe in [ "livenessProbe"; "readinessProbe"; "startupProbe" ] do
         Expect.equal (text [ probe; "httpGet"; "port" ] (containerOf objects)) "probes" probe
 
-    let service = theOnly objects "Service"
+    let services = kind objects "Service"
+    Expect.isNonEmpty services "a Service"
 
-    for port in items [ "spec"; "ports" ] service do
-        Expect.equal (text [ "targetPort" ] port) (text [ "name" ] port) "ports of the Service go by name"
+    for service in services do
+        for port in items [ "spec"; "ports" ] service do
+            Expect.equal (text [ "targetPort" ] port) (text [ "name" ] port) "ports of the Service go by name"
 
     // Selectors find the pods.
     let labels =
@@ -78,7 +80,7 @@ let private expectSound (objects: JsonElement list) =
         for KeyValue(name, value) in fields path object do
             Expect.equal (labels.TryFind name) (Some value) $"the selector of {object}"
 
-    expectSelects [ "spec"; "selector" ] service
+    services |> List.iter (expectSelects [ "spec"; "selector" ])
     expectSelects [ "spec"; "selector"; "matchLabels" ] (theOnly objects "Deployment")
 
     for kindName in [ "PodDisruptionBudget"; "PodMonitor" ] do
@@ -110,11 +112,9 @@ let private expectSound (objects: JsonElement list) =
         (settings.ShutdownDelay + settings.GracefulShutdownTimeout)
         "the pod is not killed before it has stopped"
 
-    // The restricted profile of pod security.
-    let pod, container = podOf objects, containerOf objects
-    Expect.equal (text [ "securityContext"; "runAsNonRoot" ] pod) "True" "not root"
-    Expect.equal (text [ "securityContext"; "seccompProfile"; "type" ] pod) "RuntimeDefault" "seccomp"
-
+/// The container keeps to the restricted profile of pod security.
+let private expectRestricted (objects: JsonElement list) =
+    let container = containerOf objects
     Expect.equal (text [ "securityContext"; "allowPrivilegeEscalation" ] container) "False" "no escalation"
 
     Expect.equal (text [ "securityContext"; "readOnlyRootFilesystem" ] container) "True" "read only"
@@ -123,6 +123,13 @@ let private expectSound (objects: JsonElement list) =
         (items [ "securityContext"; "capabilities"; "drop" ] container |> List.map string)
         [ "ALL" ]
         "no capabilities"
+
+let private expectSound (objects: JsonElement list) =
+    expectConsistent objects
+    expectRestricted objects
+    let pod = podOf objects
+    Expect.equal (text [ "securityContext"; "runAsNonRoot" ] pod) "True" "not root"
+    Expect.equal (text [ "securityContext"; "seccompProfile"; "type" ] pod) "RuntimeDefault" "seccomp"
 
 /// Where a role holds, what it is about, and what it allows.
 let private allowed (objects: JsonElement list) =
@@ -148,10 +155,10 @@ let private allowed (objects: JsonElement list) =
 let private whatIsNeeded scopes leaseNamespace =
     [
         for scope in scopes do
-            scope, "requestclones", "get,list,watch"
+            scope, "requestclones", "list,watch"
             scope, "requestclones/status", "patch"
-            scope, "services", "get,list,watch"
-            scope, "events", "create,patch"
+            scope, "services", "list,watch"
+            scope, "events", "create"
         leaseNamespace, "leases", "create"
         leaseNamespace, "leases", "get,update"
     ]
@@ -233,11 +240,21 @@ let tests =
                 ])
                 "its selector, which no upgrade may change"
 
-            let ports =
-                items [ "spec"; "ports" ] (theOnly objects "Service")
-                |> List.map (fun port -> text [ "name" ] port, text [ "port" ] port)
+            let services =
+                kind objects "Service"
+                |> List.map (fun service ->
+                    text [ "metadata"; "name" ] service,
+                    items [ "spec"; "ports" ] service
+                    |> List.map (fun port -> text [ "name" ] port, text [ "port" ] port))
 
-            Expect.equal ports [ "http", "8080"; "metrics", "9556" ] "the Service's ports"
+            Expect.equal
+                services
+                [
+                    "rel-k8sreq-duplicator-controller", [ "http", "8080" ]
+                    "rel-k8sreq-duplicator-controller-metrics", [ "metrics", "9556" ]
+                ]
+                "the Services and their ports"
+
             let rule = theOnly objects "PrometheusRule"
 
             Expect.stringContains
@@ -339,6 +356,129 @@ let tests =
             [ "--set"; "shutdownDelay=1m30s" ]
             "terminationGracePeriodSeconds"
         refuses "a variable that is an object" [ "--set"; "env.A.b=c" ] "env"
+
+        withHelm "a Service that is opened to the outside does not open the metrics" (fun helm ->
+            let objects = render helm [ "--set"; "service.type=LoadBalancer" ]
+
+            let opened = [
+                for service in kind objects "Service" do
+                    for port in items [ "spec"; "ports" ] service do
+                        text [ "spec"; "type" ] service, text [ "name" ] port
+            ]
+
+            Expect.equal opened [ "LoadBalancer", "http"; "ClusterIP", "metrics" ] "types and ports")
+
+        withHelm "names that YAML would read as something else are names" (fun helm ->
+            for release in [ "n"; "on"; "123"; "1e3"; "null" ] do
+                let objects =
+                    succeed helm [ "template"; release; chart; "--namespace"; "5" ] |> parse
+
+                expectSound objects
+
+                for object in objects do
+                    Expect.equal
+                        (text [ "metadata"; "labels"; "app.kubernetes.io/instance" ] object)
+                        release
+                        "the label"
+
+                    let instance = at [ "metadata"; "labels"; "app.kubernetes.io/instance" ] object
+
+                    Expect.equal instance.ValueKind JsonValueKind.String "a string"
+
+                let named =
+                    succeed helm [
+                        "template"
+                        "rel"
+                        chart
+                        "--set-string"
+                        $"fullnameOverride={release}"
+                        "--namespace"
+                        release
+                    ]
+                    |> parse
+
+                for object in named do
+                    let name = at [ "metadata"; "name" ] object
+                    Expect.equal name.ValueKind JsonValueKind.String $"a string: {name}")
+
+        withHelm "each release has a Lease of its own, and may use no other" (fun helm ->
+            let leaseOf release =
+                let objects = succeed helm [ "template"; release; chart ] |> parse
+
+                let names =
+                    kind objects "Role"
+                    |> List.collect (items [ "rules" ])
+                    |> List.collect (fun rule ->
+                        match rule.TryGetProperty "resourceNames" with
+                        | true, names -> [ for name in names.EnumerateArray() -> string name ]
+                        | false, _ -> [])
+
+                Expect.equal names [ (settings objects).LeaderElectionName ] "what the role allows"
+                names
+
+            Expect.notEqual (leaseOf "one") (leaseOf "two") "two releases")
+
+        withHelm "namespaces are watched with and without a ClusterRole" (fun helm ->
+            let given = [ "--set"; "namespaces={shop,blog}" ]
+            let wide = render helm given
+            Expect.equal (settings wide).Namespaces [ "shop"; "blog" ] "with it"
+            Expect.equal (allowed wide) (whatIsNeeded [ "*" ] "sys") "the role is the cluster's"
+            let narrow = render helm (given @ [ "--set"; "clusterRBAC.enabled=false" ])
+            Expect.equal (settings narrow).Namespaces [ "shop"; "blog" ] "without it")
+
+        // helm upgrade --reuse-values: the values of the release as it is stand in the place of values.yaml.
+        withHelm "the values that the replaced chart has left are enough" (fun helm ->
+            let folder = Directory.CreateTempSubdirectory "k8sreq-chart"
+
+            try
+                let copy = Path.Combine(folder.FullName, "chart")
+
+                for file in Directory.GetFiles(chart, "*", SearchOption.AllDirectories) do
+                    let target = Path.Combine(copy, Path.GetRelativePath(chart, file))
+                    Directory.CreateDirectory(nonNull (Path.GetDirectoryName target)) |> ignore
+                    File.Copy(file, target)
+
+                File.Copy(
+                    Path.Combine(root, "tests", "K8sReq.Chart.Tests", "replaced-values.yaml"),
+                    Path.Combine(copy, "values.yaml"),
+                    true
+                )
+
+                for more in
+                    [
+                        []
+                        [ "--set"; "podMonitor.enabled=true,prometheusRule.enabled=true" ]
+                        [ "--set"; "networkPolicy.enabled=true,horizontalPodAutoscaler.enabled=true" ]
+                        [ "--set"; "leaderElection.enabled=false" ]
+                    ] do
+                    let objects =
+                        succeed helm ([ "template"; "rel"; copy; "--namespace"; "sys" ] @ more) |> parse
+
+                    expectConsistent objects
+                    expectRestricted objects
+
+                    Expect.equal
+                        (settings objects).EnableLeaderElection
+                        (more <> [ "--set"; "leaderElection.enabled=false" ])
+                        "what is given stands, false as well"
+            finally
+                folder.Delete true)
+
+        test "the values that are completed are the chart's" {
+            Expect.equal
+                (File.ReadAllText(Path.Combine(chart, "files", "values.yaml")))
+                (File.ReadAllText(Path.Combine(chart, "values.yaml")))
+                "files/values.yaml is a copy of values.yaml"
+        }
+
+        test "the program and the chart have one version" {
+            let props = File.ReadAllText(Path.Combine(root, "Directory.Build.props"))
+            let start = props.IndexOf "<Version>" + "<Version>".Length
+            let version = props.Substring(start, props.IndexOf "</Version>" - start)
+            let chartFile = File.ReadAllLines(Path.Combine(chart, "Chart.yaml"))
+            Expect.contains chartFile $"version: {version}" "the chart's"
+            Expect.contains chartFile $"appVersion: \"{version}\"" "the program's, as the chart has it"
+        }
 
         withKubectl "kustomize: the bases render, and are what the chart is" (fun kubectl ->
             let folder = Path.Combine(root, "deploy", "kustomize")

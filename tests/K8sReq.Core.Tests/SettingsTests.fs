@@ -51,6 +51,7 @@ let tests =
                     GracefulShutdownTimeout = TimeSpan.FromSeconds 25.0
                     EnableLeaderElection = false
                     LeaderElectionNamespace = None
+                    LeaderElectionName = "k8sreq-duplicator-controller"
                     Namespaces = []
                     WatchLabelSelector = ""
                     Concurrent = 2
@@ -86,6 +87,7 @@ let tests =
                 "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
                 "ENABLE_LEADER_ELECTION", "true"
                 "LEADER_ELECTION_NAMESPACE", "kube-system"
+                "LEADER_ELECTION_NAME", "k8sreq.a"
                 "NAMESPACES", "a, b,a,"
                 "WATCH_LABEL_SELECTOR", "team=a"
                 "CONCURRENT", "7"
@@ -126,6 +128,7 @@ let tests =
                     GracefulShutdownTimeout = TimeSpan.Zero
                     EnableLeaderElection = true
                     LeaderElectionNamespace = Some "kube-system"
+                    LeaderElectionName = "k8sreq.a"
                     Namespaces = [ "a"; "b" ]
                     WatchLabelSelector = "team=a"
                     Concurrent = 7

@@ -1,3 +1,42 @@
+{{/*
+Completes the values by the chart's own, in every template first. With --reuse-values helm takes those of the release as it
+is, which an earlier chart has made, in place of values.yaml: what is new since is missing, and what was empty is null.
+*/}}
+{{- define "k8sreq.complete" -}}
+{{- $chart := .Files.Get "files/values.yaml" | fromYaml -}}
+{{- range $name, $value := $chart -}}
+{{- $given := get $.Values $name -}}
+{{- if or (not (hasKey $.Values $name)) (kindIs "invalid" $given) -}}
+{{- $_ := set $.Values $name $value -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $given) -}}
+{{- range $key, $inner := $value -}}
+{{- if not (hasKey $given $key) -}}
+{{- $_ := set $given $key $inner -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The container's security context. The restricted profile knows the capability ALL in capitals only. */}}
+{{- define "k8sreq.securityContext" -}}
+{{- $context := deepCopy .Values.securityContext -}}
+{{- $capabilities := get $context "capabilities" -}}
+{{- if and $capabilities (get $capabilities "drop") -}}
+{{- $drop := list -}}
+{{- range get $capabilities "drop" -}}
+{{- $drop = append $drop (upper .) -}}
+{{- end -}}
+{{- $_ := set $capabilities "drop" $drop -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* The Lease: each release has its own. */}}
+{{- define "k8sreq.leaseName" -}}
+{{- default (include "k8sreq.fullname" .) (get .Values.env "LEADER_ELECTION_NAME") -}}
+{{- end -}}
+
 {{- define "k8sreq.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -16,8 +55,8 @@
 {{- end -}}
 
 {{- define "k8sreq.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "k8sreq.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "k8sreq.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "k8sreq.labels" -}}
@@ -49,8 +88,10 @@ annotations:
 {{- define "k8sreq.namespaces" -}}
 {{- if hasKey .Values.env "NAMESPACES" -}}
 {{- .Values.env.NAMESPACES -}}
+{{- else if .Values.namespaces -}}
+{{- join "," .Values.namespaces -}}
 {{- else if not .Values.clusterRBAC.enabled -}}
-{{- join "," (default (list .Release.Namespace) .Values.namespaces) -}}
+{{- .Release.Namespace -}}
 {{- end -}}
 {{- end -}}
 
@@ -67,6 +108,7 @@ annotations:
   "SHUTDOWN_DELAY" .Values.shutdownDelay
   "GRACEFUL_SHUTDOWN_TIMEOUT" .Values.gracefulShutdownTimeout
   "ENABLE_LEADER_ELECTION" (toString .Values.leaderElection.enabled)
+  "LEADER_ELECTION_NAME" (include "k8sreq.leaseName" .)
   "LEADER_ELECTION_NAMESPACE" (include "k8sreq.leaseNamespace" .)
   "NAMESPACES" (include "k8sreq.namespaces" .)
 -}}
@@ -97,14 +139,14 @@ annotations:
 {{- define "k8sreq.rules" -}}
 - apiGroups: ["proxy.infra.doodle.com"]
   resources: ["requestclones"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 - apiGroups: ["proxy.infra.doodle.com"]
   resources: ["requestclones/status"]
   verbs: ["patch"]
 - apiGroups: [""]
   resources: ["services"]
-  verbs: ["get", "list", "watch"]
+  verbs: ["list", "watch"]
 - apiGroups: ["events.k8s.io"]
   resources: ["events"]
-  verbs: ["create", "patch"]
+  verbs: ["create"]
 {{- end -}}

@@ -74,6 +74,7 @@ let create
             let lease =
                 LeaseSettings.usual
                     (settings.LeaderElectionNamespace |> Option.defaultValue access.Namespace)
+                    settings.LeaderElectionName
                     identity
 
             let setLeader name = metrics.Leader <- name

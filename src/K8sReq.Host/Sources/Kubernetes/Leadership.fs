@@ -23,9 +23,9 @@ type LeaseSettings = {
 }
 
 module LeaseSettings =
-    let usual ns identity = {
+    let usual ns name identity = {
         Namespace = ns
-        Name = "k8sreq-duplicator-controller"
+        Name = name
         Identity = identity
         Duration = TimeSpan.FromSeconds 15.0
         RenewDeadline = TimeSpan.FromSeconds 10.0
