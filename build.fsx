@@ -302,7 +302,9 @@ let targets = [
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
     "test", "all tests, against the published program too", (fun _ -> test ())
     "chart", "render the chart and the bases with helm and kubectl, and check them", (fun _ -> chart ())
-    "soak", "a minute of load over good and bad targets, then the books; -- SECONDS for another time", soak
+    "soak",
+    "a minute of load over good and bad targets, then the totals; -- SECONDS; -- --chaos SECONDS: targets are killed",
+    soak
     "fuzz", "read ten million spoilt answers of targets; -- COUNT SEED for others", fuzz
     "bench",
     "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",

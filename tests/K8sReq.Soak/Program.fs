@@ -4,10 +4,10 @@ module K8sReq.Soak.Program
 
 open System
 open System.Diagnostics
-open System.Text.RegularExpressions
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Host.Tests
+open K8sReq.Soak.Accounts
 
 let private connections = 64
 let private rate = 300.0
@@ -45,51 +45,6 @@ let private percentile (sorted: TimeSpan[]) (share: float) =
         TimeSpan.Zero
     else
         sorted[min (sorted.Length - 1) (int (share * float sorted.Length))]
-
-/// The totals of the program's last words.
-let private totalsOf (program: PublishedProgram) =
-    let found =
-        Regex.Match(
-            program.Errors,
-            @"(\d+) copies were accepted: (\d+) delivered, (\d+) failed, (\d+) dropped; (\d+) attempts were retries"
-        )
-
-    if not found.Success then
-        failwith $"the program gave no totals:\n{program.Errors}"
-
-    [ for group in 1..5 -> int64 found.Groups[group].Value ]
-
-/// What is wrong with the copies that a target which is always routed and always answers has got.
-let private wrongCopies name (target: SoakTarget) (clients: Clients) (belongs: int -> bool) = [
-    let copiesOf number =
-        match target.Copies.TryGetValue number with
-        | true, count -> count
-        | false, _ -> 0
-
-    let mutable lost, doubled, unasked = 0, 0, 0
-
-    for KeyValue(number, ended) in clients.Ended do
-        match ended, copiesOf number with
-        | Ended.Answered 202, 1 when belongs number -> ()
-        | Ended.Answered 202, 0 when belongs number -> lost <- lost + 1
-        // It may have been accepted when the connection ended.
-        | Ended.Unanswered, (0 | 1) when belongs number -> ()
-        | _, 0 when not (belongs number) || ended <> Ended.Answered 202 -> ()
-        | _, 1 -> unasked <- unasked + 1
-        | _ -> doubled <- doubled + 1
-
-    if lost > 0 then
-        $"{name}: {lost} copies of accepted requests never came"
-
-    if doubled > 0 then
-        $"{name}: {doubled} copies came more than once"
-
-    if unasked > 0 then
-        $"{name}: {unasked} copies came of requests that were not accepted"
-
-    if target.Damaged > 0 then
-        $"{name}: {target.Damaged} copies were not what was sent"
-]
 
 let private soak (time: TimeSpan) : Task<string list> = task {
     let clock = Stopwatch.StartNew()
@@ -254,14 +209,8 @@ let private soak (time: TimeSpan) : Task<string list> = task {
     ]
 }
 
-[<EntryPoint>]
-let main arguments =
-    let seconds =
-        match arguments with
-        | [||] -> 60.0
-        | _ -> float arguments[0]
-
-    match (soak (TimeSpan.FromSeconds seconds)).GetAwaiter().GetResult() with
+let private report (faults: string list) =
+    match faults with
     | [] ->
         printfn "soak: every copy is accounted for"
         0
@@ -270,3 +219,18 @@ let main arguments =
             eprintfn "soak: %s" fault
 
         1
+
+[<EntryPoint>]
+let main arguments =
+    let run (load: TimeSpan -> Task<string list>) (seconds: float) =
+        (load (TimeSpan.FromSeconds seconds)).GetAwaiter().GetResult() |> report
+
+    match List.ofArray arguments with
+    // A target as a process of its own: see Chaos.
+    | [ "target"; port; journal ] ->
+        MortalTarget.serve (int port) journal
+        0
+    | [ "--chaos" ] -> run Chaos.soak 60.0
+    | [ "--chaos"; seconds ] -> run Chaos.soak (float seconds)
+    | [] -> run soak 60.0
+    | seconds :: _ -> run soak (float seconds)
