@@ -10,7 +10,6 @@ open System.IO
 open System.Net
 open System.Net.Sockets
 open System.Text
-open System.Text.RegularExpressions
 open System.Threading.Tasks
 open K8sReq.Host.Tests
 open K8sReq.Host.Tests.HttpMessage
@@ -28,7 +27,9 @@ type private Scenario = {
     Name: string
     Pace: Pace
     BodyLength: int
+    Writes: ClientWrites
     Targets: int
+    Answer: TargetAnswer
     Hosts: int
     /// One target more, which takes five seconds for its answer.
     HasSlowTarget: bool
@@ -40,53 +41,87 @@ let private hot = {
     Name = "POST 1 KiB, 2000/s"
     Pace = Pace.Fixed(2000.0, 64)
     BodyLength = 1024
+    Writes = ClientWrites.One
     Targets = 2
+    Answer = TargetAnswer.WithBody
     Hosts = 1
     HasSlowTarget = false
 }
 
-let private scenarios = [
-    hot
-    {
-        hot with
-            Name = "POST 1 KiB, saturation, 64 connections"
-            Pace = Pace.Saturation 64
-    }
-    {
-        hot with
-            Name = "GET, 2000/s"
-            BodyLength = 0
-    }
-    {
-        hot with
-            Name = "POST 64 KiB, 500/s"
-            Pace = Pace.Fixed(500.0, 64)
-            BodyLength = 65_536
-    }
-    {
-        hot with
-            Name = "POST 1 KiB to 10 targets, 400/s"
-            Pace = Pace.Fixed(400.0, 64)
-            Targets = 10
-    }
-    {
-        hot with
-            Name = "POST 1 KiB to 2 targets, 400/s"
-            Pace = Pace.Fixed(400.0, 64)
-    }
-    {
-        hot with
-            Name = "POST 1 KiB, 2000/s, one of 10,000 hosts"
-            Hosts = 10_000
-    }
-    {
-        hot with
-            Name = "POST 1 KiB, 500/s, 256 connections, and a target that takes 5 s"
-            Pace = Pace.Fixed(500.0, 256)
-            Targets = 1
-            HasSlowTarget = true
-    }
+// What depends on neither clients nor targets alone is measured with every kind of both.
+let private kinds: Scenario list = [
+    for name, pace in
+        [
+            "2000/s", Pace.Fixed(2000.0, 64)
+            "400/s", Pace.Fixed(400.0, 64)
+            "saturation", Pace.Saturation 64
+        ] do
+        for answered, answer in
+            [
+                "answers with a body", TargetAnswer.WithBody
+                "empty answers", TargetAnswer.Empty
+                "answers 204", TargetAnswer.NoContent
+            ] do
+            for written, writes in [ "one write", ClientWrites.One; "two writes", ClientWrites.Two ] do
+                // 204 differs from an empty 200 by its head alone: once is enough.
+                if
+                    answer <> TargetAnswer.NoContent
+                    || (writes = ClientWrites.One && pace = hot.Pace)
+                then
+                    {
+                        hot with
+                            Name = $"POST 1 KiB, {name}, {written}, {answered}"
+                            Pace = pace
+                            Writes = writes
+                            Answer = answer
+                    }
 ]
+
+// The others, with targets that answer in this way; clients send head and body in one write.
+let private others (answered: string) (answer: TargetAnswer) : Scenario list = [
+    for scenario in
+        [
+            {
+                hot with
+                    Name = "GET, 2000/s"
+                    BodyLength = 0
+            }
+            {
+                hot with
+                    Name = "POST 64 KiB, 500/s"
+                    Pace = Pace.Fixed(500.0, 64)
+                    BodyLength = 65_536
+            }
+            {
+                hot with
+                    Name = "POST 1 KiB to 10 targets, 400/s"
+                    Pace = Pace.Fixed(400.0, 64)
+                    Targets = 10
+            }
+            {
+                hot with
+                    Name = "POST 1 KiB, 2000/s, one of 10,000 hosts"
+                    Hosts = 10_000
+            }
+            {
+                hot with
+                    Name = "POST 1 KiB, 500/s, 256 connections, and a target that takes 5 s"
+                    Pace = Pace.Fixed(500.0, 256)
+                    Targets = 1
+                    HasSlowTarget = true
+            }
+        ] do
+        {
+            scenario with
+                Name = $"{scenario.Name}, {answered}"
+                Answer = answer
+        }
+]
+
+let private scenarios =
+    kinds
+    @ others "answers with a body" TargetAnswer.WithBody
+    @ others "empty answers" TargetAnswer.Empty
 
 /// What one round of one peer gave.
 type private Sample = {
@@ -111,7 +146,10 @@ let private request (scenario: Scenario) =
         else
             $"POST /hooks?source=bench HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\nContent-Type: application/json\r\nContent-Length: {scenario.BodyLength}\r\n\r\n"
 
-    Array.append (Encoding.ASCII.GetBytes head) (Array.create scenario.BodyLength (byte 'x'))
+    ClientWrites.pieces
+        scenario.Writes
+        (Encoding.ASCII.GetBytes head)
+        (Array.create scenario.BodyLength (byte 'x'))
 
 /// Reads whatever comes and answers every request of its kind after five seconds. Requests are counted by their lengths,
 /// which are all the same.
@@ -156,59 +194,6 @@ let private slowTarget () : int * IDisposable =
                 accepting.GetAwaiter().GetResult()
     }
 
-let private h2loadRate = Regex @"finished in [^,]+, ([\d.]+) req/s"
-
-let private h2loadCodes =
-    Regex @"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx"
-
-let private saturate (port: int) (scenario: Scenario) (connections: int) (requests: int) : LoadResult =
-    use folder = new TestFolder()
-    File.WriteAllBytes(folder.At "body", Array.create scenario.BodyLength (byte 'x'))
-
-    let info =
-        ProcessStartInfo(
-            "h2load",
-            [
-                "--h1"
-                "-t1"
-                $"-c{connections}"
-                $"-n{requests}"
-                "-d"
-                folder.At "body"
-                "-H"
-                "Content-Type: application/json"
-                $"--connect-to=127.0.0.1:{port}"
-                // Should a request never be answered: no longer than that.
-                "--connection-inactivity-timeout=10s"
-                $"http://{host}/hooks?source=bench"
-            ],
-            RedirectStandardOutput = true
-        )
-
-    use running = new Process(StartInfo = info)
-    running.Start() |> ignore
-    let output = running.StandardOutput.ReadToEnd()
-    running.WaitForExit()
-    let codes = h2loadCodes.Match output
-    let rate = h2loadRate.Match output
-
-
-    if not codes.Success || not rate.Success then
-        failwith $"h2load said: {output}"
-
-    let accepted = int64 codes.Groups[1].Value
-
-    {
-        Accepted = accepted
-        Other = int64 requests - accepted
-        Latencies = [||]
-        Elapsed =
-            TimeSpan.FromSeconds(
-                float accepted
-                / float (Double.Parse(rate.Groups[1].Value, Globalization.CultureInfo.InvariantCulture))
-            )
-    }
-
 // On a thread of its own: answers are handled on the threads that wait for sockets, which are not to be blocked.
 let private load (port: int) (scenario: Scenario) (seconds: float) : Task<LoadResult> =
     Task.Factory.StartNew(
@@ -216,7 +201,8 @@ let private load (port: int) (scenario: Scenario) (seconds: float) : Task<LoadRe
             match scenario.Pace with
             | Pace.Fixed(rate, connections) ->
                 PacedLoad.run port (request scenario) rate connections (TimeSpan.FromSeconds seconds)
-            | Pace.Saturation connections -> saturate port scenario connections (int (seconds * 15_000.0))),
+            | Pace.Saturation connections ->
+                PacedLoad.saturate port (request scenario) connections (int64 (seconds * 15_000.0))),
         TaskCreationOptions.LongRunning
     )
 
@@ -235,7 +221,7 @@ let private settled (targets: NginxTargets) (expected: int64) : Task<int64> = ta
 }
 
 let private measure (peer: Peer) (scenario: Scenario) (seconds: float) : Task<Sample> = task {
-    use targets = new NginxTargets(scenario.Targets)
+    use targets = new NginxTargets(scenario.Targets, scenario.Answer)
     let slow = if scenario.HasSlowTarget then Some(slowTarget ()) else None
 
     let ports =
@@ -311,7 +297,7 @@ let private row (scenario: string) (name: string) (samples: Sample list) (baseli
 
 /// From the start of the process to its first 202, in milliseconds, and its memory after a second without requests.
 let private startUp (peer: Peer) : Task<float * float> = task {
-    use targets = new NginxTargets(2)
+    use targets = new NginxTargets(2, TargetAnswer.WithBody)
     let watch = Stopwatch.StartNew()
     let! running = peer.Start [ host ] targets.Ports
     use _ = running.Owned
@@ -325,7 +311,7 @@ let private startUp (peer: Peer) : Task<float * float> = task {
         with :? SocketException ->
             do! Task.Delay 1
 
-    client.Send(request hot) |> ignore
+    client.Send(Array.concat (request hot)) |> ignore
     let answer = Array.zeroCreate<byte> 1024
     client.Receive answer |> ignore
     let elapsed = watch.Elapsed.TotalMilliseconds
@@ -380,16 +366,10 @@ let private isThere (command: string) =
 
 /// Runs all scenarios and prints the table.
 let run (arguments: string list) : Task<int> = task {
-    match
-        [ "nginx", "nginx-light"; "h2load", "nghttp2-client" ]
-        |> List.filter (fst >> isThere >> not)
-    with
-    | _ :: _ as missing ->
-        for command, package in missing do
-            eprintfn "bench: %s is needed: apt-get install %s" command package
-
+    if not (isThere "nginx") then
+        eprintfn "bench: nginx is needed: apt-get install nginx-light"
         return 2
-    | [] ->
+    else
         let options =
             parse
                 {

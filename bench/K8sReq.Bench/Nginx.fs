@@ -84,17 +84,35 @@ http {{
             running.Dispose()
             (folder :> IDisposable).Dispose()
 
-/// Targets that answer 200 to everything, and count.
+/// What targets answer. It decides what nginx's mirror costs: it closes its connection to a target after every answer
+/// that has a body, and keeps it after one that has none.
+[<RequireQualifiedAccess>]
+type TargetAnswer =
+    /// 200 with a body of two bytes.
+    | WithBody
+    /// 200 with `Content-Length: 0`.
+    | Empty
+    /// 204.
+    | NoContent
+
+/// Targets that answer this to everything, and count.
 [<Sealed>]
-type NginxTargets(count: int) =
+type NginxTargets(count: int, answer: TargetAnswer) =
     let ports = Ports.free (count + 1)
     let statusPort = List.head ports
     let targetPorts = List.tail ports
 
+    // `return 200 ""` is sent with Content-Length: 0.
+    let returned =
+        match answer with
+        | TargetAnswer.WithBody -> "200 ok"
+        | TargetAnswer.Empty -> "200 \"\""
+        | TargetAnswer.NoContent -> "204"
+
     let servers =
         targetPorts
         |> List.map (fun port ->
-            $"  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 200 ok; }} }}")
+            $"  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return {returned}; }} }}")
         |> String.concat "\n"
 
     let nginx =

@@ -1,4 +1,5 @@
-/// Load at a fixed rate: requests are sent when they are due, whether or not earlier ones have been answered.
+/// Load at a fixed rate, whose requests are sent when they are due, whether or not earlier ones have been answered; or as
+/// fast as requests are answered.
 namespace K8sReq.Bench
 
 open System
@@ -28,9 +29,25 @@ module LoadResult =
     let rate (result: LoadResult) =
         float result.Accepted / result.Elapsed.TotalSeconds
 
+/// How a client sends a request.
+[<RequireQualifiedAccess>]
+type ClientWrites =
+    /// Head and body together, as ingress controllers and most libraries do.
+    | One
+    /// The head, then the body, as h2load does.
+    | Two
+
+module ClientWrites =
+    /// The request in the pieces in which it is sent. One without a body is one piece.
+    let pieces (writes: ClientWrites) (head: byte[]) (body: byte[]) : byte[] list =
+        match writes with
+        | ClientWrites.Two when body.Length > 0 -> [ head; body ]
+        | ClientWrites.One
+        | ClientWrites.Two -> [ Array.append head body ]
+
 /// One connection, one request at a time.
 [<Sealed>]
-type private LoadConnection(port: int, request: byte[], finished: LoadConnection -> bool -> unit) =
+type private LoadConnection(port: int, request: byte[] list, finished: LoadConnection -> bool -> unit) =
     let socket =
         new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
 
@@ -65,10 +82,11 @@ type private LoadConnection(port: int, request: byte[], finished: LoadConnection
     /// Does not wait, unless the system's buffer is full. What is sent on a connection that has ended is never answered.
     member _.Send() =
         try
-            let mutable sent = 0
+            for piece in request do
+                let mutable sent = 0
 
-            while sent < request.Length do
-                sent <- sent + socket.Send(request, sent, request.Length - sent, SocketFlags.None)
+                while sent < piece.Length do
+                    sent <- sent + socket.Send(piece, sent, piece.Length - sent, SocketFlags.None)
         with :? SocketException ->
             ()
 
@@ -79,7 +97,13 @@ type private LoadConnection(port: int, request: byte[], finished: LoadConnection
 module PacedLoad =
     /// Sends `rate` requests a second over so many connections, for this time, and waits for the answers, for at most
     /// ten seconds more. What is due while every connection is busy waits for the first that is not, and that counts.
-    let run (port: int) (request: byte[]) (rate: float) (connections: int) (duration: TimeSpan) : LoadResult =
+    let run
+        (port: int)
+        (request: byte[] list)
+        (rate: float)
+        (connections: int)
+        (duration: TimeSpan)
+        : LoadResult =
         let gate = Lock()
         let idle = Stack<LoadConnection>()
         let due = Queue<int64>()
@@ -162,6 +186,72 @@ module PacedLoad =
 
         for connection in all do
 
+            (connection :> IDisposable).Dispose()
+
+        result
+
+    /// Sends so many requests over so many connections, on each the next one when the one before has been answered.
+    /// Waits for at most ten seconds without an answer.
+    let saturate (port: int) (request: byte[] list) (connections: int) (total: int64) : LoadResult =
+        let gate = Lock()
+        let mutable begun = 0L
+        let mutable accepted = 0L
+        let mutable other = 0L
+        let watch = Stopwatch()
+        let mutable lastAnswer = TimeSpan.Zero
+
+        // Under the lock: whether there is one more to send.
+        let takeNext () =
+            if begun < total then
+                begun <- begun + 1L
+                true
+            else
+                false
+
+        let finished (connection: LoadConnection) isAccepted =
+            let next =
+                lock gate (fun () ->
+                    if isAccepted then
+                        accepted <- accepted + 1L
+                    else
+                        other <- other + 1L
+
+                    lastAnswer <- watch.Elapsed
+                    takeNext ())
+
+            if next then
+                connection.Send()
+
+        let all =
+            List.init connections (fun _ -> new LoadConnection(port, request, finished))
+
+        for connection in all do
+            connection.Connect()
+            connection.Run() |> ignore
+
+        watch.Start()
+
+        for connection in all do
+            if lock gate takeNext then
+                connection.Send()
+
+        let isOver () =
+            lock gate (fun () ->
+                accepted + other >= total
+                || watch.Elapsed - lastAnswer > TimeSpan.FromSeconds 10.0)
+
+        while not (isOver ()) do
+            Thread.Sleep 5
+
+        let result =
+            lock gate (fun () -> {
+                Accepted = accepted
+                Other = total - accepted
+                Latencies = [||]
+                Elapsed = lastAnswer
+            })
+
+        for connection in all do
             (connection :> IDisposable).Dispose()
 
         result
