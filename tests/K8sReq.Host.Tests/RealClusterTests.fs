@@ -6,6 +6,7 @@ module K8sReq.Host.Tests.RealClusterTests
 
 open System
 open System.IO
+open System.Text.Json.Nodes
 open System.Threading.Tasks
 open Expecto
 open k8s.Autorest
@@ -118,6 +119,35 @@ let private takes (target: TestTarget option) : Task<unit> = task {
 
 let private hostIn (ns: string) (name: string) = $"{name}.{ns}.example"
 
+// The definition without a rule for any text of a spec: that of the program that this one replaces had none.
+let private withoutRules =
+    lazy
+        (let rec strip (node: JsonNode | null) =
+            match node with
+            | :? JsonObject as fields ->
+                for rule in [ "pattern"; "minLength"; "maxLength"; "x-kubernetes-validations" ] do
+                    match fields[rule] with
+                    | :? JsonObject -> ()
+                    | _ -> fields.Remove rule |> ignore
+
+                for field in List.ofSeq fields do
+                    strip field.Value
+            | :? JsonArray as items -> Seq.iter strip items
+            | _ -> ()
+
+         let whole = JsonNode.Parse crd.Value
+         strip whole
+         string whole)
+
+// Whether the API server stores such a RequestClone.
+let private isTaken (driver: ClusterDriver) ns name spec = task {
+    try
+        do! driver.Clone(ns, name, spec)
+        return true
+    with :? HttpOperationException as refused when int refused.Response.StatusCode = 422 ->
+        return false
+}
+
 let private suite (cluster: Cluster) =
     testSequenced
     <| testList $"any cluster, {cluster.Name}" [
@@ -150,6 +180,12 @@ let private suite (cluster: Cluster) =
                 do! driver.DeleteService(ns, "app")
                 do! answers port b 503
                 do! says driver ns "copy" false "ServiceNotFound"
+                let! unnamed = driver.ServiceWithTargetAt None (ns, "unnamed")
+                do! driver.Clone(ns, "copy", spec b "unnamed" "")
+                do! answers port b 202
+                do! takes unnamed
+                unnamed |> Option.iter (fun target -> (target :> IDisposable).Dispose())
+                do! says driver ns "copy" true "ServiceBackendReady"
                 do! driver.DeleteClone(ns, "copy")
 
                 do!
@@ -259,15 +295,75 @@ let private suite (cluster: Cluster) =
                             withDelivery "\"delivery\":{\"backoffPolicy\":\"none\"}"
                             withDelivery "\"timeouts\":{\"backendRequest\":\"25h\"}"
                         ] do
-                        let! isRefused = task {
-                            try
-                                do! driver.Clone(ns, "bad", bad)
-                                return false
-                            with :? HttpOperationException as refused ->
-                                return int refused.Response.StatusCode = 422
-                        }
+                        let! taken = isTaken driver ns "bad" bad
+                        Expect.isFalse taken $"refused: {bad}"
+                })
 
-                        Expect.isTrue isRefused $"refused: {bad}"
+            testCaseTask
+                "an object of before that the definition does not take now is not routed, and holds up nobody"
+            <| fun () ->
+                cluster.Use(fun driver -> task {
+                    let! ns = driver.Namespace "upgrade"
+                    let! target = driver.ServiceWithTargetAt None (ns, "app")
+
+                    let! program, port = task {
+                        try
+                            do! driver.Install(withoutRules.Value, crdName)
+
+                            do!
+                                Waiting.until "the rules to be gone" (fun () ->
+                                    isTaken driver ns "bad" (spec "*.example" "App" ""))
+
+                            do! driver.Clone(ns, "unnamed", spec (hostIn ns "a") "app" "")
+                            do! driver.OldStatus(ns, "bad")
+                            do! driver.OldStatus(ns, "unnamed")
+                        finally
+                            // Whatever has happened, the cluster is left with the definition as it is.
+                            driver.Install(crd.Value, crdName).GetAwaiter().GetResult()
+
+                        do!
+                            Waiting.until "the rules to be back" (fun () -> task {
+                                let! taken = isTaken driver ns "probe" (spec "*.example" "App" "")
+                                return not taken
+                            })
+
+                        return! startReplica driver "replica-1" [ ns ] [ "--concurrent=1" ]
+                    }
+
+                    use program = program
+                    do! says driver ns "unnamed" true "ServiceBackendReady"
+                    do! answers port (hostIn ns "a") 202
+                    do! takes target
+                    // The server's answer decides between the two: before 1.30 it refuses this object's every write.
+                    do!
+                        Waiting.until "what became of the status to be told" (fun () -> task {
+                            let! ready = driver.Ready(ns, "bad")
+
+                            return
+                                ready = Some("False", "InvalidSpec")
+                                || (program.Output + program.Errors).Contains
+                                    $"refuses the status of {ns}/bad"
+                        })
+
+                    target |> Option.iter (fun target -> (target :> IDisposable).Dispose())
+                })
+
+            testCaseTask "a host that is no ASCII text gets its status, and holds up nobody"
+            <| fun () ->
+                cluster.Use(fun driver -> task {
+                    let! ns = driver.Namespace "emoji"
+                    let! target = driver.ServiceWithTarget(ns, "app")
+                    target |> Option.iter (fun target -> (target :> IDisposable).Dispose())
+                    let! isStored = isTaken driver ns "emoji" (spec "🎉.example" "app" "http")
+                    do! driver.Clone(ns, "other", spec (hostIn ns "a") "app" "http")
+                    let! program, _ = startReplica driver "replica-1" [ ns ] [ "--concurrent=1" ]
+                    use program = program
+                    do! says driver ns "other" true "ServiceBackendReady"
+
+                    if isStored then
+                        do! says driver ns "emoji" false "InvalidSpec"
+
+                    Expect.isFalse program.HasExited "it goes on"
                 })
     ]
 

@@ -24,8 +24,12 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
     let apply (text: string) =
         V1Patch(JsonNode.Parse text, V1Patch.PatchType.ApplyPatch)
 
-    let spec (port: int) (rest: string) =
-        $$"""{"ports":[{"name":"http","port":{{port}},"protocol":"TCP"}]{{rest}}}"""
+    // The port's name, where it has one.
+    let named (name: string option) (port: int) (rest: string) =
+        let name = name |> Option.map (sprintf "\"name\":\"%s\",") |> Option.defaultValue ""
+        $$"""{"ports":[{{{name}}"port":{{port}},"protocol":"TCP"}]{{rest}}}"""
+
+    let spec = named (Some "http")
 
     let putService ns name (spec: string) : Task<V1Service> =
         client.CoreV1.PatchNamespacedServiceAsync(
@@ -78,8 +82,14 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
         return ns
     }
 
-    /// A Service without a selector and, where that is possible, a target that listens on its address.
-    member _.ServiceWithTarget(ns: string, name: string) : Task<TestTarget option> = task {
+    /// A Service without a selector and, where that is possible, a target that listens on its address. Its one port has
+    /// this name, or none.
+    member _.ServiceWithTargetAt
+        (portName: string option)
+        (ns: string, name: string)
+        : Task<TestTarget option> = task {
+        let spec = named portName
+
         let! address = task {
             if allocates then
                 let! service = putService ns name (spec 80 "")
@@ -97,6 +107,10 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
         else
             return None
     }
+
+    /// The same, with a port called `http`.
+    member driver.ServiceWithTarget(ns: string, name: string) : Task<TestTarget option> =
+        driver.ServiceWithTargetAt (Some "http") (ns, name)
 
     member _.HeadlessService(ns: string, name: string) : Task = task {
         let! _ = putService ns name (spec 80 ",\"clusterIP\":\"None\"")
@@ -131,6 +145,25 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
     member _.DeleteClone(ns: string, name: string) : Task = task {
         let! _ =
             client.CustomObjects.DeleteNamespacedCustomObjectAsync(
+                Decode.Group,
+                Decode.Version,
+                ns,
+                Decode.Plural,
+                name
+            )
+
+        ()
+    }
+
+    /// Gives a RequestClone the status that the program which this one replaces wrote.
+    member _.OldStatus(ns: string, name: string) : Task = task {
+        let! _ =
+            client.CustomObjects.PatchNamespacedCustomObjectStatusAsync(
+                V1Patch(
+                    JsonNode.Parse
+                        """{"status":{"conditions":[{"type":"Ready","status":"True","reason":"ServiceBackendReady","message":"Service backend successfully registered","lastTransitionTime":"2024-01-01T00:00:00Z"}]}}""",
+                    V1Patch.PatchType.MergePatch
+                ),
                 Decode.Group,
                 Decode.Version,
                 ns,
