@@ -174,7 +174,7 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
         ()
     }
 
-    /// Status, reason and the generation of the Ready condition, and whether that is the object's own generation.
+    /// Status and reason of the Ready condition, where it and the status as a whole are about the object's present generation.
     member _.Ready(ns: string, name: string) : Task<(string * string) option> = task {
         let! item =
             client.CustomObjects.GetNamespacedCustomObjectAsync<JsonElement>(
@@ -189,7 +189,9 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
 
         return
             observed.Ready
-            |> Option.filter (fun ready -> ready.ObservedGeneration = Some observed.Generation)
+            |> Option.filter (fun ready ->
+                ready.ObservedGeneration = Some observed.Generation
+                && observed.StatusGeneration = Some observed.Generation)
             |> Option.map (fun ready -> string ready.IsReady, ready.Reason)
     }
 
