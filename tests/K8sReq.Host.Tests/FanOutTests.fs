@@ -185,6 +185,53 @@ let tests =
             Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
         }
 
+        testCaseTask "a clock that throws leaves no copy without an end"
+        <| fun () -> task {
+            let mutable releases = 0
+            let reported = ConcurrentQueue<TargetOutcome>()
+
+            let released =
+                TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+            let services = {
+                services (fun _ _ _ -> async { return TargetOutcome.Rejected 503 }) with
+                    Clock = {
+                        new System.TimeProvider() with
+                            override _.GetTimestamp() = failwith "no time"
+                    }
+                    Jitter = fun () -> failwith "no jitter"
+                    Unexpected = ignore
+            }
+
+            let release () =
+                Interlocked.Increment &releases |> ignore
+                released.TrySetResult(()) |> ignore
+
+            let job = {
+                Request = request
+                Bytes = 3L
+                AcceptedAt = 0L
+                Trace = ValueNone
+            }
+
+            let lane =
+                Targets.named "a" |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+
+            let places = ResizeArray [ enter lane; enter lane ]
+
+            FanOut.start
+                services
+                (fun _ _ (struct (outcome, _)) _ -> reported.Enqueue outcome)
+                release
+                job
+                places
+
+            do! released.Task |> Waiting.within "the release"
+            let failed = TargetOutcome.Rejected 503
+            Expect.equal (List.ofSeq reported, releases) ([ failed; failed ], 1) "as the target answered"
+            Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
         testCaseTask "sends are under way at the same time"
         <| fun () -> task {
             // Each waits for the other: one after the other would never end.

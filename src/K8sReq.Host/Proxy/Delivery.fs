@@ -108,8 +108,16 @@ module Delivery =
         with error ->
             services.Unexpected error
 
+    // A clock that throws: no send fails for want of the time that it took.
+    let private now (services: DeliveryServices) : int64 =
+        try
+            services.Clock.GetTimestamp()
+        with error ->
+            services.Unexpected error
+            0L
+
     let private send services (job: CopyJob) lane number = async {
-        let began = services.Clock.GetTimestamp()
+        let began = now services
         let span = startSpan services job lane number
 
         let! result = async {
@@ -130,9 +138,24 @@ module Delivery =
 
         try
             do! Task.Delay(time, services.Clock, ended.Token) |> Async.AwaitTask
-        with :? OperationCanceledException ->
-            ()
+        with
+        | :? OperationCanceledException -> ()
+        // The copy's bytes count in its lane: whatever happens, its turn is asked for and they are given back.
+        | error -> services.Unexpected error
     }
+
+    // What comes next; nothing if what says it throws.
+    let private nextWait (services: DeliveryServices) (lane: Lane) (made: int) (result: SendResult) =
+        try
+            RetryPolicy.next
+                lane.Target.Delivery.Retry
+                made
+                (services.Jitter())
+                result.RetryAfter
+                result.Outcome
+        with error ->
+            services.Unexpected error
+            None
 
     /// What is to come after so many attempts, of which the last had this result: the copy's outcome, if it was the last
     /// one, and then the copy has left its lane; else a wait and further attempts.
@@ -143,9 +166,7 @@ module Delivery =
         (made: int)
         (result: SendResult)
         : Choice<TargetOutcome, Async<CopyEnd>> =
-        let retry = lane.Target.Delivery.Retry
-
-        match RetryPolicy.next retry made (services.Jitter()) result.RetryAfter result.Outcome with
+        match nextWait services lane made result with
         | Some _ when lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested ->
             lane.Leave()
             Choice1Of2 TargetOutcome.Cancelled

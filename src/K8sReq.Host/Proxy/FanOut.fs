@@ -17,8 +17,15 @@ type private Flight
 
     // Whatever it throws: the copy has ended, and the memory is given back after the last one.
     member private _.Ended(lane: Lane, outcome: TargetOutcome, attempts: int) =
+        let duration =
+            try
+                services.Clock.GetElapsedTime job.AcceptedAt
+            with error ->
+                services.Unexpected error
+                TimeSpan.Zero
+
         try
-            report job lane (struct (outcome, attempts)) (services.Clock.GetElapsedTime job.AcceptedAt)
+            report job lane (struct (outcome, attempts)) duration
         with error ->
             services.Unexpected error
 
