@@ -489,6 +489,36 @@ let tests =
                 })
         }
 
+        testCaseTask "credentials that have expired are read anew for the election as well"
+        <| fun () -> task {
+            do!
+                withServer (fun server folder _ -> task {
+                    use! replica =
+                        Replica.Ready(server, folder, "replica-1", [ "--enable-leader-election" ])
+
+                    do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                    server.Token <- Some "second"
+                    server.ResetWatches() |> ignore
+                    let! _ = replica.Program.Says "Leader election does not work at the moment"
+                    server.Kubeconfig folder.Path |> ignore
+
+                    let renewals () =
+                        server.Calls
+                        |> List.filter (fun call ->
+                            call.Request.Resource = "leases" && call.Code > 0 && call.Code < 300)
+                        |> List.length
+
+                    let before = renewals ()
+
+                    do!
+                        Waiting.until "the lease to be renewed" (fun () ->
+                            Task.FromResult(renewals () > before + 1))
+
+                    server.Put(clone "shop" "new" "new.example" "app" "http")
+                    do! isReady server "shop" "new" ("True", "ServiceBackendReady", "1")
+                })
+        }
+
         testCaseTask "NAMESPACES: these alone are asked for, routed and given statuses"
         <| fun () -> task {
             do!

@@ -175,7 +175,10 @@ let tests =
 
             for wrong in
                 [
-                    "GET /SECRET HTTP/1.1\r\nHost: SECRET\r\n\r\n"
+                    // A host that nobody has is named at debug: it is no secret.
+                    "GET /SECRET HTTP/1.1\r\nHost: unknown.example\r\nX: SECRET\r\n\r\n"
+                    "GET /SECRET HTTP/1.1\r\nHost: a.example\r\nVia: 1.1 k8sreq (SECRET)\r\n\r\n"
+                    "GET /SECRET HTTP/1.1\r\nHost: a.example\r\nSECRET\r\n\r\n"
                     "GET /SECRET HTTP/9.9 SECRET\r\nSECRET\r\n\r\n"
                     "POST /SECRET HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: SECRET\r\n\r\n"
                     "POST /SECRET HTTP/1.1\r\nHost: a.example\r\nContent-Length: SECRET\r\n\r\n"

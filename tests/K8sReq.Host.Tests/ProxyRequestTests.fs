@@ -418,7 +418,7 @@ let tests =
             [
                 "OPTIONS * HTTP/1.1", "a.example"
                 "post /x HTTP/1.1", "a.example"
-                "GET /x HTTP/1.1", "a.example:65536"
+                "GET /x HTTP/1.1", "a.example:65535"
                 "POST /x HTTP/1.1", "A.example.:0080"
             ] do
             testCaseTask $"\"{start}\" for {host}, without a body, is copied as it came"

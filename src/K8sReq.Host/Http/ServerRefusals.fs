@@ -15,6 +15,13 @@ module HandledRefusal =
 
     let isMarked (error: BadHttpRequestException) : bool = error.Data.Contains key
 
+// Kestrel quotes what it refuses: "Invalid request header: 'Authorization …'". What clients send is not logged.
+module private RefusalReason =
+    let withoutQuotes (message: string) =
+        match message.IndexOf '\'' with
+        | -1 -> message
+        | quote -> message.Substring(0, quote).TrimEnd(' ', ':')
+
 [<Sealed>]
 type private RefusalLogger(inner: ILogger, refused: ServerRefused) =
     interface ILogger with
@@ -25,7 +32,7 @@ type private RefusalLogger(inner: ILogger, refused: ServerRefused) =
         member _.Log(level, id, state, error, formatter) =
             match error with
             | :? BadHttpRequestException as refusal when not (HandledRefusal.isMarked refusal) ->
-                refused refusal.StatusCode refusal.Message
+                refused refusal.StatusCode (RefusalReason.withoutQuotes refusal.Message)
             | _ -> ()
 
             if inner.IsEnabled level then

@@ -47,8 +47,9 @@ let private endConnection (ctx: HttpContext) =
     if not (HttpProtocol.IsHttp2 ctx.Request.Protocol) then
         ctx.Response.Headers.Connection <- "close"
 
-let private refuse status (reason: string) : HttpHandler =
-    let answer = setStatusCode status >=> text (reason + "\n")
+// `reason` is for the log, where nothing stands that clients send; `answer` is the text of the answer.
+let private refuseWith status (reason: string) (answer: string) : HttpHandler =
+    let answer = setStatusCode status >=> text (answer + "\n")
     let reason = RefusalReason reason
 
     fun next ->
@@ -63,6 +64,8 @@ let private refuse status (reason: string) : HttpHandler =
                 endConnection ctx
 
             answer ctx
+
+let private refuse status (reason: string) : HttpHandler = refuseWith status reason reason
 
 // What is left of the request is not worth reading, or cannot be: the connection ends with the answer.
 let private refuseAndClose status reason : HttpHandler =
@@ -89,8 +92,9 @@ let private busy: HttpHandler =
     >=> refuse StatusCodes.Status503ServiceUnavailable "Too many requests are waiting to be copied."
 
 let private loop (entry: string) =
-    refuse
+    refuseWith
         StatusCodes.Status508LoopDetected
+        "Its Via field names this proxy (VIA_NAME)."
         $"This request has passed this proxy before: its Via field names \"{entry}\". Two proxies in a chain need different names (VIA_NAME)."
 
 let private tunnel =

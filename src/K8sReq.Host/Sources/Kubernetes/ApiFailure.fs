@@ -5,6 +5,7 @@ open System
 open System.IO
 open System.Net
 open System.Net.Http
+open System.Security.Authentication
 open System.Text.Json
 open FsToolkit.ErrorHandling
 open k8s
@@ -76,6 +77,20 @@ let tryStatus (error: exn) : int option =
     match error with
     | :? HttpOperationException as answered -> Some(int answered.Response.StatusCode)
     | _ -> None
+
+// The server's certificate is not trusted: its authority may have been replaced.
+let rec private isUntrusted (error: exn) =
+    match error with
+    | :? AuthenticationException -> true
+    | _ ->
+        match error.InnerException with
+        | null -> false
+        | inner -> isUntrusted inner
+
+/// Whether credentials or authorities have to be read again: the server does not accept the ones (401), or is not trusted
+/// by the others.
+let needsRenewal (error: exn) : bool =
+    tryStatus error = Some 401 || isUntrusted error
 
 /// One line for people.
 let describe (error: exn) : string =

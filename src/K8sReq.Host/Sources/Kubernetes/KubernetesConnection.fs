@@ -18,6 +18,19 @@ type ClusterAccess = {
     Load: unit -> KubernetesClientConfiguration
 }
 
+/// How a connection to the API server is found to be dead that neither FIN nor RST has ended: the other side answers no
+/// more HTTP/2 pings. The times are those of Kubernetes' own clients.
+module ConnectionHealth =
+    /// Nothing has come for so long.
+    let pingDelay = TimeSpan.FromSeconds 30.0
+    /// The answer to the ping has not come for so long.
+    let pingTimeout = TimeSpan.FromSeconds 15.0
+
+    let configure (handler: SocketsHttpHandler) : unit =
+        handler.KeepAlivePingPolicy <- HttpKeepAlivePingPolicy.Always
+        handler.KeepAlivePingDelay <- pingDelay
+        handler.KeepAlivePingTimeout <- pingTimeout
+
 module ClusterAccess =
     let private defaultNamespace (configured: string | null) =
         match configured with
@@ -33,7 +46,11 @@ module ClusterAccess =
         configuration.HttpClientTimeout <- Timeout.InfiniteTimeSpan
         configuration.UserAgent <- "k8sreq"
         // Lists are decoded where they are received, and credentials may be a program's that has to be waited for.
-        configuration.FirstMessageHandlerSetup <- InlineSockets.elsewhere
+        configuration.FirstMessageHandlerSetup <-
+            fun handler ->
+                InlineSockets.elsewhere handler
+                ConnectionHealth.configure handler
+
         configuration
 
     /// The same, for requests that are answered at once: each has so much time.

@@ -67,7 +67,28 @@ type Leadership
             hasFailed <- true
             Log.leaderElectionFailed logger (ApiFailure.describe error)
 
+    let renew (client: IKubernetes) =
+        try
+            connection.Renew client
+        with error ->
+            Log.credentialsNotRenewed logger error.Message
+
     let elect (client: IKubernetes) (stop: CancellationToken) = task {
+        // The elector tries with its client for ever: one whose credentials are refused is left, and another one takes
+        // its place.
+        use leaving = CancellationTokenSource.CreateLinkedTokenSource stop
+
+        let onError (error: exn) =
+            tell error
+
+            if ApiFailure.needsRenewal error then
+                renew client
+
+                try
+                    leaving.Cancel()
+                with :? ObjectDisposedException ->
+                    ()
+
         use elector =
             new LeaderElector(
                 LeaderElectionConfig(
@@ -80,7 +101,7 @@ type Leadership
 
         elector.add_OnStartedLeading (fun () -> change true)
         elector.add_OnStoppedLeading (fun () -> change false)
-        elector.add_OnError tell
+        elector.add_OnError onError
 
         elector.add_OnNewLeader (fun leader ->
             onLeader leader
@@ -88,7 +109,10 @@ type Leadership
             if leader <> lease.Identity && leader <> "" then
                 Log.otherLeader logger leader)
 
-        do! elector.RunUntilLeadershipLostAsync stop
+        try
+            do! elector.RunUntilLeadershipLostAsync leaving.Token
+        with :? OperationCanceledException when not stop.IsCancellationRequested ->
+            ()
     }
 
     // Else the others wait for as long as they would believe in a leader that has died.
@@ -137,11 +161,8 @@ type Leadership
                 tell error
                 failures <- failures + 1
 
-                if ApiFailure.tryStatus error = Some 401 then
-                    try
-                        connection.Renew client
-                    with error ->
-                        Log.credentialsNotRenewed logger error.Message
+                if ApiFailure.needsRenewal error then
+                    renew client
 
             change false
 

@@ -70,6 +70,12 @@ type ResourceWatcher<'T>
         state <- next
         actions
 
+    let renew (client: k8s.IKubernetes) =
+        try
+            connection.Renew client
+        with error ->
+            Log.credentialsNotRenewed logger error.Message
+
     // Those actions that take no time; what is left is the one that does.
     let rec settle (client: k8s.IKubernetes) (actions: WatchAction<'T> list) : WatchAction<'T> option =
         match actions with
@@ -78,11 +84,7 @@ type ResourceWatcher<'T>
             emit action
             settle client rest
         | WatchAction.Renew :: rest ->
-            try
-                connection.Renew client
-            with error ->
-                Log.credentialsNotRenewed logger error.Message
-
+            renew client
             settle client rest
         | WatchAction.Tell fault :: rest ->
             Log.watchFault logger api.Name fault
@@ -101,6 +103,10 @@ type ResourceWatcher<'T>
             return WatchSignal.Page(page.Items, page.Version, page.Next)
         with error ->
             stop.ThrowIfCancellationRequested()
+
+            // Of a refusal (401) the loop says so itself.
+            if ApiFailure.needsRenewal error && ApiFailure.tryStatus error <> Some 401 then
+                renew client
 
             return
                 if limit.IsCancellationRequested then

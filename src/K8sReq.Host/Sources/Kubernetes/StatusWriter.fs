@@ -167,7 +167,7 @@ type StatusWriter
         | Some wait -> lock gate (fun () -> askedFor <- max askedFor (min wait longestRetryAfter))
         | None -> ()
 
-        if ApiFailure.tryStatus error = Some 401 then
+        if ApiFailure.needsRenewal error then
             try
                 connection.Renew client
             with error ->
