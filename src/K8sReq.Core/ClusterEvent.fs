@@ -10,3 +10,5 @@ type ClusterEvent =
     | ServiceApplied of BackendService
     | ServiceDeleted of ObjectKey
     | ServicesListed of WatchScope * BackendService list
+    /// The scope may not be read: nothing will be known of it for as long as that is so.
+    | ScopeDenied of WatchScope

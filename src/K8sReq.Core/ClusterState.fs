@@ -6,6 +6,8 @@ type ClusterState = {
     Services: Map<ObjectKey, BackendService>
     ListedClones: Set<WatchScope>
     ListedServices: Set<WatchScope>
+    /// Scopes that may not be read. What was listed of them before stays.
+    Denied: Set<WatchScope>
 }
 
 module ClusterState =
@@ -14,6 +16,7 @@ module ClusterState =
         Services = Map.empty
         ListedClones = Set.empty
         ListedServices = Set.empty
+        Denied = Set.empty
     }
 
     let private replaceScope scope (keyOf: 'T -> ObjectKey) (listed: 'T list) (known: Map<ObjectKey, 'T>) =
@@ -51,11 +54,20 @@ module ClusterState =
                 Services = state.Services |> replaceScope scope _.Key services
                 ListedServices = Set.add scope state.ListedServices
           }
+        | ClusterEvent.ScopeDenied scope -> {
+            state with
+                Denied = Set.add scope state.Denied
+          }
 
     /// The state after these events, in their order.
     let fold (state: ClusterState) (events: ClusterEvent seq) : ClusterState = Seq.fold evolve state events
 
-    /// Whether both kinds have been listed once in each of these scopes, so that the routes are known.
+    /// Whether both kinds have been listed once in each of these scopes that may be read, and in one at least, so that the
+    /// routes are known.
     let isSynced (scopes: Set<WatchScope>) (state: ClusterState) =
-        Set.isSubset scopes state.ListedClones
-        && Set.isSubset scopes state.ListedServices
+        let listed = Set.intersect state.ListedClones state.ListedServices
+        let isListed scope = Set.contains scope listed
+
+        scopes
+        |> Set.forall (fun scope -> isListed scope || Set.contains scope state.Denied)
+        && Set.exists isListed scopes

@@ -204,6 +204,7 @@ module Routing =
             Seq.append (inScope scope routing.State.Clones) (clones |> Seq.map _.Key)
         | ClusterEvent.ServicesListed(scope, services) ->
             Seq.append (inScope scope routing.State.Services) (services |> Seq.map _.Key)
+        | ClusterEvent.ScopeDenied _ -> []
 
     let private apply (changes: Changes) (event: ClusterEvent) : Changes =
         let routing = changes.Routing

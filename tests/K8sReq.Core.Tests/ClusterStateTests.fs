@@ -14,7 +14,8 @@ let private scopesOf event =
     | ClusterEvent.ServiceDeleted key -> Choice1Of2 key
     | ClusterEvent.ServiceApplied service -> Choice1Of2 service.Key
     | ClusterEvent.ClonesListed(scope, _)
-    | ClusterEvent.ServicesListed(scope, _) -> Choice2Of2 scope
+    | ClusterEvent.ServicesListed(scope, _)
+    | ClusterEvent.ScopeDenied scope -> Choice2Of2 scope
 
 let tests =
     testList "ClusterState" [
@@ -74,5 +75,24 @@ let tests =
                 |> List.map (ClusterState.isSynced scopes)
 
             Expect.equal synced [ false; false; false; false; true ] "at the last step only"
+        }
+
+        test "a scope that may not be read is passed over, if another one is known" {
+            let shop, blog = WatchScope.Namespace "shop", WatchScope.Namespace "blog"
+            let isSynced events = ClusterState.isSynced (set [ shop; blog ]) (after events)
+            let denied = [ ClusterEvent.ScopeDenied blog; ClusterEvent.ClonesListed(blog, []) ]
+
+            let listed = [ ClusterEvent.ClonesListed(shop, []); ClusterEvent.ServicesListed(shop, []) ]
+
+            Expect.isFalse (isSynced denied) "nothing is known"
+            Expect.isFalse (isSynced (denied @ listed.Tail)) "nor one kind alone"
+            Expect.isTrue (isSynced (denied @ listed)) "the other one is"
+
+            Expect.isFalse
+                (isSynced [ ClusterEvent.ScopeDenied shop; ClusterEvent.ScopeDenied blog ])
+                "none may be read: no route is known"
+
+            let kept = after (listed @ [ ClusterEvent.ScopeDenied shop ])
+            Expect.equal kept.ListedClones (set [ shop ]) "what was listed before stays"
         }
     ]

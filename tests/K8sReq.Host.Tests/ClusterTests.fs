@@ -397,6 +397,48 @@ let tests =
                 })
         }
 
+        for kinds in [ [ "services" ]; [ "requestclones" ]; [ "services"; "requestclones" ] ] do
+            let names = String.concat " and " kinds
+
+            testCaseTask
+                $"a namespace whose {names} may not be read is passed over, and followed when they may"
+            <| fun () -> task {
+                do!
+                    withServer (fun server folder target -> task {
+                        server.Put(service "blog" "app" "127.0.0.1" target.Port)
+                        server.Put(clone "blog" "copy" "b.example" "app" "http")
+
+                        server.Fault <-
+                            fun request ->
+                                if
+                                    request.Namespace = Some "blog" && List.contains request.Resource kinds
+                                then
+                                    Some(Fault.Status 403)
+                                else
+                                    None
+
+                        use! replica =
+                            Replica.Ready(
+                                server,
+                                folder,
+                                "replica-1",
+                                [ "--namespaces=shop,blog"; "--enable-leader-election" ]
+                            )
+
+                        let! _ = replica.Program.Says "in namespace blog: a permission is missing"
+                        let! isReady' = replica.Probe "/readyz"
+                        Expect.equal isReady' 200 "ready"
+                        do! replica.Answers("a.example", 202)
+                        do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
+                        let! hidden = replica.Send "b.example"
+                        Expect.equal hidden 503 "not known"
+                        Expect.isNone (ready server "blog" "copy") "nothing is said of it that is not known"
+                        server.Fault <- fun _ -> None
+                        do! replica.Answers("b.example", 202)
+                        do! isReady server "blog" "copy" ("True", "ServiceBackendReady", "1")
+                    })
+            }
+
         testCaseTask "a CustomResourceDefinition that is missing is said plainly, and waited for"
         <| fun () -> task {
             do!

@@ -2,6 +2,7 @@
 module K8sReq.Host.Sources.Kubernetes.ClusterSource
 
 open System
+open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
@@ -34,6 +35,23 @@ let private serviceEvent scope (action: WatchAction<BackendService>) : ClusterEv
     | WatchAction.EmitDeleted key -> Some(ClusterEvent.ServiceDeleted key)
     | _ -> None
 
+/// RequestClones of one scope are handed on once its Services have been listed: without those every one of them would seem
+/// to name a Service that does not exist.
+[<Sealed>]
+type private ServicesFirst(post: ClusterEvent list -> unit) =
+    let gate = Lock()
+    let mutable areListed = false
+    let waiting = ResizeArray<ClusterEvent>()
+
+    member _.Clone(event: ClusterEvent) =
+        lock gate (fun () -> if areListed then post [ event ] else waiting.Add event)
+
+    member _.Service(event: ClusterEvent) =
+        lock gate (fun () ->
+            post (event :: List.ofSeq waiting)
+            areListed <- true
+            waiting.Clear())
+
 // Of a write or of what the election asks for.
 let private commandTimeout = TimeSpan.FromSeconds 10.0
 
@@ -61,12 +79,20 @@ let create
         metrics.IsLeading <- leads
         writer.SetLeading leads
 
-    let watch (api: WatchScope -> ResourceApi<'T>) toEvent post stop = [
-        for scope in scopes ->
-            let emit action =
-                toEvent scope action |> Option.iter (List.singleton >> post)
+    let watch (api: ResourceApi<'T>) (emit: WatchAction<'T> -> unit) denied stop =
+        ResourceWatcher(logger, metrics, times, connection, api, emit, denied).RunAsync stop
 
-            ResourceWatcher(logger, metrics, times, connection, api scope, emit).RunAsync stop
+    let follow post stop scope = [
+        let order = ServicesFirst post
+        let denied () = post [ ClusterEvent.ScopeDenied scope ]
+
+        watch
+            (ResourceApi.clones settings.WatchLabelSelector scope)
+            (cloneEvent scope >> Option.iter order.Clone)
+            denied
+            stop
+
+        watch (ResourceApi.services scope) (serviceEvent scope >> Option.iter order.Service) denied stop
     ]
 
     let lead stop : Task =
@@ -92,7 +118,6 @@ let create
             fun post stop ->
                 Log.cluster logger access.Origin (describeScopes settings)
 
-                watch (ResourceApi.clones settings.WatchLabelSelector) cloneEvent post stop
-                @ watch ResourceApi.services serviceEvent post stop
+                (scopes |> List.ofSeq |> List.collect (follow post stop))
                 @ [ writer.RunAsync stop; lead stop ]
     }

@@ -40,7 +40,9 @@ type ResourceWatcher<'T>
         times: WatchTimes,
         connection: KubernetesConnection,
         api: ResourceApi<'T>,
-        emit: WatchAction<'T> -> unit
+        emit: WatchAction<'T> -> unit,
+        // Called when this may not be read.
+        denied: unit -> unit
     ) =
     let started = times.Clock.GetTimestamp()
     let mutable state = WatchLoop.initial<'T>
@@ -88,6 +90,13 @@ type ResourceWatcher<'T>
             settle client rest
         | WatchAction.Tell fault :: rest ->
             Log.watchFault logger api.Name fault
+
+            match fault with
+            | WatchFault.Forbidden _ -> denied ()
+            | WatchFault.Unauthorized _
+            | WatchFault.UnknownKind _
+            | WatchFault.Unreachable _ -> ()
+
             settle client rest
         | WatchAction.TellRecovered :: rest ->
             Log.watchRecovered logger api.Name
