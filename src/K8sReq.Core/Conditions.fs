@@ -61,6 +61,24 @@ module Conditions =
             Message = cut (Resolution.describeError error)
           }
 
+    /// What is left to be said of a RequestClone that was selected by its labels and is no more: nobody here copies requests
+    /// for it. None if nothing was ever written to it. Of one that was deleted the API server says so.
+    let notSelected (now: DateTimeOffset) (selector: string) (last: ResolvedClone) : StatusPatch option =
+        last.Clone.Observed
+        |> Option.map (fun observed -> {
+            Key = last.Clone.Key
+            Uid = observed.Uid
+            Readiness = {
+                IsReady = false
+                Reason = "NotSelected"
+                Message =
+                    $"Its labels do not match WATCH_LABEL_SELECTOR ({selector}) any more: requests are not copied"
+            }
+            ObservedGeneration = observed.Generation
+            LastTransition = now
+            IsTransition = false
+        })
+
     /// What has to be written so that the status says what is so; None if it does already, or if the object has no
     /// status of its own (a manifest).
     let plan (now: DateTimeOffset) (resolved: ResolvedClone) : StatusPatch option =

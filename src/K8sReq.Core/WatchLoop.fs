@@ -86,6 +86,10 @@ type WatchState<'T> = private {
     /// Expiries since a watch worked: a list that succeeds says nothing about the next watch.
     Expiries: int
     Told: WatchFault option
+    /// Since when the server has answered without a break that it does not know the kind.
+    UnknownSince: TimeSpan option
+    /// That nothing is left of the kind has been told.
+    IsGone: bool
 }
 
 /// A list and watch of one kind in one scope as a pure state machine: from a signal and the time to what to do.
@@ -95,6 +99,10 @@ module WatchLoop =
 
     /// After this time the end of a watch leads to a list: whatever was missed, and why ever, is found then.
     let relistInterval = TimeSpan.FromMinutes 30.0
+
+    /// A server that starts does not know defined kinds for some seconds. One that says so for longer than this has no
+    /// definition any more, and with a definition go all objects of its kind.
+    let goneAfter = TimeSpan.FromSeconds 60.0
 
     let private longestPause = TimeSpan.FromSeconds 30.0
 
@@ -113,6 +121,8 @@ module WatchLoop =
         Failures = 0
         Expiries = 0
         Told = None
+        UnknownSince = None
+        IsGone = false
     }
 
     let private isSameKind (one: WatchFault) (other: WatchFault) =
@@ -153,7 +163,14 @@ module WatchLoop =
             else
                 []
 
-        { state with Failures = 0; Told = None }, told
+        {
+            state with
+                Failures = 0
+                Told = None
+                UnknownSince = None
+                IsGone = false
+        },
+        told
 
     // Something came from a watch: it works.
     let private progressed version (state: WatchState<'T>) action =
@@ -172,7 +189,23 @@ module WatchLoop =
             Pages = []
     }
 
-    let private failed jitter fault (state: WatchState<'T>) =
+    let private failed jitter now fault (state: WatchState<'T>) =
+        let unknownSince =
+            match fault with
+            | WatchFault.UnknownKind _ -> Some(defaultArg state.UnknownSince now)
+            | WatchFault.Unauthorized _
+            | WatchFault.Forbidden _
+            | WatchFault.Unreachable _ -> None
+
+        let isGone = unknownSince |> Option.exists (fun since -> now - since >= goneAfter)
+
+        // Only where there was something: of a kind that has never been listed nothing is known to be gone.
+        let gone =
+            if isGone && not state.IsGone && state.ListedAt > TimeSpan.Zero then
+                [ WatchAction.EmitListed [] ]
+            else
+                []
+
         let failures = state.Failures + 1
         let isNew = not (state.Told |> Option.exists (isSameKind fault))
 
@@ -194,10 +227,12 @@ module WatchLoop =
                     kept with
                         Failures = failures
                         Told = Some fault
+                        UnknownSince = unknownSince
+                        IsGone = isGone
                 }
                 (pause failures jitter)
 
-        resting, (if isNew then [ WatchAction.Tell fault ] else []) @ renew @ rest
+        resting, (if isNew then [ WatchAction.Tell fault ] else []) @ gone @ renew @ rest
 
     let private ended jitter now reason (state: WatchState<'T>) =
         match reason with
@@ -247,7 +282,7 @@ module WatchLoop =
                 |> max (pause failures jitter)
 
             resting { kept with Failures = failures } time
-        | WatchEnd.Failed fault -> failed jitter fault state
+        | WatchEnd.Failed fault -> failed jitter now fault state
 
     /// `jitter` is from 0 to 1, another one each time; `now` is a time that only grows. A signal that does not belong
     /// to what is being done changes nothing.

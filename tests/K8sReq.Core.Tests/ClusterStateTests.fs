@@ -79,7 +79,10 @@ let tests =
 
         test "a scope that may not be read is passed over, if another one is known" {
             let shop, blog = WatchScope.Namespace "shop", WatchScope.Namespace "blog"
-            let isSynced events = ClusterState.isSynced (set [ shop; blog ]) (after events)
+
+            let isSynced events =
+                ClusterState.isSynced (set [ shop; blog ]) (after events)
+
             let denied = [ ClusterEvent.ScopeDenied blog; ClusterEvent.ClonesListed(blog, []) ]
 
             let listed = [ ClusterEvent.ClonesListed(shop, []); ClusterEvent.ServicesListed(shop, []) ]

@@ -113,6 +113,47 @@ let tests =
             Expect.equal (List.last steps) [ WatchAction.Watch "15" ] "from the bookmark"
         }
 
+        test
+            "a kind that the server does not know for a minute is gone, with all of its objects, and that is told once" {
+            let unknown: Signal =
+                WatchSignal.Ended(WatchEnd.Failed(WatchFault.UnknownKind "not found"))
+
+            let known, _ = runFrom WatchLoop.initial (seconds 1.0) listed
+
+            // At each time: the list or watch fails, and after the pause it is tried again.
+            let emitted state times failure =
+                ((state, []), times)
+                ||> List.fold (fun (state, emitted) time ->
+                    let next, steps = runFrom state (seconds time) [ failure; WatchSignal.Rested ]
+
+                    let lists =
+                        List.concat steps
+                        |> List.choose (fun action ->
+                            match action with
+                            | WatchAction.EmitListed items -> Some(time, items)
+                            | _ -> None)
+
+                    next, emitted @ lists)
+
+            let times = [ 10.0; 30.0; 69.0; 70.0; 90.0; 200.0 ]
+            let _, lists = emitted known times unknown
+            Expect.equal lists [ 70.0, [] ] "after a minute, once"
+            let _, never = emitted WatchLoop.initial times unknown
+            Expect.equal never [] "of what was never listed nothing is told"
+
+            let _, unreachable =
+                emitted known times (WatchSignal.Ended(WatchEnd.Failed refused))
+
+            Expect.equal unreachable [] "nor when the server is away"
+            let early, _ = emitted known [ 10.0; 40.0 ] unknown
+
+            let interrupted, _ =
+                emitted early [ 50.0 ] (WatchSignal.Ended(WatchEnd.Failed refused))
+
+            let _, late = emitted interrupted [ 75.0; 100.0 ] unknown
+            Expect.equal late [] "the minute is one without a break"
+        }
+
         test "a bookmark without a version says nothing" {
             Expect.equal
                 (last (

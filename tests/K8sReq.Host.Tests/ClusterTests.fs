@@ -600,10 +600,16 @@ let tests =
                     let mine = clone "shop" "mine" "mine.example" "app" "http"
                     server.Put(labelled "team" "a" mine)
                     do! replica.Answers("mine.example", 202)
+                    do! isReady server "shop" "mine" ("True", "ServiceBackendReady", "1")
                     server.Put(labelled "team" "b" mine)
                     do! replica.Answers("mine.example", 503)
+                    do! isReady server "shop" "mine" ("False", "NotSelected", "1")
                     server.Put(labelled "team" "a" mine)
                     do! replica.Answers("mine.example", 202)
+                    do! isReady server "shop" "mine" ("True", "ServiceBackendReady", "1")
+                    server.Delete("requestclones", "shop", "mine") |> ignore
+                    do! replica.Answers("mine.example", 503)
+                    Expect.isFalse replica.Program.HasExited "one that is deleted is gone, and no more"
                 })
         }
 

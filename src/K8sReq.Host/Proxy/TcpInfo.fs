@@ -10,8 +10,8 @@ let private protocol = 6
 let private option = 11
 let private acknowledgedAt = 120
 
-/// Whether the other side has acknowledged no more than the first `before` bytes that were sent over this connection. False
-/// where the system does not say: only Linux does.
+/// Whether the other side has acknowledged the first `before` bytes that were sent over this connection, and no more. False
+/// where the system does not say: only Linux does, and one that counts nothing says nothing.
 let hasAcknowledgedNothingAfter (before: int64) (socket: Socket) : bool =
     if not (OperatingSystem.IsLinux()) then
         false
@@ -21,9 +21,8 @@ let hasAcknowledgedNothingAfter (before: int64) (socket: Socket) : bool =
             let length = socket.GetRawSocketOption(protocol, option, info.AsSpan())
 
             length >= acknowledgedAt + 8
-            // The segment that opens a connection counts as one byte. No segment of a request is as short as that.
-            && BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(info, acknowledgedAt, 8))
-               <= before + 1L
+            // The segment that opens a connection counts as one byte.
+            && BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(info, acknowledgedAt, 8)) = before + 1L
         with
         | :? SocketException
         | :? ObjectDisposedException -> false

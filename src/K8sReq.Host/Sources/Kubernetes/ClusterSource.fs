@@ -73,7 +73,15 @@ let create
     let metrics = SourceMetrics clock
 
     let writer =
-        StatusWriter(logger, clock, metrics, commands, settings.Concurrent, identity)
+        StatusWriter(
+            logger,
+            clock,
+            metrics,
+            commands,
+            settings.Concurrent,
+            settings.WatchLabelSelector,
+            identity
+        )
 
     let setLeading leads =
         metrics.IsLeading <- leads

@@ -22,6 +22,8 @@ type StatusWriter
         metrics: SourceMetrics,
         connection: KubernetesConnection,
         concurrency: int,
+        // The selector of RequestClones; empty for all.
+        selector: string,
         // The program, as events name who reports.
         identity: string
     ) =
@@ -41,6 +43,8 @@ type StatusWriter
     let work = new SemaphoreSlim(0)
     let touched = HashSet<ObjectKey>()
     let written = Dictionary<ObjectKey, struct (Readiness * int64 * string * int64)>()
+    // What is left to be said of those that are gone, or not selected any more.
+    let farewells = Dictionary<ObjectKey, StatusPatch>()
     let mutable held: Map<ObjectKey, HeldStatus> = Map.empty
     let mutable refusals = LogWindow.fresh
     let mutable plannedAll = TimeSpan.Zero
@@ -87,23 +91,27 @@ type StatusWriter
             touched.Clear()
 
             if not isLeading then
+                farewells.Clear()
                 []
             else
+                let last = List.ofSeq farewells.Values
+                farewells.Clear()
                 let at = clock.GetUtcNow()
 
-                keys
-                |> List.choose (fun key ->
-                    match clones.TryGetValue key with
-                    | false, _ ->
-                        forget key
-                        None
-                    | true, resolved ->
-                        match Conditions.plan at resolved with
-                        | None ->
-                            held <- held.Remove key
-                            None
-                        | Some patch when isFresh patch || StatusRetry.isHeld time held patch -> None
-                        | Some patch -> Some patch))
+                last
+                @ (keys
+                   |> List.choose (fun key ->
+                       match clones.TryGetValue key with
+                       | false, _ ->
+                           forget key
+                           None
+                       | true, resolved ->
+                           match Conditions.plan at resolved with
+                           | None ->
+                               held <- held.Remove key
+                               None
+                           | Some patch when isFresh patch || StatusRetry.isHeld time held patch -> None
+                           | Some patch -> Some patch)))
 
     // Until something is to be done without anybody waking the loop.
     let longestRest () =
@@ -215,6 +223,16 @@ type StatusWriter
     /// What is so now, and which RequestClones have changed, or whose Services have.
     member _.Update(now: Map<ObjectKey, ResolvedClone>, changed: ObjectKey seq) =
         lock gate (fun () ->
+            if selector <> "" then
+                let at = clock.GetUtcNow()
+
+                for key in changed do
+                    match clones.TryFind key with
+                    | Some last when not (now.ContainsKey key) ->
+                        Conditions.notSelected at selector last
+                        |> Option.iter (fun patch -> farewells[key] <- patch)
+                    | _ -> farewells.Remove key |> ignore
+
             clones <- now
             touched.UnionWith changed)
 
