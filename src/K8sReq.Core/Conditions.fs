@@ -75,7 +75,12 @@ module Conditions =
                     $"Its labels do not match WATCH_LABEL_SELECTOR ({selector}) any more: requests are not copied"
             }
             ObservedGeneration = observed.Generation
-            LastTransition = now
+            // As ever, the time of the status, not of the reason.
+            LastTransition =
+                observed.Ready
+                |> Option.filter (fun ready -> ready.IsReady = Some false)
+                |> Option.bind _.LastTransition
+                |> Option.defaultValue now
             IsTransition = false
         })
 

@@ -190,6 +190,36 @@ let tests =
             Expect.isTrue (planned (Some unknown) (Ok target)).IsTransition "it was unknown"
         }
 
+        test "one that is not selected any more says so; the time moves if it was ready" {
+            let said result = {
+                saying (planned None result) with
+                    LastTransition = Some earlier
+            }
+
+            let notSelected ready =
+                Conditions.notSelected now "team=a" {
+                    Clone = cloneWith ready
+                    Resolved = Ok target
+                }
+
+            for ready, expected in
+                [
+                    Some(said (Ok target)), now
+                    Some(said (Error(ResolutionError.ServiceNotFound service))), earlier
+                    None, now
+                ] do
+                match notSelected ready with
+                | Some patch ->
+                    Expect.equal
+                        (patch.Readiness.IsReady, patch.Readiness.Reason)
+                        (false, "NotSelected")
+                        "what it says"
+
+                    Expect.stringContains patch.Readiness.Message "team=a" "and why"
+                    Expect.equal (patch.LastTransition, patch.IsTransition) (expected, false) "since when"
+                | None -> failtest "nothing is said"
+        }
+
         test "an object from a manifest has no status" {
             let clone = { cloneWith None with Observed = None }
 

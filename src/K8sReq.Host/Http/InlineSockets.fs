@@ -96,6 +96,11 @@ module InlineSockets =
         (cancelled: CancellationToken)
         : Task<Stream> = task {
         let socket = new Socket(SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
+        // A server that is gone without a word is found in 45 s over HTTP/1.1 too, where there are no pings.
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true)
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, 30)
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, 5)
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, 3)
         let mutable isConnected = false
 
         try

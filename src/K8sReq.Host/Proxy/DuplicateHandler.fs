@@ -400,7 +400,9 @@ let private observed (services: DuplicateServices) (handler: HttpHandler) : Http
         let fail (ctx: HttpContext) (error: exn) =
             match error with
             | :? OperationCanceledException
-            | :? IOException -> ctx.Response.StatusCode <- StatusCodes.Status499ClientClosedRequest
+            | :? IOException ->
+                if not ctx.Response.HasStarted then
+                    ctx.Response.StatusCode <- StatusCodes.Status499ClientClosedRequest
             | error ->
                 services.Failed error
 

@@ -44,7 +44,21 @@ type private ServicesFirst(post: ClusterEvent list -> unit) =
     let waiting = ResizeArray<ClusterEvent>()
 
     member _.Clone(event: ClusterEvent) =
-        lock gate (fun () -> if areListed then post [ event ] else waiting.Add event)
+        lock gate (fun () ->
+            if areListed then
+                post [ event ]
+            else
+                match event with
+                // What came before is in it.
+                | ClusterEvent.ClonesListed _ -> waiting.Clear()
+                | ClusterEvent.CloneApplied _
+                | ClusterEvent.CloneDeleted _
+                | ClusterEvent.ServiceApplied _
+                | ClusterEvent.ServiceDeleted _
+                | ClusterEvent.ServicesListed _
+                | ClusterEvent.ScopeDenied _ -> ()
+
+                waiting.Add event)
 
     member _.Service(event: ClusterEvent) =
         lock gate (fun () ->
