@@ -18,9 +18,16 @@ module MessageSyntax =
     let isFieldName (name: string) : bool =
         isToken name || (name.StartsWith ':' && isToken (name.Substring 1))
 
-    /// What can be a request target: no space and no control, which would end it, and ASCII alone.
+    let private isVisible (text: string) =
+        text.AsSpan().IndexOfAnyExceptInRange('!', '~') < 0
+
+    let private targetCharacters =
+        SearchValues.Create(String([| yield! seq { '!' .. '~' }; yield! seq { '\128' .. '\255' } |]).AsSpan())
+
+    /// What can be a request target, a character for each byte: no space and no control, which would end it. Bytes above
+    /// 127 are to be escaped (RFC 3986 section 2.1); many clients send them as they are, and servers take them.
     let isTarget (target: string) : bool =
-        target.Length > 0 && target.AsSpan().IndexOfAnyExceptInRange('!', '~') < 0
+        target.Length > 0 && target.AsSpan().IndexOfAnyExcept targetCharacters < 0
 
     /// What can stand in a Host field, which may be empty; whether it is a host, routing finds out.
-    let isHost (host: string) : bool = host = "" || isTarget host
+    let isHost (host: string) : bool = isVisible host

@@ -184,10 +184,14 @@ let tests =
             isHandler DuplicateHandler.refuseTunnels
             isHandler DuplicateHandler.refuseUnclearFraming
             isHandler DuplicateHandler.refuseMalformed
-            isHandler (DuplicateHandler.requireTarget (fun _ -> [||]))
+            isHandler (DuplicateHandler.requireTarget System.TimeProvider.System (fun _ -> [||]))
 
             isHandler (
-                DuplicateHandler.withCarriedHeaders K8sReq.Host.Telemetry.Tracing.Off "k8sreq" (fun _ -> pass)
+                DuplicateHandler.withCarriedHeaders
+                    System.TimeProvider.System
+                    K8sReq.Host.Telemetry.Tracing.Off
+                    "k8sreq"
+                    (fun _ -> pass)
             )
 
             isHandler (K8sReq.Host.Admin.Probes.handler (fun () -> true))

@@ -2,6 +2,7 @@
 module K8sReq.Host.Tests.ProxyRequestTests
 
 open System
+open System.Text
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
@@ -353,8 +354,108 @@ let tests =
         $"GET / HTTP/1.1\r\n{host}X-A: 1\r\n folded\r\n\r\n" |> expectRefusal 400 true
         <| "with a folded field is answered 400"
 
-        $"GET /caf\u00e9 HTTP/1.1\r\n{host}\r\n" |> expectRefusal 400 true
-        <| "with bytes above 127 in its target is answered 400"
+        $"GET /fHTTP/1.1\r\n{host}\r\n" |> expectRefusal 400 true
+        <| "without a space before its version is answered 400"
+
+        $"GET /a b HTTP/1.1\r\n{host}\r\n" |> expectRefusal 400 true
+        <| "with a space in its target is answered 400"
+
+        $"G\u00c9T / HTTP/1.1\r\n{host}\r\n" |> expectRefusal 400 true
+        <| "with a byte above 127 in its method is answered 400"
+
+        $"GET http://caf\u00e9.example/ HTTP/1.1\r\n{host}\r\n"
+        |> expectRefusal 400 true
+        <| "with a byte above 127 in its target's host is answered 400"
+
+        for sent, copied in
+            [
+                "/x?msg=Gr\u00c3\u00bc\u00c3\u009fe", "/x?msg=Gr\u00c3\u00bc\u00c3\u009fe"
+                // No UTF-8.
+                "/caf\u00e9/\u0080\u00ff", "/caf\u00e9/\u0080\u00ff"
+                "/^/\u00e9^", "/^/\u00e9^"
+                "/^/%c3%a9", "/^/%c3%a9"
+                "http://a.example/\u00e9", "/\u00e9"
+                "HTTP://a.example/x", "/x"
+                "Http://a.example:80?X=\u00e9", "/?X=\u00e9"
+                "/x?u=HTTP://b.example/", "/x?u=HTTP://b.example/"
+            ] do
+            testCaseTask $"for {sent} is copied to the byte"
+            <| fun () -> task {
+                do!
+                    simply (fun proxy target -> task {
+                        let! answer =
+                            TestClient.roundTrip
+                                proxy.Port
+                                $"POST {sent} HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\nhi"
+
+                        Expect.equal (TestClient.status answer) 202 "accepted"
+                        let! copy = target.Next()
+
+                        Expect.equal
+                            (copy.Start, copy.Text)
+                            ($"POST {copied} HTTP/1.1", "hi")
+                            "as it was sent"
+                    })
+            }
+
+        for size in [ 1; 2; 3; 7; 61; 4096 ] do
+            testCaseTask
+                $"with bytes above 127 is told from the bodies before it, when {size} bytes come at a time"
+            <| fun () -> task {
+                let line name =
+                    $"POST /{name}/\u00e9\u00ff HTTP/1.1\r\n"
+
+                // What looks like a request within a body is none.
+                let body = $"{line 0}x\u00e9\r\n"
+
+                let requests = [
+                    $"{line 1}{host}\r\n"
+                    $"{line 2}{host}Content-Length: {body.Length}\r\n\r\n{body}"
+                    $"{line 3}{host}Content-Length: 0\r\n\r\n"
+                    $"{line 4}{host}Transfer-Encoding: chunked\r\n\r\n{body.Length:x}\r\n{body}\r\n0\r\nT: \u00e9\r\n\r\n"
+                    $"{line 5}Host: unknown.example\r\nContent-Length: {body.Length}\r\n\r\n{body}"
+                    $"{line 6}Host: unknown.example\r\n\r\n"
+                    $"{line 7}{host}Via: 1.1 k8sreq\r\nTransfer-Encoding: chunked\r\n\r\n{body.Length:x}\r\n{body}\r\n0\r\n\r\n"
+                    $"{line 8}{host}X: \u00e9\r\nContent-Length: {body.Length}\r\n\r\n{body}"
+                ]
+
+                do!
+                    simply (fun proxy target -> task {
+                        use! client = TestClient.Connect proxy.Port
+                        let all = Encoding.Latin1.GetBytes(String.concat "" requests)
+
+                        for piece in Array.chunkBySize size all do
+                            do! client.SendBytes piece
+
+                        let statuses = ResizeArray()
+
+                        for _ in requests do
+                            let! answer = client.Answer()
+                            statuses.Add(TestClient.status answer)
+
+                        Expect.equal
+                            (List.ofSeq statuses)
+                            [ 202; 202; 202; 202; 503; 503; 508; 202 ]
+                            "each has its answer"
+
+                        let copies = ResizeArray()
+
+                        for _ in 1..5 do
+                            let! copy = target.Next()
+                            copies.Add(copy.Start, copy.Body |> Encoding.Latin1.GetString)
+
+                        Expect.equal
+                            (copies |> Seq.sort |> List.ofSeq)
+                            [
+                                (line 1).TrimEnd(), ""
+                                (line 2).TrimEnd(), body
+                                (line 3).TrimEnd(), ""
+                                (line 4).TrimEnd(), body
+                                (line 8).TrimEnd(), body
+                            ]
+                            "each as it was sent"
+                    })
+            }
 
         $"GET / HTTP/1.1\r\n{host}X(A: 1\r\n\r\n" |> expectRefusal 400 true
         <| "with a field name that is none is answered 400"
@@ -394,7 +495,6 @@ let tests =
 
                     for headers in
                         [
-                            path "/caf\u00c3\u00a9"
                             path "/x HTTP/1.1"
                             path "/x\ty"
                             path "/\u0001"
@@ -411,6 +511,16 @@ let tests =
                     Expect.notEqual block[0] Http2Client.status400 "a good one"
                     let! copy = target.Next()
                     Expect.equal copy.Start "GET /good HTTP/1.1" "is copied"
+
+                    let! block =
+                        Http2Client.get
+                            proxy.Port
+                            (":authority", "a.example")
+                            (path "/caf\u00c3\u00a9?\u00e9")
+
+                    Expect.notEqual block[0] Http2Client.status400 "bytes above 127 are taken"
+                    let! copy = target.Next()
+                    Expect.equal copy.Start "GET /caf\u00c3\u00a9?\u00e9 HTTP/1.1" "and are copied"
                 })
         }
 

@@ -155,6 +155,45 @@ let tests =
                 Expect.isTrue isClosed "nothing more is read from it"
             }
 
+        for name, head in
+            [
+                "a host without a target", "POST / HTTP/1.1\r\nHost: unknown.example\r\n"
+                "a loop", $"POST / HTTP/1.1\r\n{host}Via: 1.1 k8sreq\r\n"
+            ] do
+            testCaseTask $"a refused request with a large body ends its connection ({name}), and says so"
+            <| fun () -> task {
+                use target = TestTarget.ok ()
+                use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ])
+                use! client = TestClient.Connect proxy.Port
+                do! client.Send $"{head}Content-Length: 65537\r\n\r\nabc"
+                let! answer = client.Answer()
+                Expect.equal (answer.Values "Connection") [ "close" ] "its body is not waited for"
+                use! chunked = TestClient.Connect proxy.Port
+                let chunk = $"8000\r\n{String('x', 0x8000)}\r\n"
+                do! chunked.Send $"{head}Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}1\r\nx\r\n"
+                let! answer = chunked.Answer()
+                Expect.equal (answer.Values "Connection") [ "close" ] "nor one of a length unknown"
+            }
+
+            testCaseTask $"a refused request with a slow body ends its connection ({name}), and says so"
+            <| fun () -> task {
+                use target = TestTarget.ok ()
+                let clock = TestClock()
+                use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ], id, clock)
+                use! client = TestClient.Connect proxy.Port
+                do! client.Send $"{head}Content-Length: 6\r\n\r\nabc"
+                do! clock.TimerStarted(TimeSpan.FromSeconds 1.0)
+                clock.Advance(TimeSpan.FromSeconds 1.0)
+                let! answer = client.Answer()
+                Expect.equal (answer.Values "Connection") [ "close" ] "the rest is not waited for"
+                use! quick = TestClient.Connect proxy.Port
+                do! quick.Send $"{head}Content-Length: 6\r\n\r\nabc"
+                do! clock.TimerStarted(TimeSpan.FromSeconds 1.0)
+                do! quick.Send "def"
+                let! answer = quick.Answer()
+                Expect.equal (answer.Values "Connection") [] "a body that comes is read"
+            }
+
         testCaseTask "a refused request whose body comes is followed by others on its connection"
         <| fun () -> task {
             use target = TestTarget.ok ()

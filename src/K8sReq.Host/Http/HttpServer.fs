@@ -76,6 +76,7 @@ module HttpServer =
         endpoint.Protocols <- HttpProtocols.Http1AndHttp2
         Http2Preface.recognise headersTimeout endpoint
         HalfClose.allow endpoint
+        RequestLines.mend endpoint
 
     let private listen (options: KestrelServerOptions) configure (address: ListenAddress) =
         let configure = Action<ListenOptions> configure

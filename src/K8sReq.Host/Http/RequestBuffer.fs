@@ -15,6 +15,13 @@ type private Segment(memory: ReadOnlyMemory<byte>) =
 
     member private segment.StartAt(index: int64) = segment.RunningIndex <- index
 
+/// Where the bytes of a body go while it is read.
+type IBodySink =
+    /// So far.
+    abstract BodyLength: int64
+    /// False if these bytes cannot be taken: the rest is not worth reading then.
+    abstract TryAppend: ReadOnlySequence<byte> -> bool
+
 /// A request as it is sent: its head and its body in blocks from the shared pool, all taken from the budget. Filled by one
 /// writer, then read by any number of copies, then released once by whoever owns it; nothing may read it after that.
 /// `expectedBody` is the length that the client has announced, or 0.
@@ -93,15 +100,6 @@ type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
                 true
 
     /// Copies these bytes to the end; false if the budget does not reach for all of them.
-    member buffer.TryAppend(bytes: ReadOnlySequence<byte>) : bool =
-        let mutable hasRoom = true
-
-        for part in bytes do
-            hasRoom <- hasRoom && buffer.TryAppend part.Span
-
-        hasRoom
-
-    /// Copies these bytes to the end; false if the budget does not reach for all of them.
     member _.TryAppend(bytes: ReadOnlySpan<byte>) : bool =
         let mutable rest = bytes
         let mutable hasRoom = true
@@ -119,6 +117,17 @@ type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
                 length <- length + int64 count
 
         hasRoom
+
+    interface IBodySink with
+        member _.BodyLength = length
+
+        member buffer.TryAppend bytes =
+            let mutable hasRoom = true
+
+            for part in bytes do
+                hasRoom <- hasRoom && buffer.TryAppend part.Span
+
+            hasRoom
 
     /// All bytes, head and body, in order. Valid until the release.
     member _.Bytes: ReadOnlySequence<byte> =

@@ -31,14 +31,39 @@ type Captured = {
     Buffer: RequestBuffer
 }
 
+// Counts what it drops.
+type private Nowhere() =
+    let mutable length = 0L
+
+    interface IBodySink with
+        member _.BodyLength = length
+
+        member _.TryAppend bytes =
+            length <- length + bytes.Length
+            true
+
 module RequestCapture =
     let private requestOf (ctx: HttpContext) =
         match ctx.Features.Get<IHttpRequestFeature>() with
         | null -> invalidOp "A request without a request feature."
         | feature -> feature
 
-    /// The request target as it came over the wire.
-    let rawTarget (ctx: HttpContext) : string = (requestOf ctx).RawTarget
+    /// The request target as it came over the wire, a character for each byte.
+    let rawTarget (ctx: HttpContext) : string =
+        let target = (requestOf ctx).RawTarget
+
+        if target.Contains RequestLines.StandIn then
+            match ctx.Features.Get<RequestLines>() with
+            | null -> target
+            | lines -> lines.TargetAsSent target
+        else
+            target
+
+    // Nothing of this message is left on its connection.
+    let private messageEnded (ctx: HttpContext) =
+        match ctx.Features.Get<RequestLines>() with
+        | null -> ()
+        | lines -> lines.MessageEnded()
 
     /// The host that a request is for, with its port if it has one, as the client wrote it: what an absolute request
     /// target says, and only without one what the Host field says (RFC 9112 section 3.2.2).
@@ -77,9 +102,10 @@ module RequestCapture =
         (clock: TimeProvider)
         (timeout: TimeSpan)
         (limit: int64)
-        (reader: PipeReader)
-        (buffer: RequestBuffer)
-        = task {
+        (ctx: HttpContext)
+        (body: IBodySink)
+        : Task<Result<unit, CaptureError>> = task {
+        let reader = ctx.Request.BodyReader
         let mutable timer: ITimer | null = null
         let mutable isLate = false
         let mutable outcome = ValueNone
@@ -101,9 +127,9 @@ module RequestCapture =
                     let! awaited = reader.ReadAsync()
                     result <- awaited
 
-                if buffer.BodyLength + result.Buffer.Length > limit then
+                if body.BodyLength + result.Buffer.Length > limit then
                     outcome <- ValueSome(Error(CaptureError.TooLarge limit))
-                elif not (buffer.TryAppend result.Buffer) then
+                elif not (body.TryAppend result.Buffer) then
                     outcome <- ValueSome(Error CaptureError.BudgetSpent)
                 else if result.IsCompleted then
                     outcome <- ValueSome(Ok())
@@ -125,13 +151,43 @@ module RequestCapture =
         | running -> do! running.DisposeAsync()
 
         match unexpected with
-        | null -> return outcome.Value
+        | null ->
+            if outcome.Value.IsOk then
+                messageEnded ctx
+
+            return outcome.Value
         | error ->
-            // Nobody else does: who called sees the exception alone.
-            buffer.Release()
             ExceptionDispatchInfo.Throw error
             return Error CaptureError.ClientGone
     }
+
+    /// Reads what there is of a body that nobody wants, so that the connection can go on with the next request. False if
+    /// it is larger than the limit (bytes) or does not come whole within the timeout, or if its client waits for leave to
+    /// send it (RFC 9110 section 10.1.1): the connection is to end with the answer then. Nothing of it is kept.
+    let skipBody
+        (clock: TimeProvider)
+        (timeout: TimeSpan)
+        (limit: int64)
+        (ctx: HttpContext)
+        : ValueTask<bool> =
+        // A stream of HTTP/2 ends by itself.
+        if HttpProtocol.IsHttp2 ctx.Request.Protocol then
+            ValueTask<bool> true
+        elif not (hasBody ctx) then
+            messageEnded ctx
+            ValueTask<bool> true
+        elif
+            ctx.Request.Headers.ContainsKey "Expect"
+            || ctx.Request.ContentLength.GetValueOrDefault() > limit
+        then
+            ValueTask<bool> false
+        else
+            ValueTask<bool>(
+                task {
+                    let! read = readBody clock timeout limit ctx (Nowhere())
+                    return read.IsOk
+                }
+            )
 
     // The lines of the head that copies carry, as the first bytes of a copy.
     let private headOf (ctx: HttpContext) (target: string) (host: string) lines contentLength : WireHead = {
@@ -181,25 +237,29 @@ module RequestCapture =
                     Error error
 
             let put (head: WireHead) =
-                try
-                    if buffer.TryPutHead head then
-                        Ok head
-                    else
-                        Error CaptureError.BudgetSpent
-                with _ ->
-                    buffer.Release()
-                    reraise ()
+                if buffer.TryPutHead head then
+                    Ok head
+                else
+                    Error CaptureError.BudgetSpent
 
-            if not (hasBody ctx) then
-                return give (put (headWith ValueNone))
-            elif declared.HasValue then
-                match put (headWith (ValueSome declared.Value)) with
-                | Error error -> return give (Error error)
-                | Ok head ->
-                    let! read = readBody clock timeout limit ctx.Request.BodyReader buffer
-                    return give (read |> Result.map (fun () -> head))
-            else
-                // How long it is, and so what the head says, is known at its end.
-                let! read = readBody clock timeout limit ctx.Request.BodyReader buffer
-                return give (read |> Result.bind (fun () -> put (headWith (ValueSome buffer.BodyLength))))
+            try
+                if not (hasBody ctx) then
+                    messageEnded ctx
+                    return give (put (headWith ValueNone))
+                elif declared.HasValue then
+                    match put (headWith (ValueSome declared.Value)) with
+                    | Error error -> return give (Error error)
+                    | Ok head ->
+                        let! read = readBody clock timeout limit ctx buffer
+                        return give (read |> Result.map (fun () -> head))
+                else
+                    // How long it is, and so what the head says, is known at its end.
+                    let! read = readBody clock timeout limit ctx buffer
+
+                    return give (read |> Result.bind (fun () -> put (headWith (ValueSome buffer.BodyLength))))
+            with error ->
+                // Nobody else does: who called sees the exception alone.
+                buffer.Release()
+                ExceptionDispatchInfo.Throw error
+                return Error CaptureError.ClientGone
     }

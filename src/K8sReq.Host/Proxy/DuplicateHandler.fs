@@ -57,12 +57,6 @@ let private refuseWith status (reason: string) (answer: string) : HttpHandler =
 
         fun ctx ->
             ctx.Features.Set reason
-
-            // A client that waits for leave to send its body sends the next request instead, where the server would still
-            // expect the body (RFC 9110 section 10.1.1). Other bodies are read to their end by the server.
-            if ctx.Request.Headers.ContainsKey "Expect" then
-                endConnection ctx
-
             answer ctx
 
 let private refuse status (reason: string) : HttpHandler = refuseWith status reason reason
@@ -77,6 +71,34 @@ let private refuseAndClose status reason : HttpHandler =
         fun ctx ->
             endConnection ctx
             refusal ctx
+
+// Of a body that is not wanted: what is read of it before the answer, and how long that may take. More is not worth it, a
+// new connection costs less.
+let private unwantedBytes = 65_536L
+let private unwantedTime = TimeSpan.FromSeconds 1.0
+
+// The refusal of a request whose body has not been read. What comes after the answer on the connection must be the next
+// request, for the client as for the server: the body is read, or the connection ends.
+let private unread (clock: TimeProvider) (refusal: HttpHandler) : HttpHandler =
+    fun next ->
+        let refusal = refusal next
+
+        let give isRead ctx =
+            if not isRead then
+                endConnection ctx
+
+            refusal ctx
+
+        fun ctx ->
+            let skipped = RequestCapture.skipBody clock unwantedTime unwantedBytes ctx
+
+            if skipped.IsCompletedSuccessfully then
+                give skipped.Result ctx
+            else
+                task {
+                    let! isRead = skipped
+                    return! give isRead ctx
+                }
 
 let private noTargets =
     refuse StatusCodes.Status503ServiceUnavailable "No target is configured for this host."
@@ -208,8 +230,8 @@ let requireRoutes (routesKnown: unit -> ValueTask<bool>) : HttpHandler =
             refusal ctx
 
 /// Goes on if the request's host has a target. 503 if there is none.
-let requireTarget (findLanes: string -> Lane[]) : HttpHandler =
-    let noTargets = noTargets earlyReturn
+let requireTarget (clock: TimeProvider) (findLanes: string -> Lane[]) : HttpHandler =
+    let noTargets = unread clock noTargets earlyReturn
 
     fun next ctx ->
         if (findLanes (RequestCapture.hostOf ctx)).Length = 0 then
@@ -228,6 +250,7 @@ let private traceOf (tracing: Tracing) (ctx: HttpContext) : RequestTrace voption
 
 /// Goes on with the head's lines that copies carry. 508 if the request has passed this proxy before.
 let withCarriedHeaders
+    (clock: TimeProvider)
     (tracing: Tracing)
     (viaName: string)
     (handler: HeaderLine[] -> HttpHandler)
@@ -236,7 +259,7 @@ let withCarriedHeaders
         let lines = RequestCapture.headerLines ctx.Request.Headers
 
         match ForwardHeaders.tryFindOwnVia viaName lines with
-        | ValueSome entry -> loop entry earlyReturn ctx
+        | ValueSome entry -> unread clock (loop entry) earlyReturn ctx
         | ValueNone ->
             let carried = ForwardHeaders.carried viaName lines
 
@@ -446,8 +469,8 @@ let create (services: DuplicateServices) : HttpHandler =
     >=> refuseTunnels
     >=> refuseUnclearFraming
     >=> requireRoutes services.RoutesKnown
-    >=> requireTarget services.FindLanes
-    >=> withCarriedHeaders services.Tracing services.ViaName (fun lines ->
+    >=> requireTarget services.Clock services.FindLanes
+    >=> withCarriedHeaders services.Clock services.Tracing services.ViaName (fun lines ->
         withCapture services lines (fun captured -> sendCopies captured >=> accepted))
     |> traced services
     |> observed services
