@@ -498,18 +498,30 @@ let tests =
                 [ "requestclones.proxy.infra.doodle.com" ]
                 "the CRD, alone"
 
-            // A Deployment's selector is immutable: it is that of the releases before, and so is the Service's.
+            // A Deployment's selector is immutable: it is that of the releases before, and so is the Services'.
             for selector, name in
                 [
                     [ "spec"; "selector"; "matchLabels" ], "Deployment"
                     [ "spec"; "selector" ], "Service"
                 ] do
-                Expect.equal
-                    (fields selector (theOnly objects name)
-                     |> Seq.map (fun field -> field.Key, string field.Value)
-                     |> List.ofSeq)
-                    [ "control-plane", "controller-manager" ]
-                    $"the selector of the {name}"
+                for object in kind objects name do
+                    Expect.equal
+                        (fields selector object
+                         |> Seq.map (fun field -> field.Key, string field.Value)
+                         |> List.ofSeq)
+                        [ "control-plane", "controller-manager" ]
+                        $"the selector of the {name}"
+
+            Expect.equal
+                (kind objects "Service"
+                 |> List.map (fun service ->
+                     text [ "metadata"; "name" ] service,
+                     items [ "spec"; "ports" ] service |> List.map (text [ "name" ])))
+                [
+                    "k8sreq-duplicator-controller", [ "http" ]
+                    "k8sreq-duplicator-controller-metrics", [ "metrics" ]
+                ]
+                "the metrics are no port of the Service that receives requests"
 
             for binding in kind objects "ClusterRoleBinding" do
                 Expect.equal

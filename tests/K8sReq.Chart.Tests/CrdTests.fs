@@ -2,10 +2,13 @@
 module K8sReq.Chart.Tests.CrdTests
 
 open System
+open System.Collections.Concurrent
 open System.IO
 open System.Text.Json
 open System.Text.RegularExpressions
 open Expecto
+open FsCheck
+open FsCheck.FSharp
 open FSharp.Reflection
 open K8sReq.Core
 open K8sReq.Host.Sources
@@ -55,36 +58,284 @@ let private objectOf (values: Map<string, string>) =
     let fields = [ for KeyValue(path, value) in values -> List.ofArray (path.Split '.'), value ]
     JsonDocument.Parse("{\"spec\":" + write fields + "}").RootElement
 
-/// What the schema says of a text, without its CEL rules.
-let private isInSchema (path: string) (value: string) =
-    let _, schema =
-        allLeaves |> List.find (fun (leaf, _) -> String.concat "." leaf = path)
+let private schemaOf (path: string) =
+    allLeaves |> List.find (fun (leaf, _) -> String.concat "." leaf = path) |> snd
+
+// Of Go's regular expressions those that mean the same here; but `$` is the end, never before a last line feed.
+let private expressions = ConcurrentDictionary<string, Regex>()
+
+let private matches (pattern: string) (value: string) =
+    expressions
+        .GetOrAdd(pattern, (fun it -> Regex(it.Replace("$", "\\z"), RegexOptions.CultureInvariant)))
+        .IsMatch
+        value
+
+let private matchesClause = Regex(@"^(!?)self\.matches\(r?'(.*)'\)$")
+
+let private durationRule =
+    "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1ms') && duration(self) <= duration('24h')"
+
+let private portNumberRule =
+    "type(self) == string ? !self.matches('^[0-9]+$') || (size(self) <= 5 && int(self) >= 1 && int(self) <= 65535) : true"
+
+/// As much of CEL as the rules are written in.
+let private holds (rule: string) (value: JsonElement) =
+    let isText = value.ValueKind = JsonValueKind.String
+
+    let clause (text: string) =
+        let found = matchesClause.Match text
+
+        if not found.Success then
+            failtest $"a rule that this model does not know: {text}"
+
+        // A raw literal as it is, another with its backslashes halved; the rules have none in those.
+        matches found.Groups[2].Value (string (value.GetString())) = (found.Groups[1].Value = "")
+
+    let disjunction (text: string) =
+        text.Split " || " |> Array.exists clause
+
+    let forTexts = "type(self) == string ? "
+
+    if rule = "type(self) == int ? self >= 1 && self <= 65535 : true" then
+        isText || (value.GetInt64() >= 1L && value.GetInt64() <= 65535L)
+    elif rule = portNumberRule then
+        let text = if isText then string (value.GetString()) else ""
+
+        not isText
+        || not (matches "^[0-9]+$" text)
+        || (text.Length <= 5 && int text >= 1 && int text <= 65535)
+    elif rule = durationRule then
+        let text = string (value.GetString())
+
+        matches "^([0-9]{1,5}(h|m|s|ms)){1,4}$" text
+        && GoDuration.tryParse text
+           |> Option.exists (fun time ->
+               time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromHours 24.0)
+    elif rule.StartsWith forTexts && rule.EndsWith " : true" then
+        not isText
+        || disjunction (rule.Substring(forTexts.Length, rule.Length - forTexts.Length - " : true".Length))
+    else
+        disjunction rule
+
+/// What the schema says of a value, by a model of it that reads the file.
+let private isValid (path: string) (value: JsonElement) =
+    let schema = schemaOf path
 
     let number name =
-        tryText [ name ] schema |> Option.map int
+        tryText [ name ] schema |> Option.map int64
 
-    let isLongEnough =
-        number "minLength" |> Option.forall (fun least -> value.Length >= least)
+    let isOfType =
+        match value.ValueKind, tryText [ "type" ] schema with
+        | JsonValueKind.String, Some "string" -> true
+        | JsonValueKind.Number, Some "integer" -> fst (value.TryGetInt64())
+        | JsonValueKind.String, None -> true
+        | JsonValueKind.Number, None -> fst (value.TryGetInt64())
+        | _ -> false
 
-    let isShortEnough =
-        number "maxLength" |> Option.forall (fun most -> value.Length <= most)
+    let isWithin () =
+        if value.ValueKind = JsonValueKind.String then
+            let text = string (value.GetString())
+            // In characters, as the API server counts.
+            let length = int64 (Seq.length (text.EnumerateRunes()))
 
-    let matches =
-        tryText [ "pattern" ] schema
-        |> Option.forall (fun pattern -> Regex.IsMatch(value, pattern))
+            number "minLength" |> Option.forall (fun least -> length >= least)
+            && number "maxLength" |> Option.forall (fun most -> length <= most)
+            && tryText [ "pattern" ] schema
+               |> Option.forall (fun pattern -> matches pattern text)
+            && (match items [ "enum" ] schema with
+                | [] -> true
+                | listed -> listed |> List.map string |> List.contains text)
+        else
+            number "minimum" |> Option.forall (fun least -> value.GetInt64() >= least)
+            && number "maximum" |> Option.forall (fun most -> value.GetInt64() <= most)
 
-    let isListed =
-        match items [ "enum" ] schema with
-        | [] -> true
-        | listed -> listed |> List.map string |> List.contains value
+    // What is of another type is not looked at any further.
+    isOfType
+    && isWithin ()
+    && items [ "x-kubernetes-validations" ] schema
+       |> List.forall (fun rule -> holds (text [ "rule" ] rule) value)
 
-    isLongEnough && isShortEnough && matches && isListed
+let private isInSchema (path: string) (value: string) =
+    isValid path (JsonDocument.Parse(JsonSerializer.Serialize value).RootElement)
 
 let private decode path (json: string) =
     Decode.cloneSpec (objectOf (Map.add path json good))
 
+// Pieces of hosts, valid and not, that join to what people write, and to what they never should.
+let private pieces = [
+    "a"
+    "Z"
+    "-"
+    "_"
+    "."
+    ".."
+    ":"
+    "::"
+    "0"
+    "80"
+    "65535"
+    "65536"
+    "019080"
+    "["
+    "]"
+    "fd00"
+    "fffff"
+    "g"
+    "1.2.3.4"
+    "256"
+    "01"
+    "%eth0"
+    "*"
+    "/"
+    "?"
+    "@"
+    ","
+    " "
+    "\t"
+    "\n"
+    "é"
+    "🎉"
+    "xn--"
+    "--"
+    "http"
+    "://"
+    String('a', 15)
+    String('b', 62)
+    String('c', 63)
+    String('d', 64)
+]
+
+let private joined: Gen<string> = gen {
+    let! count = Gen.choose (0, 9)
+    let! parts = Gen.listOfLength count (Gen.elements pieces)
+    return String.concat "" parts
+}
+
+let private address: Gen<string> = gen {
+    let! count = Gen.choose (0, 9)
+
+    let! groups =
+        Gen.listOfLength count (Gen.elements [ "0"; "1"; "fd00"; "ABCD"; ""; "1.2.3.4"; "01.2.3.4" ])
+
+    let! before = Gen.elements [ "["; ""; "[::"; "[1::" ]
+    let! after = Gen.elements [ "]"; ""; "::]"; "]:80"; "]:"; "].:65535"; "]80"; "%1]" ]
+    return before + String.concat ":" groups + after
+}
+
+let private longName: Gen<string> = gen {
+    let! total = Gen.choose (245, 262)
+    let! ending = Gen.elements [ ""; "."; ":80"; ".:65535"; ".:"; "-" ]
+    let! step = Gen.choose (55, 65)
+
+    let name =
+        String([| for n in 1..total -> if n % step = 0 && n < total then '.' else 'a' |])
+
+    return name + ending
+}
+
+let private hosts = Gen.frequency [ 5, joined; 4, address; 1, longName ]
+
+let private ports: Gen<string> =
+    let digits = gen {
+        let! zeros = Gen.choose (0, 4)
+        let! number = Gen.choose (0, 70_000)
+        return String('0', zeros) + string number
+    }
+
+    let name = gen {
+        let! count = Gen.choose (0, 17)
+
+        let! letters =
+            Gen.listOfLength count (Gen.elements [ 'a'; 'z'; '0'; '9'; '-'; 'A'; '.' ])
+
+        return String(Array.ofList letters)
+    }
+
+    let good = gen {
+        let! count = Gen.choose (1, 16)
+        let! letters = Gen.listOfLength count (Gen.elements [ 'a'; 'b'; '1'; '-' ])
+        return String(Array.ofList letters)
+    }
+
+    Gen.frequency [ 2, digits; 1, name; 2, good; 1, joined ]
+
+let private durations: Gen<string> = gen {
+    let! count = Gen.choose (0, 5)
+
+    let! numbers =
+        Gen.listOfLength
+            count
+            (Gen.elements [ "0"; "1"; "24"; "1440"; "86400"; "99999"; "100000"; "1.5"; "-1"; "007" ])
+
+    let! units =
+        Gen.listOfLength count (Gen.elements [ "h"; "m"; "s"; "ms"; "us"; "d"; "" ])
+
+    return List.map2 (+) numbers units |> String.concat ""
+}
+
+let private agrees path (values: Gen<string>) =
+    testCase $"schema and program agree on {path}, whatever text is in it"
+    <| fun () ->
+        let mutable taken = 0
+
+        let property (value: string) =
+            let json = JsonSerializer.Serialize value
+            let accepted = Result.isOk (decode path json)
+
+            if accepted then
+                taken <- taken + 1
+
+            Expect.equal (isInSchema path value) accepted $"the schema takes {json}, as the program does"
+
+        Check.One(
+            Config.QuickThrowOnFailure.WithMaxTest(5_000).WithQuietOnSuccess(true),
+            Prop.forAll (Arb.fromGen values) property
+        )
+
+        Expect.isGreaterThan taken 200 "a fair part of them are valid"
+
 let tests =
     testList "CRD" [
+        agrees "host" hosts
+        agrees "backend.serviceName" (Gen.frequency [ 1, joined; 1, ports ])
+        agrees "backend.servicePort" ports
+        agrees "timeouts.backendRequest" durations
+        agrees "delivery.backoffDelay" durations
+        agrees "delivery.backoffMax" durations
+        agrees "delivery.backoffPolicy" (Gen.elements [ "linear"; "exponential"; "Linear"; ""; "none" ])
+
+        test "schema and program agree on numbers" {
+            for path, numbers in
+                [
+                    "backend.servicePort", [ -1L; 0L; 1L; 80L; 65535L; 65536L; 1_000_000_000_000L ]
+                    "delivery.retry", [ -1L; 0L; 1L; 100L; 101L; 1_000_000_000_000L ]
+                ] do
+                for number in numbers do
+                    let json = string number
+
+                    Expect.equal
+                        (isValid path (JsonDocument.Parse(json).RootElement))
+                        (Result.isOk (decode path json))
+                        $"{path} {number}"
+
+                for json in [ "1.5"; "true"; "{}" ] do
+                    Expect.isFalse
+                        (isValid path (JsonDocument.Parse(json).RootElement))
+                        $"the schema: {path} {json}"
+
+                    Expect.isError (decode path json) $"the program: {path} {json}"
+        }
+
+        test "what is refused is refused in words" {
+            for path, schema in allLeaves do
+                Expect.isNone
+                    (tryText [ "pattern" ] schema)
+                    ("no expression is shown: " + String.concat "." path)
+
+                for rule in items [ "x-kubernetes-validations" ] schema do
+                    Expect.isSome (tryText [ "message" ] rule) ("a message: " + String.concat "." path)
+        }
+
         test "the copy for kustomize is the chart's file" {
             Expect.equal
                 (File.ReadAllText(Path.Combine(root, "deploy", "kustomize", "crd", "crd.yaml")))
@@ -104,8 +355,20 @@ let tests =
 
             Expect.equal
                 (items [ "additionalPrinterColumns" ] version |> List.map (text [ "name" ]))
-                [ "Host"; "Backend"; "Ready"; "Status"; "Age" ]
+                [ "Host"; "Backend"; "Port"; "Ready"; "Reason"; "Status"; "Age" ]
                 "columns"
+
+            Expect.equal
+                (items [ "additionalPrinterColumns" ] version
+                 |> List.filter (tryText [ "priority" ] >> Option.isSome)
+                 |> List.map (text [ "name" ]))
+                [ "Port"; "Reason"; "Status" ]
+                "those that are seen with -o wide alone"
+
+            Expect.equal
+                (items [ "spec"; "names"; "categories" ] crd |> List.map string)
+                [ "k8sreq" ]
+                "and none of those that `kubectl delete all` finds"
 
             Expect.isSome (tryAt [ "subresources"; "status" ] version) "with a status"
 
@@ -185,9 +448,21 @@ let tests =
 
         test "what the schema refuses, the program does" {
             let refused = [
-                "host", [ "" ]
+                "host",
+                [
+                    ""
+                    "fd00::1"
+                    "bücher.example"
+                    String('a', 64)
+                    "a..b"
+                    "a.example:65536"
+                    "a?b"
+                    "a@b"
+                    "a,b"
+                ]
                 "backend.serviceName", [ ""; "App"; "-a"; "a_b"; String('a', 64) ]
-                "backend.servicePort", [ " "; "HTTP"; "a_b"; "abcdefghijklmnop" ]
+                "backend.servicePort",
+                [ " "; "HTTP"; "a_b"; "abcdefghijklmnop"; "a--b"; "019080"; "65536"; "0" ]
                 "timeouts.backendRequest", [ ""; "5"; "1d"; "-1s"; "1.5s"; "100000s" ]
                 "delivery.backoffPolicy", [ "constant"; "" ]
             ]

@@ -276,6 +276,12 @@ let private suite (cluster: Cluster) =
                         [
                             spec "A.Example.:8080" "app" "http"
                             spec "[::1]:80" "app" "8080"
+                            spec "[::ffff:10.0.0.1]" "app" "00080"
+                            (spec "a.example" "app" "8080").Replace("\"8080\"", "8080")
+                            spec
+                                (String('a', 63) + "._-x." + String('b', 63) + ".:65535")
+                                "app"
+                                "abcdefghijklmno"
                             withDelivery
                                 "\"delivery\":{\"retry\":3,\"backoffPolicy\":\"linear\",\"backoffDelay\":\"1s\"},\"timeouts\":{\"backendRequest\":\"1m30s\"}"
                         ] do
@@ -288,6 +294,18 @@ let private suite (cluster: Cluster) =
                             spec "http://a.example" "app" "http"
                             spec "a.example/x" "app" "http"
                             spec "a b" "app" "http"
+                            spec "fd00::1" "app" "http"
+                            spec "[fe80::1%eth0]" "app" "http"
+                            spec "b\u00fccher.example" "app" "http"
+                            spec (String('a', 64)) "app" "http"
+                            spec "a..b" "app" "http"
+                            spec "a.example:65536" "app" "http"
+                            spec "a?b" "app" "http"
+                            spec "a@b" "app" "http"
+                            spec "a,b" "app" "http"
+                            spec "a.example" "app" "a--b"
+                            spec "a.example" "app" "019080"
+                            spec "a.example" "app" "HTTP"
                             spec "a.example" "App" "http"
                             spec "a.example" "app" "70000"
                             spec "a.example" "app" "0"

@@ -60,6 +60,15 @@ let private requiredText path name parent =
     | None -> Error(FieldFault.Missing path)
     | Some value -> asText path value
 
+// A port is a text or a number, as in an Ingress.
+let private requiredPort path name parent =
+    match tryField name parent with
+    | None -> Error(FieldFault.Missing path)
+    | Some value when value.ValueKind = JsonValueKind.String -> asText path value
+    | Some value when value.ValueKind = JsonValueKind.Number && fst (value.TryGetInt64()) ->
+        Ok(string (value.GetInt64()))
+    | Some value -> Error(FieldFault.WrongType(path, "a string or a whole number", kindOf value))
+
 let private asObject path (value: JsonElement) =
     if value.ValueKind = JsonValueKind.Object then
         Ok value
@@ -103,9 +112,9 @@ let private specFields (spec: JsonElement) : SpecFields * FieldFault list =
     let backend = requiredObject "spec.backend" "backend" spec
 
     // With a value that is right in the place of one that cannot be judged.
-    let backendText name right =
+    let inBackend required name right =
         match backend with
-        | Ok value -> requiredText $"spec.backend.{name}" name value
+        | Ok value -> required $"spec.backend.{name}" name value
         | Error _ -> Ok right
 
     let faultOf read =
@@ -115,8 +124,8 @@ let private specFields (spec: JsonElement) : SpecFields * FieldFault list =
 
     {
         Host = requiredText "spec.host" "host" spec
-        ServiceName = backendText "serviceName" "any"
-        ServicePort = backendText "servicePort" "80"
+        ServiceName = inBackend requiredText "serviceName" "any"
+        ServicePort = inBackend requiredPort "servicePort" "80"
         BackendRequest = within timeouts (optionalText "spec.timeouts.backendRequest" "backendRequest")
         Retry = within delivery (optionalInteger "spec.delivery.retry" "retry")
         BackoffPolicy = deliveryText "backoffPolicy"
