@@ -11,6 +11,8 @@ type WatchFault =
     | Forbidden of detail: string
     /// 404: the server does not know the kind of object.
     | UnknownKind of detail: string
+    /// No authority that is trusted vouches for the server's certificate: the one that did may have been replaced.
+    | Untrusted of detail: string
     | Unreachable of detail: string
 
 /// How a list or a watch came to its end.
@@ -37,6 +39,7 @@ module WatchEnd =
         | WatchEnd.Failed(WatchFault.Unauthorized _) -> "unauthorized"
         | WatchEnd.Failed(WatchFault.Forbidden _) -> "forbidden"
         | WatchEnd.Failed(WatchFault.UnknownKind _) -> "unknown_kind"
+        | WatchEnd.Failed(WatchFault.Untrusted _) -> "untrusted"
         | WatchEnd.Failed(WatchFault.Unreachable _) -> "unreachable"
 
 /// What happens to one list and watch.
@@ -62,7 +65,7 @@ type WatchAction<'T> =
     | EmitListed of 'T list
     | EmitApplied of 'T
     | EmitDeleted of ObjectKey
-    /// Get new credentials before the next request.
+    /// Read credentials and authorities again before the next request.
     | Renew
     | Tell of WatchFault
     /// What was told of last is over.
@@ -130,6 +133,7 @@ module WatchLoop =
         | WatchFault.Unauthorized _, WatchFault.Unauthorized _
         | WatchFault.Forbidden _, WatchFault.Forbidden _
         | WatchFault.UnknownKind _, WatchFault.UnknownKind _
+        | WatchFault.Untrusted _, WatchFault.Untrusted _
         | WatchFault.Unreachable _, WatchFault.Unreachable _ -> true
         | _ -> false
 
@@ -195,6 +199,7 @@ module WatchLoop =
             | WatchFault.UnknownKind _ -> Some(defaultArg state.UnknownSince now)
             | WatchFault.Unauthorized _
             | WatchFault.Forbidden _
+            | WatchFault.Untrusted _
             | WatchFault.Unreachable _ -> None
 
         let isGone = unknownSince |> Option.exists (fun since -> now - since >= goneAfter)
@@ -211,8 +216,11 @@ module WatchLoop =
 
         let renew =
             match fault with
-            | WatchFault.Unauthorized _ -> [ WatchAction.Renew ]
-            | _ -> []
+            | WatchFault.Unauthorized _
+            | WatchFault.Untrusted _ -> [ WatchAction.Renew ]
+            | WatchFault.Forbidden _
+            | WatchFault.UnknownKind _
+            | WatchFault.Unreachable _ -> []
 
         // A list that broke off begins anew; so does a watch that does not come about.
         let kept =

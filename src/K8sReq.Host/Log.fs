@@ -152,6 +152,7 @@ let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
         | WatchFault.Forbidden detail -> "a permission is missing (403)", detail
         | WatchFault.UnknownKind detail ->
             "the API server does not know this kind (404); is its CustomResourceDefinition installed?", detail
+        | WatchFault.Untrusted detail -> "no trusted authority vouches for the API server", detail
         | WatchFault.Unreachable detail -> "the API server cannot be asked", detail
 
     watchFaultMessage logger name what detail

@@ -262,17 +262,23 @@ let tests =
                 "each once"
         }
 
-        test "credentials that are not accepted are renewed, each time" {
-            let unauthorized =
-                WatchSignal.Ended(WatchEnd.Failed(WatchFault.Unauthorized "expired"))
+        test
+            "credentials that are not accepted and a server that is not trusted: both are read again, each time" {
+            for fault in [ WatchFault.Unauthorized "expired"; WatchFault.Untrusted "replaced" ] do
+                let ended = WatchSignal.Ended(WatchEnd.Failed fault)
 
-            for signals in [ [ WatchSignal.Started ]; listed ] do
-                let steps = run (signals @ [ unauthorized; WatchSignal.Rested; unauthorized ])
+                for signals in [ [ WatchSignal.Started ]; listed ] do
+                    let steps = run (signals @ [ ended; WatchSignal.Rested; ended ])
 
-                Expect.equal
-                    (List.concat steps |> List.filter ((=) WatchAction.Renew) |> List.length)
-                    2
-                    "renewed"
+                    Expect.equal
+                        (List.concat steps |> List.filter ((=) WatchAction.Renew) |> List.length)
+                        2
+                        "read again"
+
+                    Expect.equal
+                        (List.concat steps |> List.filter ((=) (WatchAction.Tell fault)) |> List.length)
+                        1
+                        "told once"
         }
 
         test "a list that fails begins with its first page" {

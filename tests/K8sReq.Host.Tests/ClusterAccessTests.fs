@@ -2,16 +2,21 @@
 module K8sReq.Host.Tests.ClusterAccessTests
 
 open System
+open System.Collections.Concurrent
 open System.IO
 open System.Net
 open System.Net.Http
+open System.Net.Security
 open System.Net.Sockets
 open System.Security.Cryptography.X509Certificates
 open System.Text
 open System.Threading
 open System.Threading.Tasks
 open Expecto
+open Microsoft.AspNetCore.Server.Kestrel.Core
+open Microsoft.Extensions.Logging.Abstractions
 open K8sReq.Core
+open K8sReq.Host.Telemetry
 open K8sReq.Host.Sources.Kubernetes
 open K8sReq.Host.Tests.ClusterObjects
 
@@ -326,6 +331,103 @@ let tests =
                     ]
 
                 Expect.hasLength server.Calls 1 "nobody else asked for anything"
+            })
+
+        testCaseTask
+            "a connection of HTTP/2 that nothing goes through any more, and that nobody has closed, is left for another"
+        <| fun () -> task {
+            use! server = ApiServer.Create(protocols = HttpProtocols.Http2)
+            use front = new TlsFront(server.Port, None, SslApplicationProtocol.Http2)
+            use folder = new TestFolder()
+
+            let path =
+                file folder "config" [
+                    cluster
+                        $"https://127.0.0.1:{front.Port}"
+                        $"    certificate-authority-data: {base64 front.Authority}\n"
+                    user "{}"
+                    context
+                ]
+
+            let access =
+                match ClusterAccess.find (Some path) Map.empty with
+                | Error reason -> failtest reason
+                | Ok access ->
+                    access
+                    |> ClusterAccess.withHealth {
+                        PingDelay = TimeSpan.FromSeconds 1.0
+                        PingTimeout = TimeSpan.FromSeconds 1.0
+                    }
+
+            use connection = new KubernetesConnection(access)
+            use stop = new CancellationTokenSource()
+            let seen = ConcurrentQueue<string>()
+
+            let watching =
+                ResourceWatcher(
+                    NullLogger.Instance,
+                    SourceMetrics TimeProvider.System,
+                    // It would be silent for minutes.
+                    WatchTimes.usual TimeProvider.System,
+                    connection,
+                    ResourceApi.services WatchScope.AllNamespaces,
+                    (fun action ->
+                        match action with
+                        | WatchAction.EmitApplied service -> seen.Enqueue(string service.Key)
+                        | WatchAction.EmitListed services ->
+                            for service in services do
+                                seen.Enqueue(string service.Key)
+                        | _ -> ()),
+                    ignore
+                )
+                    .RunAsync
+                    stop.Token
+
+            let sees name =
+                Waiting.until name (fun () -> Task.FromResult(Seq.contains name seen))
+
+            server.Put(service "shop" "before" "127.0.0.1" 80)
+            do! sees "shop/before"
+            do! Waiting.until "the watch" (fun () -> Task.FromResult(server.OpenWatches = 1))
+            front.Freeze()
+            server.Put(service "shop" "after" "127.0.0.1" 80)
+            do! sees "shop/after"
+            stop.Cancel()
+
+            try
+                do! watching
+            with :? OperationCanceledException ->
+                ()
+        }
+
+        testCaseTask "TLS: an authority that is replaced while routes are followed is read from its file"
+        <| fun () ->
+            withServer (fun server folder -> task {
+                use front = new TlsFront(server.Port, None)
+                let authority = Path.Combine(folder.Path, "ca.crt")
+                File.WriteAllText(authority, front.Authority)
+                server.Put(clone "shop" "copy" "a.example" "app" "http")
+
+                let config =
+                    file folder "config" [
+                        cluster $"https://127.0.0.1:{front.Port}" "    certificate-authority: ca.crt\n"
+                        user "{}"
+                        context
+                    ]
+
+                use program = PublishedProgram.Start(ports, [ "KUBECONFIG", config ])
+                let! port = program.Says @"Proxy listening on port (\d+)"
+                let! _ = program.Says @"Routes: 1 hosts"
+                front.Replace()
+                let! _ = program.Says "no trusted authority vouches for the API server"
+                File.WriteAllText(authority, front.Authority)
+                server.Put(clone "shop" "copy" "b.example" "app" "http")
+
+                do!
+                    Waiting.until "the route that has changed meanwhile" (fun () -> task {
+                        let! answer = TestClient.get (int port) "b.example"
+                        return TestClient.status answer = 202
+                    })
             })
 
         testCaseTask "in a pod: the service account's token and authority, and a token that is replaced"

@@ -613,6 +613,30 @@ let tests =
                 })
         }
 
+        testCaseTask
+            "the last words on a RequestClone that left the selector are said, though the server fails at first"
+        <| fun () -> task {
+            do!
+                following [ "--watch-label-selector=team=a" ] (fun server _ _ -> task {
+                    let mine = clone "shop" "mine" "mine.example" "app" "http"
+                    server.Put(labelled "team" "a" mine)
+                    do! isReady server "shop" "mine" ("True", "ServiceBackendReady", "1")
+                    let mutable failed = 0
+
+                    server.Fault <-
+                        fun request ->
+                            if request.Method = "PATCH" && failed < 2 then
+                                failed <- failed + 1
+                                Some(Fault.Status 500)
+                            else
+                                None
+
+                    server.Put(labelled "team" "b" mine)
+                    do! isReady server "shop" "mine" ("False", "NotSelected", "1")
+                    Expect.equal failed 2 "the server has failed"
+                })
+        }
+
         testCaseTask "thousands of objects come in pages, and a page that expires begins the list anew"
         <| fun () -> task {
             do!

@@ -8,6 +8,9 @@ open System.Text
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
+open K8sReq.Host.Http
+open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
 
 let private host = "Host: a.example\r\n"
 let private many = String.Join("", [ for n in 1..600 -> $"X-{n}: 1\r\n" ])
@@ -217,6 +220,110 @@ let tests =
                 "the body was not taken for a request"
         }
 
+        testCaseTask
+            "HTTP/2: a field of 60 KB is taken, a head that is too large is refused on its stream alone"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ])
+            use! client = Http2Client.Connection.Open proxy.Port
+
+            let request (size: int) = [
+                ":authority", "a.example"
+                ":path", $"/{size}"
+                "x-large", String('x', size)
+            ]
+
+            for size in [ 33_000; 60_000 ] do
+                let! stream = client.Send(request size)
+                let! status = client.Status stream
+                Expect.equal status 202 $"{size} bytes"
+                let! copy = target.Next()
+                Expect.hasLength ((copy.Values "x-large").Head) size "copied whole"
+
+            let! large = client.Send(request 70_000)
+            let! small = client.Send(request 10)
+            let! refused = client.Status large
+            Expect.equal refused 431 "too large"
+            let! accepted = client.Status small
+            Expect.equal accepted 202 "the connection serves other streams"
+
+            do!
+                Waiting.until "the count" (fun () -> task {
+                    let! count = counted proxy 431
+                    return count = 1L
+                })
+        }
+
+        testCaseTask "HTTP/2: each refusal is counted, with its reason, and others go on on the connection"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ])
+            use! client = Http2Client.Connection.Open proxy.Port
+
+            for name, fields, expected in
+                [
+                    "no target", [ ":authority", "unknown.example"; ":path", "/" ], 503
+                    "a loop", [ ":authority", "a.example"; ":path", "/"; "via", "1.1 k8sreq" ], 508
+                    "a path that is none", [ ":authority", "a.example"; ":path", "/x y" ], 400
+                ] do
+                let! stream = client.Send fields
+                let! status = client.Status stream
+                Expect.equal status expected name
+                let! count = counted proxy expected
+                Expect.equal count 1L $"{name}: counted"
+
+                Expect.isTrue
+                    (proxy.DebugLog
+                     |> List.exists (fun line ->
+                         line.StartsWith($"Answered {expected} to", StringComparison.Ordinal)
+                         && not (line.TrimEnd().EndsWith ':')))
+                    $"{name}: its reason"
+
+            let! stream = client.Send [ ":authority", "a.example"; ":path", "/" ]
+            let! status = client.Status stream
+            Expect.equal status 202 "a good one"
+        }
+
+        testCaseTask "a step of the pipeline that throws is answered 500, counted and logged"
+        <| fun () -> task {
+            let answered = ResizeArray<int>()
+            let failed = ResizeArray<string>()
+
+            let services = {
+                BarePipeline.services Tracing.Off with
+                    FindLanes = fun _ -> failwith "a defect"
+                    Answered = fun _ _ status _ -> answered.Add status
+                    Failed = fun error -> failed.Add error.Message
+            }
+
+            let ctx = BarePipeline.request "GET"
+            let! _ = DuplicateHandler.create services earlyReturn ctx
+            Expect.equal (ctx.Response.StatusCode, List.ofSeq answered) (500, [ 500 ]) "answered and counted"
+            Expect.equal (List.ofSeq failed) [ "a defect" ] "logged"
+            Expect.equal (string ctx.Response.Headers.Connection) "close" "nothing more is expected of it"
+        }
+
+        testCaseTask "a connection that nothing comes on any more is closed after IDLE_TIMEOUT"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+
+            use! proxy =
+                TestProxy.Start(
+                    Manifests.route "a.example" [ target.Port ],
+                    fun settings -> {
+                        settings with
+                            IdleTimeout = TimeSpan.FromSeconds 1.0
+                    }
+                )
+
+            use! client = TestClient.Connect proxy.Port
+            do! client.Send $"GET / HTTP/1.1\r\n{host}\r\n"
+            let! answer = client.Answer()
+            Expect.equal (answer.Values "Connection") [] "it is kept"
+            let! isClosed = client.IsClosed()
+            Expect.isTrue isClosed "and closed by the server"
+        }
+
         testCaseTask "from the first moment of the drain on answers end their connections"
         <| fun () -> task {
             use target = TestTarget.ok ()
@@ -231,10 +338,13 @@ let tests =
                 )
 
             use! idle = TestClient.Connect proxy.Port
+            use! silent = TestClient.Connect proxy.Port
             let request = $"POST / HTTP/1.1\r\n{host}Content-Length: 2\r\n\r\nhi"
             do! idle.Send request
             let! before = idle.Answer()
             Expect.equal (TestClient.status before, before.Values "Connection") (202, []) "it is kept"
+            do! silent.Send request
+            let! _ = silent.Answer()
             let stopping = proxy.Stop()
             do! clock.TimerStarted delay
             do! idle.Send request
@@ -245,6 +355,8 @@ let tests =
             Expect.isTrue isClosed "closed"
             clock.Advance delay
             let! totals = stopping |> Waiting.within "the stop"
-            Expect.equal totals.Accepted 2L "both accepted"
+            Expect.equal totals.Accepted 3L "all accepted"
+            let! isClosed = silent.IsClosed()
+            Expect.isTrue isClosed "one that was idle all the time is closed at the end of the drain"
         }
     ]

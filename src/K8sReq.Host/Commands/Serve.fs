@@ -21,6 +21,9 @@ open K8sReq.Host.Telemetry
 // The end is not to wait for an API server that does not answer.
 let private longestFarewell = TimeSpan.FromSeconds 4.0
 
+// Nor for copies that have been told to end, and that end at once.
+let private longestAbandoning = TimeSpan.FromSeconds 5.0
+
 /// An address that could not be listened on: the variable that sets it, and why.
 type UnboundAddress = { Setting: string; Error: BindError }
 
@@ -357,8 +360,13 @@ let start
                 do! ledger.WhenIdle().WaitAsync giveUp.Token
             with :? OperationCanceledException ->
                 abandoning.Cancel()
-                // Each of them ends at once now; what is counted is then complete.
-                do! ledger.WhenIdle()
+
+                // Each of them ends at once now; what is counted is then complete. One that does not is a defect, which
+                // is not to keep the process.
+                try
+                    do! ledger.WhenIdle().WaitAsync(longestAbandoning, clock, CancellationToken.None)
+                with :? TimeoutException as error ->
+                    Log.unexpected logger error
 
             for KeyValue(target, copies) in abandoned do
                 Log.abandoned logger (string target.Clone) target.Endpoint copies

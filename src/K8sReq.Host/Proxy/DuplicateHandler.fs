@@ -338,11 +338,6 @@ let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
         let full = enter services.FindLanes request.Host bytes places ValueNone []
 
         if places.Count > 0 then
-            services.Ledger.Accept(places.Count + full.Length)
-
-            for struct (lane, _) in places do
-                lane.Statistics.Accept()
-
             let job = {
                 Request = request
                 Bytes = bytes
@@ -350,9 +345,19 @@ let sendCopies (services: DuplicateServices) : Captured -> HttpHandler =
                 Trace = traceOf services.Tracing ctx
             }
 
+            // From here to the start of the copies nothing may throw: they would never end.
+            services.Ledger.Accept(places.Count + full.Length)
+
+            for struct (lane, _) in places do
+                lane.Statistics.Accept()
+
             for lane in full do
                 lane.Statistics.Accept()
-                report job lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
+
+                try
+                    report job lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
+                with error ->
+                    services.Failed error
 
             FanOut.start services.Delivery report buffer.Release job places
             next ctx

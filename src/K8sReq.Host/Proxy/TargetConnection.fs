@@ -108,21 +108,33 @@ and [<Sealed>] TargetConnection
             connection.Perform(lock gate (fun () -> state.InputEnded(error, acknowledgedNothing) |> timed))
             false
 
+    // Whether the system goes on with it by itself. What has been disposed of meanwhile is over, and failed.
+    member private _.StartReceiving() : bool =
+        try
+            let space = state.Space
+            receiving.SetBuffer(space.Array, space.Offset, space.Count)
+            socket.ReceiveAsync receiving
+        with :? ObjectDisposedException ->
+            receiving.SocketError <- SocketError.OperationAborted
+            false
+
     // Until there is nothing to receive at the moment. One flow of code at a time does this.
     member private connection.ReceiveAll() =
         let mutable isOver = false
 
         while not isOver do
-            try
-                let space = state.Space
-                receiving.SetBuffer(space.Array, space.Offset, space.Count)
+            isOver <-
+                connection.StartReceiving()
+                || not (connection.Receive(receiving.SocketError, receiving.BytesTransferred))
 
-                isOver <-
-                    socket.ReceiveAsync receiving
-                    || not (connection.Receive(receiving.SocketError, receiving.BytesTransferred))
-            with :? ObjectDisposedException ->
-                connection.Receive(SocketError.OperationAborted, 0) |> ignore
-                isOver <- true
+    // As above.
+    member private _.StartSending(piece: ReadOnlyMemory<byte>) : bool =
+        try
+            sending.SetBuffer(MemoryMarshal.AsMemory piece)
+            socket.SendAsync sending
+        with :? ObjectDisposedException ->
+            sending.SocketError <- SocketError.OperationAborted
+            false
 
     member private connection.Sent(error: SocketError) =
         connection.Perform(lock gate (fun () -> state.Sent(error, (written = writtenBefore)) |> timed))
@@ -136,24 +148,16 @@ and [<Sealed>] TargetConnection
             if not (request.Wire.TryGet(&unsent, &piece, true)) then
                 isOver <- true
                 connection.Sent SocketError.Success
+            elif connection.StartSending piece then
+                isOver <- true
+
+                // It may have been sent meanwhile, and something else be under way.
+                connection.Perform(lock gate (fun () -> state.SendIsPending exchange |> timed))
+            elif sending.SocketError = SocketError.Success then
+                written <- written + int64 sending.BytesTransferred
             else
-                try
-                    sending.SetBuffer(MemoryMarshal.AsMemory piece)
-
-                    if socket.SendAsync sending then
-                        isOver <- true
-
-                        // It may have been sent meanwhile, and something else be under way.
-                        connection.Perform(lock gate (fun () -> state.SendIsPending exchange |> timed))
-                    else
-                        written <- written + int64 sending.BytesTransferred
-
-                        if sending.SocketError <> SocketError.Success then
-                            isOver <- true
-                            connection.Sent sending.SocketError
-                with :? ObjectDisposedException ->
-                    isOver <- true
-                    connection.Sent SocketError.OperationAborted
+                isOver <- true
+                connection.Sent sending.SocketError
 
     member private connection.OnReceived() =
         if connection.Receive(receiving.SocketError, receiving.BytesTransferred) then

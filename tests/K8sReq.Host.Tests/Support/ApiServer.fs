@@ -77,7 +77,7 @@ type private Target = {
 
 /// A Kubernetes API server on loopback with a store in memory, which fails as it is told to.
 [<Sealed>]
-type ApiServer private (historyLimit: int) =
+type ApiServer private (historyLimit: int, protocols: HttpProtocols) =
     let store = ApiStore historyLimit
     let calls = ConcurrentQueue<ApiCall>()
     let waiting = ResizeArray<(ApiCall -> bool) * TaskCompletionSource<ApiCall>>()
@@ -597,7 +597,10 @@ type ApiServer private (historyLimit: int) =
     }
 
     let startListening () = task {
-        let options = KestrelServerOptions(AddServerHeader = false)
+        // The scheme is that of the TLS in front.
+        let options =
+            KestrelServerOptions(AddServerHeader = false, AllowAlternateSchemes = true)
+
         options.Limits.MaxRequestBodySize <- Nullable()
         options.Limits.MinRequestBodyDataRate <- null
         options.Limits.MinResponseDataRate <- null
@@ -605,7 +608,7 @@ type ApiServer private (historyLimit: int) =
         options.Listen(
             IPAddress.Loopback,
             port,
-            Action<ListenOptions>(fun endpoint -> endpoint.Protocols <- HttpProtocols.Http1)
+            Action<ListenOptions>(fun endpoint -> endpoint.Protocols <- protocols)
         )
 
         let transport =
@@ -650,8 +653,11 @@ type ApiServer private (historyLimit: int) =
 
     /// Starts a server on a port of its own. `historyLimit` is the number of changes of a resource that watches can
     /// go back.
-    static member Create(?historyLimit: int) : Task<ApiServer> = task {
-        let server = new ApiServer(defaultArg historyLimit 100_000)
+    /// HTTP/2 it speaks to those alone who know of it; a real one agrees upon it with TLS (see `TlsFront`).
+    static member Create(?historyLimit: int, ?protocols: HttpProtocols) : Task<ApiServer> = task {
+        let server =
+            new ApiServer(defaultArg historyLimit 100_000, defaultArg protocols HttpProtocols.Http1)
+
         do! server.Start()
         return server
     }

@@ -57,6 +57,15 @@ let private ofStatus (code: int) (message: string) (wait: TimeSpan option) =
     | 429 -> WatchEnd.Throttled wait
     | _ -> WatchEnd.Failed(WatchFault.Unreachable message)
 
+// The server's certificate is not trusted: its authority may have been replaced.
+let rec private isUntrusted (error: exn) =
+    match error with
+    | :? AuthenticationException -> true
+    | _ ->
+        match error.InnerException with
+        | null -> false
+        | inner -> isUntrusted inner
+
 /// How a list or a watch ended that threw this.
 let toEnd (error: exn) : WatchEnd =
     match error with
@@ -70,6 +79,7 @@ let toEnd (error: exn) : WatchEnd =
     // A watch that was closed before its first event: the client expected a line.
     | :? HttpRequestException as broken when (broken.InnerException :? EndOfStreamException) ->
         WatchEnd.Closed
+    | other when isUntrusted other -> WatchEnd.Failed(WatchFault.Untrusted(rootReason other))
     | other -> WatchEnd.Failed(WatchFault.Unreachable(rootReason other))
 
 /// The status code that a request was refused with; None if no answer came.
@@ -77,15 +87,6 @@ let tryStatus (error: exn) : int option =
     match error with
     | :? HttpOperationException as answered -> Some(int answered.Response.StatusCode)
     | _ -> None
-
-// The server's certificate is not trusted: its authority may have been replaced.
-let rec private isUntrusted (error: exn) =
-    match error with
-    | :? AuthenticationException -> true
-    | _ ->
-        match error.InnerException with
-        | null -> false
-        | inner -> isUntrusted inner
 
 /// Whether credentials or authorities have to be read again: the server does not accept the ones (401), or is not trusted
 /// by the others.
@@ -98,6 +99,7 @@ let describe (error: exn) : string =
     | WatchEnd.Failed(WatchFault.Unauthorized detail)
     | WatchEnd.Failed(WatchFault.Forbidden detail)
     | WatchEnd.Failed(WatchFault.UnknownKind detail)
+    | WatchEnd.Failed(WatchFault.Untrusted detail)
     | WatchEnd.Failed(WatchFault.Unreachable detail) -> detail
     | WatchEnd.Throttled _ -> "the API server asks to be left alone (429)"
     | WatchEnd.Closed

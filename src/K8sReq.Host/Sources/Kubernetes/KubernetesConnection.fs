@@ -19,17 +19,25 @@ type ClusterAccess = {
 }
 
 /// How a connection to the API server is found to be dead that neither FIN nor RST has ended: the other side answers no
-/// more HTTP/2 pings. It is found within 45 s: .NET looks every few seconds whether one of these times is over.
-module ConnectionHealth =
-    /// Nothing has come for so long.
-    let pingDelay = TimeSpan.FromSeconds 25.0
-    /// The answer to the ping has not come for so long.
-    let pingTimeout = TimeSpan.FromSeconds 10.0
+/// more HTTP/2 pings. .NET looks every few seconds whether one of these times is over.
+type ConnectionHealth = {
+    /// A ping is sent after nothing has come for so long. A second at least.
+    PingDelay: TimeSpan
+    /// The connection is given up after the answer to the ping has not come for so long. A second at least.
+    PingTimeout: TimeSpan
+}
 
-    let configure (handler: SocketsHttpHandler) : unit =
+module ConnectionHealth =
+    /// Found within 45 s.
+    let usual = {
+        PingDelay = TimeSpan.FromSeconds 25.0
+        PingTimeout = TimeSpan.FromSeconds 10.0
+    }
+
+    let configure (health: ConnectionHealth) (handler: SocketsHttpHandler) : unit =
         handler.KeepAlivePingPolicy <- HttpKeepAlivePingPolicy.Always
-        handler.KeepAlivePingDelay <- pingDelay
-        handler.KeepAlivePingTimeout <- pingTimeout
+        handler.KeepAlivePingDelay <- health.PingDelay
+        handler.KeepAlivePingTimeout <- health.PingTimeout
 
 module ClusterAccess =
     let private defaultNamespace (configured: string | null) =
@@ -49,7 +57,7 @@ module ClusterAccess =
         configuration.FirstMessageHandlerSetup <-
             fun handler ->
                 InlineSockets.elsewhere handler
-                ConnectionHealth.configure handler
+                ConnectionHealth.configure ConnectionHealth.usual handler
 
         configuration
 
@@ -60,6 +68,22 @@ module ClusterAccess =
                 fun () ->
                     let configuration = access.Load()
                     configuration.HttpClientTimeout <- timeout
+                    configuration
+    }
+
+    /// The same, with other times after which a connection is taken for dead.
+    let withHealth (health: ConnectionHealth) (access: ClusterAccess) : ClusterAccess = {
+        access with
+            Load =
+                fun () ->
+                    let configuration = access.Load()
+                    let setup = configuration.FirstMessageHandlerSetup
+
+                    configuration.FirstMessageHandlerSetup <-
+                        fun handler ->
+                            setup.Invoke handler
+                            ConnectionHealth.configure health handler
+
                     configuration
     }
 

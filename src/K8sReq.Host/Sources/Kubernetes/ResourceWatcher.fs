@@ -95,6 +95,7 @@ type ResourceWatcher<'T>
             | WatchFault.Forbidden _ -> denied ()
             | WatchFault.Unauthorized _
             | WatchFault.UnknownKind _
+            | WatchFault.Untrusted _
             | WatchFault.Unreachable _ -> ()
 
             settle client rest
@@ -112,10 +113,6 @@ type ResourceWatcher<'T>
             return WatchSignal.Page(page.Items, page.Version, page.Next)
         with error ->
             stop.ThrowIfCancellationRequested()
-
-            // Of a refusal (401) the loop says so itself.
-            if ApiFailure.needsRenewal error && ApiFailure.tryStatus error <> Some 401 then
-                renew client
 
             return
                 if limit.IsCancellationRequested then

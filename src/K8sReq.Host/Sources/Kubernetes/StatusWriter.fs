@@ -94,24 +94,32 @@ type StatusWriter
                 farewells.Clear()
                 []
             else
-                let last = List.ofSeq farewells.Values
-                farewells.Clear()
                 let at = clock.GetUtcNow()
 
-                last
-                @ (keys
-                   |> List.choose (fun key ->
-                       match clones.TryGetValue key with
-                       | false, _ ->
-                           forget key
-                           None
-                       | true, resolved ->
-                           match Conditions.plan at resolved with
-                           | None ->
-                               held <- held.Remove key
-                               None
-                           | Some patch when isFresh patch || StatusRetry.isHeld time held patch -> None
-                           | Some patch -> Some patch)))
+                let changed =
+                    keys
+                    |> List.choose (fun key ->
+                        match clones.TryGetValue key with
+                        | false, _ ->
+                            forget key
+                            None
+                        | true, resolved ->
+                            match Conditions.plan at resolved with
+                            | None ->
+                                held <- held.Remove key
+                                None
+                            | Some patch when isFresh patch || StatusRetry.isHeld time held patch -> None
+                            | Some patch -> Some patch)
+
+                let waiting, last =
+                    List.ofSeq farewells.Values |> List.partition (StatusRetry.isHeld time held)
+
+                farewells.Clear()
+
+                for patch in waiting do
+                    farewells[patch.Key] <- patch
+
+                last @ changed)
 
     // Until something is to be done without anybody waking the loop.
     let longestRest () =
@@ -130,6 +138,15 @@ type StatusWriter
 
             written[patch.Key] <-
                 struct (patch.Readiness, patch.ObservedGeneration, patch.Uid, clock.GetTimestamp()))
+
+    // To be written in a later round, of this one or of what is so then.
+    let postpone (patch: StatusPatch) =
+        lock gate (fun () ->
+            if clones.ContainsKey patch.Key then
+                touched.Add patch.Key |> ignore
+            else
+                // Nobody plans the last words on one that is gone a second time.
+                farewells.TryAdd(patch.Key, patch) |> ignore)
 
     // Whether this status fails for the first time.
     let hold (patch: StatusPatch) (failure: StatusFailure) =
@@ -167,6 +184,7 @@ type StatusWriter
         isFirstRound
         =
         hold patch (StatusFailure.OfServer wait) |> ignore
+        postpone patch
 
         if Interlocked.Increment &failures = 1 && isFirstRound then
             Log.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
@@ -217,7 +235,7 @@ type StatusWriter
         if Volatile.Read &failures = 0 then
             do! write patch isFirstRound stop
         else
-            lock gate (fun () -> touched.Add patch.Key |> ignore)
+            postpone patch
     }
 
     /// What is so now, and which RequestClones have changed, or whose Services have.
