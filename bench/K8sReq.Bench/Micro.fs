@@ -70,7 +70,7 @@ type Request() =
     member _.Capture1KiB() =
         let buffer = RequestBuffer(budget, 1024L)
 
-        if buffer.TryPutHead head && buffer.TryAppend body then
+        if buffer.TryPutHead head && (buffer :> IBodySink).TryAppend body then
             buffer.Bytes |> ignore
 
         buffer.Release()
