@@ -197,6 +197,7 @@ let runAgainstPublished folder name arguments =
     dotnet (assembly :: arguments)
 
 let soak = runAgainstPublished "tests" "K8sReq.Soak"
+let attack = runAgainstPublished "tests" "K8sReq.Attack"
 let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
 /// Answers of targets, spoilt at random, against what reads them.
@@ -305,6 +306,9 @@ let targets = [
     "soak",
     "a minute of load over good and bad targets, then the totals; -- SECONDS; -- --chaos SECONDS: targets are killed",
     soak
+    "attack",
+    "attacks on the published program (and the native one, if it is there), beside a good client; -- --only TEXT",
+    attack
     "fuzz", "read ten million spoilt answers of targets; -- COUNT SEED for others", fuzz
     "bench",
     "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",

@@ -68,7 +68,7 @@ type Request() =
 
     [<Benchmark>]
     member _.Capture1KiB() =
-        let buffer = RequestBuffer(budget, 1024L)
+        let buffer = RequestBuffer(Allowance(budget, null, null), 1024L)
 
         if buffer.TryPutHead head && (buffer :> IBodySink).TryAppend body then
             buffer.Bytes |> ignore
@@ -99,6 +99,7 @@ type Copies() =
         Retried = ignore
         Attempted = fun _ _ _ _ -> ()
         Unexpected = raise
+        PaceRetry = fun _ -> System.TimeSpan.Zero
         Stop = CancellationToken.None
     }
 
@@ -110,7 +111,7 @@ type Copies() =
     [<Benchmark>]
     member _.LaneInAndOut() =
         enter () |> ignore
-        lane.Leave()
+        lane.Leave 100L
 
     /// What the proxy does for a copy whose turn it is.
     [<Benchmark(Baseline = true)>]

@@ -39,6 +39,7 @@ module Conditions =
         | ResolutionError.ServiceWithoutAddress _ -> "ServiceAddressMissing"
         | ResolutionError.ServicePortNotFound _ -> "ServicePortNotFound"
         | ResolutionError.ServicePortNotTcp _ -> "ServicePortNotTcp"
+        | ResolutionError.ServiceAddressRefused _ -> "ServiceAddressRefused"
         | ResolutionError.ServicePortProtocolUnsupported _ -> "ServicePortProtocolUnsupported"
 
     let private cut (message: string) =

@@ -62,6 +62,10 @@ module GatewayDuration =
         if isDuration text then GoDuration.tryParse text else None
 
 module RetryPolicy =
+    /// Before any attempt after the first, whatever a RequestClone or a target asks for: a failing target is not to be
+    /// asked over and over at the cost of others.
+    let shortestWait = TimeSpan.FromMilliseconds 50.0
+
     /// The longest time before the given attempt (the first retry is 1), to which jitter is applied.
     let ceiling (policy: RetryPolicy) (retry: int) : TimeSpan =
         let growth =
@@ -93,7 +97,7 @@ module RetryPolicy =
         | TargetOutcome.Faulted _ -> false
 
     /// How long to wait before the next attempt; None if there is none. `made` counts the attempts so far, `jitter` is
-    /// from 0 to 1 and taken in full: the wait is anywhere from nothing to the ceiling. What the target asks for
+    /// from 0 to 1 and taken in full: the wait is anywhere from the shortest to the ceiling. What the target asks for
     /// (`retryAfter`) counts instead, up to the longest time.
     let next
         (policy: RetryPolicy)
@@ -106,5 +110,5 @@ module RetryPolicy =
             None
         else
             match retryAfter with
-            | ValueSome wanted -> Some(max TimeSpan.Zero (min wanted policy.Longest))
-            | ValueNone -> Some((ceiling policy made) * jitter)
+            | ValueSome wanted -> Some(max shortestWait (min wanted policy.Longest))
+            | ValueNone -> Some(max shortestWait ((ceiling policy made) * jitter))

@@ -1,12 +1,15 @@
 namespace K8sReq.Core
 
-/// What a target's lane may hold: so many sends at once, and so many bytes of copies that wait for one.
+/// What a target's lane may hold: so many sends at once, and so many bytes of copies that wait for one. What is being sent
+/// at once has no more bytes than that either, unless a single copy has: a target that takes its time with large copies
+/// would hold all of the memory that others need.
 type LaneLimits = { Concurrency: int; QueueBytes: int64 }
 
 /// What a lane holds.
 [<Struct>]
 type LaneLoad = {
     Sending: int
+    SendingBytes: int64
     Queued: int
     QueuedBytes: int64
     /// Between two attempts: these hold no place, but their bytes count.
@@ -28,6 +31,7 @@ type Admission =
 module LaneLoad =
     let empty = {
         Sending = 0
+        SendingBytes = 0L
         Queued = 0
         QueuedBytes = 0L
         Resting = 0
@@ -37,6 +41,7 @@ module LaneLoad =
     /// What two lanes hold together.
     let add (one: LaneLoad) (other: LaneLoad) : LaneLoad = {
         Sending = one.Sending + other.Sending
+        SendingBytes = one.SendingBytes + other.SendingBytes
         Queued = one.Queued + other.Queued
         QueuedBytes = one.QueuedBytes + other.QueuedBytes
         Resting = one.Resting + other.Resting
@@ -49,30 +54,50 @@ module LaneLoad =
             QueuedBytes = load.QueuedBytes + bytes
     }
 
-    let private hasFreePlace (limits: LaneLimits) (load: LaneLoad) =
-        load.Sending < limits.Concurrency && load.Queued = 0
+    // Whether one more copy of this size may be sent.
+    let private hasPlace (limits: LaneLimits) (bytes: int64) (load: LaneLoad) =
+        load.Sending = 0
+        || (load.Sending < limits.Concurrency
+            && bytes <= limits.QueueBytes - load.SendingBytes)
+
+    let private send bytes (load: LaneLoad) = {
+        load with
+            Sending = load.Sending + 1
+            SendingBytes = load.SendingBytes + bytes
+    }
 
     /// A copy of this size (bytes) is offered. It is sent at once only where none waits before it.
     let offer (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * Admission) =
-        if hasFreePlace limits load then
-            struct ({ load with Sending = load.Sending + 1 }, Admission.Send)
+        if load.Queued = 0 && hasPlace limits bytes load then
+            struct (send bytes load, Admission.Send)
         elif bytes <= limits.QueueBytes - load.WaitingBytes then
             struct (enqueue bytes load, Admission.Queue)
         else
             struct (load, Admission.Overflow)
 
-    /// A send has ended and nothing waits.
-    let finish (load: LaneLoad) : LaneLoad = { load with Sending = load.Sending - 1 }
-
-    /// A send has ended and the first that waits, of this size, takes its place.
-    let takeNext (bytes: int64) (load: LaneLoad) : LaneLoad = {
+    /// The send of a copy of this size has ended.
+    let finish (bytes: int64) (load: LaneLoad) : LaneLoad = {
         load with
-            Queued = load.Queued - 1
-            QueuedBytes = load.QueuedBytes - bytes
+            Sending = load.Sending - 1
+            SendingBytes = load.SendingBytes - bytes
     }
 
+    /// The first that waits, of this size, is sent; None if it has to wait still. To be asked again until then: what has
+    /// ended may have been as large as several that wait.
+    let trySendNext (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : LaneLoad voption =
+        if hasPlace limits bytes load then
+            ValueSome(
+                send bytes {
+                    load with
+                        Queued = load.Queued - 1
+                        QueuedBytes = load.QueuedBytes - bytes
+                }
+            )
+        else
+            ValueNone
+
     /// A copy that was sent without success is to wait for its next attempt; None if there is no room for it. Its
-    /// place is given up by `finish` or `takeNext`, as after every send.
+    /// place is given up by `finish`, as after every send.
     let tryRest (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : LaneLoad voption =
         if bytes <= limits.QueueBytes - load.WaitingBytes then
             ValueSome {
@@ -91,12 +116,8 @@ module LaneLoad =
                 RestingBytes = load.RestingBytes - bytes
         }
 
-        if hasFreePlace limits awake then
-            struct ({
-                        awake with
-                            Sending = awake.Sending + 1
-                    },
-                    Admission.Send)
+        if awake.Queued = 0 && hasPlace limits bytes awake then
+            struct (send bytes awake, Admission.Send)
         else
             struct (enqueue bytes awake, Admission.Queue)
 

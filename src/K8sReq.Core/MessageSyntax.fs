@@ -22,12 +22,32 @@ module MessageSyntax =
         text.AsSpan().IndexOfAnyExceptInRange('!', '~') < 0
 
     let private targetCharacters =
-        SearchValues.Create(String([| yield! seq { '!' .. '~' }; yield! seq { '\128' .. '\255' } |]).AsSpan())
+        SearchValues.Create(
+            String([|
+                yield! seq { '!' .. '~' } |> Seq.filter ((<>) '#')
+                yield! seq { '\128' .. '\255' }
+            |])
+                .AsSpan()
+        )
 
-    /// What can be a request target, a character for each byte: no space and no control, which would end it. Bytes above
+    /// What can be a request target, a character for each byte: no space and no control, which would end it, and no
+    /// fragment, which is not sent (RFC 9110 section 4.2.5). Bytes above
     /// 127 are to be escaped (RFC 3986 section 2.1); many clients send them as they are, and servers take them.
     let isTarget (target: string) : bool =
         target.Length > 0 && target.AsSpan().IndexOfAnyExcept targetCharacters < 0
+
+    let private controls =
+        SearchValues.Create(
+            String([|
+                yield! seq { '\000' .. '\031' } |> Seq.filter ((<>) '\t')
+                '\127'
+            |])
+                .AsSpan()
+        )
+
+    /// What can be a field's value (RFC 9110 section 5.5): no control but the tab.
+    let isFieldValue (value: string) : bool =
+        value.AsSpan().IndexOfAny controls < 0
 
     /// What can stand in a Host field, which may be empty; whether it is a host, routing finds out.
     let isHost (host: string) : bool = isVisible host

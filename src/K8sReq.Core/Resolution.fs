@@ -24,6 +24,8 @@ type ResolutionError =
     | ServiceHeadless of ObjectKey
     | ServiceExternalName of ObjectKey * alias: string
     | ServiceWithoutAddress of ObjectKey
+    /// `what` is the kind of address.
+    | ServiceAddressRefused of ObjectKey * IPAddress * what: string
     | ServicePortNotFound of ObjectKey * wanted: PortRef * offered: ServicePort list
     | ServicePortNotTcp of ObjectKey * ServicePort
     | ServicePortProtocolUnsupported of ObjectKey * ServicePort
@@ -98,6 +100,8 @@ module Resolution =
         | ResolutionError.ServiceExternalName(key, alias) ->
             $"Service {key} is an ExternalName (an alias of {alias}): copies go to cluster addresses only"
         | ResolutionError.ServiceWithoutAddress key -> $"Service {key} has no clusterIP"
+        | ResolutionError.ServiceAddressRefused(key, address, what) ->
+            $"Service {key} has the address {address}, {what}: copies are not sent there (ALLOW_LOCAL_TARGETS)"
         | ResolutionError.ServicePortNotFound(key, wanted, []) ->
             $"Service {key} has no port {wanted}: it has none at all"
         | ResolutionError.ServicePortNotFound(key, wanted, offered) ->

@@ -10,9 +10,10 @@ type RoutingCounts = {
 
 /// The routing table, kept up to date event by event: an event costs what it changes, however many routes there are, and
 /// a copy of the array of its host.
-/// At every moment its table is what `RouteTable.ofState` makes of its state.
+/// At every moment its table is what `RouteTable.ofState` makes of its state, but for targets that its policy refuses.
 type Routing = {
     State: ClusterState
+    Policy: TargetPolicy
     Clones: Map<ObjectKey, ResolvedClone>
     /// The RequestClones that name a Service, by the Service.
     Dependents: Map<ObjectKey, Set<ObjectKey>>
@@ -35,6 +36,7 @@ type private Changes = {
 module Routing =
     let initial = {
         State = ClusterState.initial
+        Policy = TargetPolicy.permissive
         Clones = Map.empty
         Dependents = Map.empty
         Routes = Map.empty
@@ -87,7 +89,9 @@ module Routing =
             routing.State.Clones.TryFind key
             |> Option.map (fun clone -> {
                 Clone = clone
-                Resolved = Resolution.resolve routing.State.Services clone
+                Resolved =
+                    Resolution.resolve routing.State.Services clone
+                    |> Result.bind (TargetPolicy.admit routing.Policy)
             })
 
         let dependents =

@@ -53,6 +53,12 @@ type Settings = {
     Lane: LaneLimits
     /// Bytes of requests that are held in memory, all together.
     BufferBytes: int64
+    /// Of clients, at once. None for as many as memory and descriptors allow.
+    MaxConnections: int option
+    /// Attempts after the first, of all RequestClones of a namespace together.
+    RetriesPerSecond: int
+    /// Whether copies are sent to addresses of this machine or its link. None: where the routes come from a folder.
+    AllowLocalTargets: bool option
     /// The name that Via fields know this proxy by.
     ViaName: string
     /// How long to go on serving, unready, after being told to stop.
@@ -175,6 +181,27 @@ module Settings =
             "a number of bytes from 65536"
             "what requests may hold in memory, all together; more are answered 503"
 
+    let private maxConnections =
+        spec
+            "max-connections"
+            "auto"
+            "a whole number from 1, or auto"
+            "of clients, at once; auto: as memory and descriptors allow"
+
+    let private retriesPerSecond =
+        spec
+            "retries-per-second"
+            "1000"
+            "a whole number from 1 to 1000000"
+            "attempts after the first, of all RequestClones of a namespace; more wait"
+
+    let private allowLocalTargets =
+        spec
+            "allow-local-targets"
+            "auto"
+            "true, false or auto"
+            "whether a Service may have a loopback, link-local or multicast address; auto: with --manifests alone"
+
     let private viaName =
         spec
             "via-name"
@@ -265,6 +292,9 @@ module Settings =
         maxConcurrentRequests
         queueBytes
         bufferBytes
+        maxConnections
+        retriesPerSecond
+        allowLocalTargets
         viaName
         shutdownDelay
         gracefulShutdownTimeout
@@ -301,6 +331,13 @@ module Settings =
         with
         | true, number when number >= lowest && number <= highest -> Some number
         | _ -> None
+
+    // None for auto.
+    let private tryAuto (tryParse: string -> 'T option) (text: string) : 'T option option =
+        if text.Equals("auto", StringComparison.OrdinalIgnoreCase) then
+            Some None
+        else
+            tryParse text |> Option.map Some
 
     let private tryLogDetail (text: string) =
         match text.ToLowerInvariant() with
@@ -432,6 +469,9 @@ module Settings =
             and! concurrency = read (tryInteger 1L 65535L) maxConcurrentRequests
             and! queueBytes = read (tryInteger 0L Int64.MaxValue) queueBytes
             and! bufferBytes = read (tryInteger 65536L Int64.MaxValue) bufferBytes
+            and! maxConnections = read (tryAuto (tryInteger 1L (int64 Int32.MaxValue))) maxConnections
+            and! retriesPerSecond = read (tryInteger 1L 1_000_000L) retriesPerSecond
+            and! allowLocalTargets = read (tryAuto tryBool) allowLocalTargets
             and! viaName = read tryToken viaName
             and! shutdownDelay = read tryDelay shutdownDelay
             and! gracefulShutdownTimeout = read tryDelay gracefulShutdownTimeout
@@ -461,6 +501,9 @@ module Settings =
                     QueueBytes = queueBytes
                 }
                 BufferBytes = bufferBytes
+                MaxConnections = maxConnections |> Option.map int
+                RetriesPerSecond = int retriesPerSecond
+                AllowLocalTargets = allowLocalTargets
                 ViaName = viaName
                 ShutdownDelay = shutdownDelay
                 GracefulShutdownTimeout = gracefulShutdownTimeout

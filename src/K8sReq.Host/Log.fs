@@ -202,6 +202,13 @@ let refusalsOmitted: ILogger -> int64 -> int -> unit =
         31
         "{Count} more requests that were answered {Status} were not logged (limit: 20 per 10 s)"
 
+/// Why not.
+let acceptFailed: ILogger -> string -> unit =
+    message1<string>
+        LogLevel.Error
+        32
+        "No connection can be accepted ({Reason}); it is tried again and again. This is said once until one is"
+
 let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Warning 17 "The event about {Clone} could not be written: {Reason}"
 

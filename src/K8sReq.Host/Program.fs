@@ -232,6 +232,9 @@ let private receive (settings: ReceiverSettings) : Task<int> = task {
     let limits: ServerLimits = {
         Headers = TimeSpan.FromSeconds 30.0
         Idle = TimeSpan.FromSeconds 130.0
+        Connections = None
+        Memory = None
+        Exhausted = ignore
     }
 
     match! HttpServer.start loggers false limits settings.Addr handler with

@@ -94,11 +94,11 @@ let tests =
 
             Expect.equal (next (ms 700.0)) (Some(ms 700.0)) "without jitter"
             Expect.equal (next (ms 5000.0)) (Some(ms 1000.0)) "not longer"
-            Expect.equal (next (ms -1.0)) (Some TimeSpan.Zero) "a date that has passed"
+            Expect.equal (next (ms -1.0)) (Some RetryPolicy.shortestWait) "a date that has passed"
         }
 
         property
-            "a wait is from nothing to the ceiling, which is never above the longest time"
+            "a wait is from the shortest to the ceiling, which is never above the longest time"
             (Prop.forAll cases (fun (backoff, made, jitter) ->
                 let retry = policy 1000 backoff
                 let ceiling = RetryPolicy.ceiling retry made

@@ -9,15 +9,15 @@ open K8sReq.Core.Tests.Generators
 type private Step =
     | Offer of int64
     | Finish
-    | Rest of int64
+    | Rest
     | Wake
     | Clear
 
 let private steps =
     Gen.frequency [
-        6, Gen.choose (0, 40) |> Gen.map (int64 >> Offer)
+        6, Gen.choose (0, 120) |> Gen.map (int64 >> Offer)
         4, Gen.constant Finish
-        3, Gen.choose (0, 40) |> Gen.map (int64 >> Rest)
+        3, Gen.constant Rest
         3, Gen.constant Wake
         1, Gen.constant Clear
     ]
@@ -29,39 +29,67 @@ let private limitsOf concurrency queueBytes = {
     QueueBytes = queueBytes
 }
 
-/// A lane by its sizes: the number that is sent, those that queue, and those that rest.
+/// A lane by its sizes: those that are sent, those that queue, and those that rest.
 type private Model = {
-    Sending: int
+    Sending: int64 list
     Waiting: int64 list
     Resting: int64 list
 }
 
-// The first that waits takes the place of one that was sent.
-let private leave (load: LaneLoad, model: Model) =
+let private isFree limits bytes (model: Model) =
+    model.Sending.IsEmpty
+    || (model.Sending.Length < limits.Concurrency
+        && List.sum model.Sending + bytes <= limits.QueueBytes)
+
+// Those that wait are sent in their order, for as long as there is a place for the next one.
+let rec private sendNext limits (load: LaneLoad, model: Model, isRight: bool) =
     match model.Waiting with
-    | first :: rest -> LaneLoad.takeNext first load, { model with Waiting = rest }
-    | [] ->
-        LaneLoad.finish load,
-        {
-            model with
-                Sending = model.Sending - 1
-        }
+    | [] -> load, model, isRight
+    | first :: rest ->
+        match LaneLoad.trySendNext limits first load, isFree limits first model with
+        | ValueSome sending, true ->
+            sendNext
+                limits
+                (sending,
+                 {
+                     model with
+                         Sending = first :: model.Sending
+                         Waiting = rest
+                 },
+                 isRight)
+        | ValueNone, false -> load, model, isRight
+        | _ -> load, model, false
+
+// The one that has been sent for the longest time has ended.
+let private leave limits (load: LaneLoad, model: Model, isRight: bool) =
+    let ended = List.last model.Sending
+
+    sendNext
+        limits
+        (LaneLoad.finish ended load,
+         {
+             model with
+                 Sending = model.Sending |> List.take (model.Sending.Length - 1)
+         },
+         isRight)
 
 // Each step on both; the model says what must come of it.
 let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
-    let isFree = model.Sending < limits.Concurrency && model.Waiting.IsEmpty
     let held = List.sum model.Waiting + List.sum model.Resting
+
+    let isSent bytes =
+        model.Waiting.IsEmpty && isFree limits bytes model
 
     match action with
     | Offer bytes ->
         let struct (next, admission) = LaneLoad.offer limits bytes load
 
         let expected, nextModel =
-            if isFree then
+            if isSent bytes then
                 Admission.Send,
                 {
                     model with
-                        Sending = model.Sending + 1
+                        Sending = bytes :: model.Sending
                 }
             elif held + bytes <= limits.QueueBytes then
                 Admission.Queue,
@@ -73,32 +101,30 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
                 Admission.Overflow, model
 
         next, nextModel, isRight && admission = expected
-    | Finish when model.Sending > 0 ->
-        let next, nextModel = leave (load, model)
-        next, nextModel, isRight
-    | Rest bytes when model.Sending > 0 ->
+    | Finish when not model.Sending.IsEmpty -> leave limits (load, model, isRight)
+    | Rest when not model.Sending.IsEmpty ->
+        let bytes = List.last model.Sending
+
         match LaneLoad.tryRest limits bytes load with
         | ValueSome resting ->
-            let next, nextModel =
-                leave (
-                    resting,
-                    {
-                        model with
-                            Resting = model.Resting @ [ bytes ]
-                    }
-                )
-
-            next, nextModel, isRight && held + bytes <= limits.QueueBytes
+            leave
+                limits
+                (resting,
+                 {
+                     model with
+                         Resting = model.Resting @ [ bytes ]
+                 },
+                 isRight && held + bytes <= limits.QueueBytes)
         | ValueNone -> load, model, isRight && held + bytes > limits.QueueBytes
     | Wake when not model.Resting.IsEmpty ->
         let bytes, rest = model.Resting.Head, model.Resting.Tail
         let struct (next, admission) = LaneLoad.wake limits bytes load
 
-        if isFree then
+        if isSent bytes then
             next,
             {
                 model with
-                    Sending = model.Sending + 1
+                    Sending = bytes :: model.Sending
                     Resting = rest
             },
             isRight && admission = Admission.Send
@@ -111,21 +137,24 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
             },
             isRight && admission = Admission.Queue
     | Finish
-    | Rest _
+    | Rest
     | Wake -> load, model, isRight
     | Clear -> LaneLoad.clearQueue load, { model with Waiting = [] }, isRight
 
 let private agrees limits (load: LaneLoad, model: Model, isRight: bool) =
     isRight
-    && load.Sending = model.Sending
+    && load.Sending = model.Sending.Length
+    && load.SendingBytes = List.sum model.Sending
     && load.Queued = model.Waiting.Length
     && load.QueuedBytes = List.sum model.Waiting
     && load.Resting = model.Resting.Length
     && load.RestingBytes = List.sum model.Resting
     && load.Sending <= limits.Concurrency
     && load.WaitingBytes <= limits.QueueBytes
-    // Nobody queues while a place is free.
-    && (load.Queued = 0 || load.Sending = limits.Concurrency)
+    // One copy alone may be larger.
+    && (load.Sending = 1 || load.SendingBytes <= limits.QueueBytes)
+    // Nobody queues while there is a place.
+    && (model.Waiting.IsEmpty || not (isFree limits model.Waiting.Head model))
 
 let tests =
     testList "LaneLoad" [
@@ -140,7 +169,7 @@ let tests =
                         (step limits)
                         (LaneLoad.empty,
                          {
-                             Sending = 0
+                             Sending = []
                              Waiting = []
                              Resting = []
                          },
@@ -155,9 +184,21 @@ let tests =
             Expect.equal (first, second) (Admission.Send, Admission.Overflow) "by its size"
         }
 
+        test "what is being sent has no more bytes than what may wait, however many sends there may be" {
+            let limits = limitsOf 256 10L
+            let struct (one, first) = LaneLoad.offer limits 6L LaneLoad.empty
+            let struct (two, second) = LaneLoad.offer limits 6L one
+            let struct (three, third) = LaneLoad.offer limits 1L two
+            Expect.equal (first, second, third) (Admission.Send, Admission.Queue, Admission.Queue) "in their order"
+            let ended = LaneLoad.finish 6L three
+            let sent = LaneLoad.trySendNext limits 6L ended |> ValueOption.get
+            let both = LaneLoad.trySendNext limits 1L sent |> ValueOption.get
+            Expect.equal (both.Sending, both.SendingBytes, both.Queued) (2, 7L, 0) "both of them"
+        }
+
         test "no size overflows the arithmetic" {
             let limits = limitsOf 1 System.Int64.MaxValue
-            let struct (busy, _) = LaneLoad.offer limits 1L LaneLoad.empty
+            let struct (busy, _) = LaneLoad.offer limits System.Int64.MaxValue LaneLoad.empty
             let struct (full, first) = LaneLoad.offer limits System.Int64.MaxValue busy
             let struct (_, second) = LaneLoad.offer limits 1L full
             Expect.equal (first, second) (Admission.Queue, Admission.Overflow) "to the last byte"

@@ -27,10 +27,15 @@ let tests =
                 false
         }
 
+        test "values of fields" {
+            all MessageSyntax.isFieldValue [ ""; "a b"; "a\tb"; "\u00e9\u0080"; "a,b;c=\"d\"" ] true
+            all MessageSyntax.isFieldValue [ "\u0000"; "a\u0001"; "\u000bb"; "\u001f"; "a\u007fb"; "\r"; "\n" ] false
+        }
+
         test "request targets" {
             all
                 MessageSyntax.isTarget
-                [ "/"; "/a%2Fb/../c%20d;x=1?q=%41"; "*"; "http://a/"; "/|{}\"<>^`\\#" ]
+                [ "/"; "/a%2Fb/../c%20d;x=1?q=%41"; "*"; "http://a/"; "/|{}\"<>^`\\"; "/caf\u00e9"; "/\u0080\u00ff" ]
                 true
 
             all
@@ -42,7 +47,8 @@ let tests =
                     "/\t"
                     "/\u0001"
                     "/\u007f"
-                    "/caf\u00e9"
+                    "/x#y"
+                    "/\u0100"
                     "/\u4f60"
                 ]
                 false

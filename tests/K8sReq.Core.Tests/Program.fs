@@ -21,6 +21,9 @@ let main arguments =
             StatusRetryTests.tests
             EventNameTests.tests
             WatchLoopTests.tests
+            PaceTests.tests
+            TargetPolicyTests.tests
+            ConnectionLimitTests.tests
             LaneLoadTests.tests
             MessageSyntaxTests.tests
             RequestTargetTests.tests

@@ -46,6 +46,9 @@ let tests =
                         QueueBytes = 16777216L
                     }
                     BufferBytes = 268435456L
+                    MaxConnections = None
+                    RetriesPerSecond = 1000
+                    AllowLocalTargets = None
                     ViaName = "k8sreq"
                     ShutdownDelay = TimeSpan.Zero
                     GracefulShutdownTimeout = TimeSpan.FromSeconds 25.0
@@ -76,6 +79,9 @@ let tests =
                 "KUBECONFIG", "/a:/b"
                 "PROXY_READ_TIMEOUT", "1m30s"
                 "PROXY_WRITE_TIMEOUT", "500ms"
+                "MAX_CONNECTIONS", "500"
+                "RETRIES_PER_SECOND", "20"
+                "ALLOW_LOCAL_TARGETS", "false"
                 "IDLE_TIMEOUT", "2m"
                 "TARGET_CONNECTION_MAX_AGE", "1m"
                 "BODY_SIZE_LIMIT", "0"
@@ -123,6 +129,9 @@ let tests =
                     BodySizeLimit = None
                     Lane = { Concurrency = 1; QueueBytes = 0L }
                     BufferBytes = 65536L
+                    MaxConnections = Some 500
+                    RetriesPerSecond = 20
+                    AllowLocalTargets = Some false
                     ViaName = "edge-1"
                     ShutdownDelay = TimeSpan.FromSeconds 5.0
                     GracefulShutdownTimeout = TimeSpan.Zero

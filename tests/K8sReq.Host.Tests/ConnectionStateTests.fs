@@ -210,6 +210,80 @@ let tests =
             let effect = state.Sent(SocketError.OperationAborted, false)
             Expect.equal effect.Result.Outcome TargetOutcome.Cancelled "cancelled"
 
+        testCase "interim answers are read over, and too many of them are no answer"
+        <| fun () ->
+            for count, expected in [ 16, None; 17, Some "bad answer" ] do
+                let rig = Rig()
+                rig.Begin()
+                rig.Connected SocketError.Success
+                rig.Sent SocketError.Success
+                let mutable outcome = None
+
+                let took (piece: byte[]) =
+                    if outcome.IsNone then
+                        Array.blit piece 0 (nonNull rig.State.Space.Array) rig.State.Space.Offset piece.Length
+                        let effect = rig.State.Took piece.Length
+
+                        if not (isNull effect.Ended) then
+                            outcome <- Some effect.Result.Outcome
+
+                for _ in 1..count do
+                    took pieces[3]
+
+                took pieces[0]
+
+                match outcome, expected with
+                | Some(TargetOutcome.Delivered 200), None -> ()
+                | Some(TargetOutcome.BadAnswer reason), Some _ -> Expect.stringContains reason "16 interim" "why"
+                | other -> failtest $"{count}: {other}"
+
+        testCase "a head that comes byte by byte is read like one that comes at once"
+        <| fun () ->
+            let long = String('x', 5000)
+            let interim = $"HTTP/1.1 103 Early Hints\r\nLink: {long}\r\n\r\n"
+            let answer = Encoding.ASCII.GetBytes $"{interim}{interim}HTTP/1.1 503 No\r\nX: {long}\r\nContent-Length: 0\r\n\r\n"
+
+            for size in [ 1; 2; 3; 63; 64; 65; 4096; answer.Length ] do
+                let rig = Rig()
+                rig.Begin()
+                rig.Connected SocketError.Success
+                rig.Sent SocketError.Success
+                let mutable outcome = None
+                let mutable from = 0
+
+                while from < answer.Length do
+                    let space = rig.State.Space
+                    let count = min size (min space.Count (answer.Length - from))
+                    Array.blit answer from (nonNull space.Array) space.Offset count
+                    from <- from + count
+                    let effect = rig.State.Took count
+
+                    if not (isNull effect.Ended) then
+                        Expect.equal from answer.Length "with its last byte"
+                        outcome <- Some effect.Result.Outcome
+
+                Expect.equal outcome (Some(TargetOutcome.Rejected 503)) $"{size} bytes at a time"
+
+        testCase "what comes before the target had the request is no answer to it"
+        <| fun () ->
+            let rig = Rig()
+            rig.Begin()
+            rig.Connected SocketError.Success
+            rig.Sent SocketError.Success
+            Expect.isFalse rig.State.AwaitsNextAnswer "the first one of a connection can be nobody else's"
+            Array.blit pieces[0] 0 (nonNull rig.State.Space.Array) 0 pieces[0].Length
+            rig.Perform(rig.State.Took pieces[0].Length)
+            rig.Begin()
+            Expect.isTrue rig.State.AwaitsNextAnswer "the next one can"
+            rig.Sent SocketError.Success
+            let effect = rig.State.TookUnasked()
+
+            match effect.Result.Outcome with
+            | TargetOutcome.SendFailed _ -> ()
+            | other -> failtest $"{other}"
+
+            Expect.equal effect.Sequel Sequel.Close "and the connection is not used again"
+
         testCase "a request that was cut off and then answered 2xx is not delivered"
         <| fun () ->
             let rig = Rig()

@@ -43,7 +43,7 @@ let private withController test = task {
     let holder = RouteTableHolder()
 
     let controller =
-        Controller(log, everything, holder, Routing.table >> holder.Publish)
+        Controller(log, TargetPolicy.permissive, everything, holder, Routing.table >> holder.Publish)
 
     let running = controller.RunAsync stop.Token
     do! test controller holder log

@@ -83,6 +83,7 @@ type private Bench(target: Target, queueBytes: int64) =
             Retried = fun _ -> Interlocked.Increment &retries |> ignore
             Attempted = fun _ _ _ _ -> Interlocked.Increment &counted |> ignore
             Unexpected = raise
+            PaceRetry = fun _ -> System.TimeSpan.Zero
             Stop = stop.Token
         }
 

@@ -38,6 +38,7 @@ let private services (client: Target -> CapturedRequest -> CancellationToken -> 
     Retried = ignore
     Attempted = fun _ _ _ _ -> ()
     Unexpected = raise
+    PaceRetry = fun _ -> System.TimeSpan.Zero
     Stop = CancellationToken.None
 }
 
@@ -159,6 +160,7 @@ let tests =
                 services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
                     Attempted = fun _ _ _ _ -> failwith "attempted"
                     Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
+                    PaceRetry = fun _ -> System.TimeSpan.Zero
             }
 
             let report _ _ _ _ =
@@ -201,6 +203,7 @@ let tests =
                     }
                     Jitter = fun () -> failwith "no jitter"
                     Unexpected = ignore
+                    PaceRetry = fun _ -> System.TimeSpan.Zero
             }
 
             let release () =

@@ -187,7 +187,7 @@ let tests =
 
             let budget (settings: Settings) = {
                 settings with
-                    BufferBytes = 150_000L
+                    BufferBytes = 400_000L
                     BodySizeLimit = None
             }
 
@@ -219,6 +219,143 @@ let tests =
                     "none of the memory is lost"
 
                 do! proxy.Settled()
+        }
+
+        testCaseTask "a host that holds all of the memory that it may leaves the others theirs"
+        <| fun () -> task {
+            use silent = TestTarget.silent ()
+            use good = TestTarget.ok ()
+
+            let manifests =
+                Manifests.service "silent" silent.Port
+                + Manifests.clone "silent" "silent.example" "silent"
+                + Manifests.service "good" good.Port
+                + Manifests.clone "good" "good.example" "good"
+
+            let small (settings: Settings) = {
+                settings with
+                    BufferBytes = 1_000_000L
+            }
+
+            use! proxy = TestProxy.Start(manifests, small)
+            let big = String('x', 60_000)
+
+            let postTo host body =
+                $"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {String.length body}\r\nConnection: close\r\n\r\n{body}"
+
+            let statuses = ResizeArray()
+
+            for _ in 1..20 do
+                let! answer = send proxy (postTo "silent.example" big)
+                statuses.Add(TestClient.status answer)
+
+            Expect.contains statuses 503 "its memory is spent"
+            Expect.contains statuses 202 "after some of its requests"
+
+            for _ in 1..20 do
+                let! answer = send proxy (postTo "good.example" big)
+                Expect.equal (TestClient.status answer) 202 "the other host's are taken"
+                let! _ = good.Next()
+                ()
+        }
+
+        testCaseTask "a target that never answers large copies holds no more of them than may wait for it"
+        <| fun () -> task {
+            use silent = TestTarget.silent ()
+
+            let limited (settings: Settings) = {
+                settings with
+                    Lane = {
+                        Concurrency = 256
+                        QueueBytes = 200_000L
+                    }
+            }
+
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ silent.Port ], limited)
+            let big = String('x', 60_000)
+
+            for _ in 1..10 do
+                let! _ = send proxy (post big)
+                ()
+
+            // Three are being sent, three wait, and the others were not taken.
+            Expect.equal (proxy.Totals.Accepted, proxy.Totals.Pending) (6L, 6L) "six of ten"
+        }
+
+        testCaseTask "announced bodies that never come take no memory from those that do"
+        <| fun () -> task {
+            use good = TestTarget.ok ()
+
+            let small (settings: Settings) = {
+                settings with
+                    BufferBytes = 2_000_000L
+            }
+
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ good.Port ], small)
+
+            let! waiting =
+                Task.WhenAll [
+                    for _ in 1..40 ->
+                        task {
+                            let! client = TestClient.Connect proxy.Port
+                            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 65000\r\n\r\n"
+                            return client
+                        }
+                ]
+
+            for _ in 1..20 do
+                let! answer = send proxy (post (String('x', 30_000)))
+                Expect.equal (TestClient.status answer) 202 "a request that comes whole"
+
+            for client in waiting do
+                (client :> IDisposable).Dispose()
+        }
+
+        testCaseTask "of heads that do not come at once, so many are waited for, and the other connections end"
+        <| fun () -> task {
+            use good = TestTarget.ok ()
+
+            let small (settings: Settings) = {
+                settings with
+                    BufferBytes = 2_000_000L
+            }
+
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ good.Port ], small)
+
+            let! clients =
+                Task.WhenAll [
+                    for _ in 1..20 ->
+                        task {
+                            let! client = TestClient.Connect proxy.Port
+                            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\n"
+                            return client
+                        }
+                ]
+
+            // Three quarters of the memory, of which each takes 192 KiB.
+            let expected = 7
+
+            let! closed =
+                Task.WhenAll [
+                    for client in clients ->
+                        task {
+                            try
+                                // Nothing comes to those that are waited for.
+                                return! client.IsClosed().WaitAsync(TimeSpan.FromSeconds 2.0)
+                            with
+                            | :? TimeoutException -> return false
+                            | :? IO.IOException -> return true
+                        }
+                ]
+
+            Expect.equal (closed |> Seq.filter not |> Seq.length) expected "so many"
+
+            for client in clients do
+                (client :> IDisposable).Dispose()
+
+            for _ in 1..20 do
+                let! answer = send proxy (post "hi")
+                Expect.equal (TestClient.status answer) 202 "none of the memory is lost"
         }
 
         testCaseTask "one target that never answers: the other has every copy, and the clients their answers"

@@ -40,15 +40,15 @@ let tests =
             let lane, _ = laneOf 2 100L
             let turns = [ for _ in 1..4 -> enter lane 10L ]
             Expect.equal (turns |> List.map _.IsCompleted) [ true; true; false; false ] "two"
-            lane.Leave()
+            lane.Leave 10L
             let! third = turns[2] |> Waiting.within "the third's turn"
             Expect.isTrue third "it may be sent"
             Expect.isFalse turns[3].IsCompleted "the fourth still waits"
-            lane.Leave()
+            lane.Leave 10L
             let! fourth = turns[3] |> Waiting.within "the fourth's turn"
             Expect.isTrue fourth "it may be sent"
-            lane.Leave()
-            lane.Leave()
+            lane.Leave 10L
+            lane.Leave 10L
             Expect.equal lane.Load LaneLoad.empty "nothing is left"
         }
 
@@ -63,12 +63,12 @@ let tests =
                 Expect.isTrue (isFull (lane.TryEnter 1L)) "no room"
 
             Expect.equal (List.ofSeq told) [ "a overflowed" ] "told once"
-            lane.Leave()
+            lane.Leave 1000L
             Expect.isFalse (isFull (lane.TryEnter 10L)) "room for one"
             Expect.isTrue (isFull (lane.TryEnter 1L)) "and no more"
             Expect.equal told.Count 1 "that is no recovery"
-            lane.Leave()
-            lane.Leave()
+            lane.Leave 10L
+            lane.Leave 10L
 
             Expect.equal
                 (List.ofSeq told)
@@ -86,7 +86,7 @@ let tests =
             Expect.isFalse mayGo "given up"
             Expect.equal lane.Load.Queued 0 "none waits"
             Expect.isTrue sending.Result "what is being sent goes on"
-            lane.Leave()
+            lane.Leave 10L
             Expect.equal lane.Load LaneLoad.empty "to its end"
 
             match lane.TryEnter 1L with
@@ -112,7 +112,7 @@ let tests =
                 change 1
                 do! Task.Yield()
                 change -1
-                lane.Leave()
+                lane.Leave 1L
             }
 
             let! _ =

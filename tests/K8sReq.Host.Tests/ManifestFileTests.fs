@@ -31,6 +31,15 @@ let private problem text expected =
 
 let tests =
     testList "ManifestFile" [
+        test "half of a surrogate pair in a name is the file's fault, and no more than that" {
+            let text =
+                "{}\n{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"\\ud800\"},\"spec\":{}}"
+
+            match ManifestFile.parse "a.json" text with
+            | Error(ManifestProblem.Unparsable(place, _)) -> Expect.equal (string place) "a.json:2" "where"
+            | other -> failtest $"{other}"
+        }
+
         test "objects of both kinds, others are passed over" {
             let manifests, problems =
                 parse (
@@ -116,7 +125,7 @@ items:
         test "a RequestClone that is not valid is reported by name with every fault, and kept as invalid" {
             let manifests, problems =
                 parse
-                    "apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\nmetadata: {name: bad, namespace: shop}\nspec: {host: '*.example', backend: {servicePort: 80}}\n"
+                    "apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\nmetadata: {name: bad, namespace: shop}\nspec: {host: '*.example', backend: {servicePort: 8.5}}\n"
 
             Expect.equal (keys manifests) [ "clone shop/bad 1 False" ] "kept"
 
@@ -126,7 +135,7 @@ items:
                     "m.yaml:1: RequestClone shop/bad is not valid: "
                     + "spec.host is \"*.example\", but must be one host name; wildcards are not matched; "
                     + "spec.backend.serviceName is missing; "
-                    + "spec.backend.servicePort must be a string, not the number 80 (write \"80\")"
+                    + "spec.backend.servicePort must be a string or a whole number, not the number 8.5"
                 ]
                 "all at once"
         }
@@ -284,9 +293,9 @@ items:
             says (spec "" + "\nhosts: [a]") "unknown field hosts (did you mean spec.host?)"
 
             says
-                "metadata: {name: a, label: {}, labels: {n: 1, ok: yes!}}\nspec: {host: a.example, backend: {serviceNam: a, servicePort: 80}}"
+                "metadata: {name: a, label: {}, labels: {n: 1, ok: yes!}}\nspec: {host: a.example, backend: {serviceNam: a, servicePort: 8.5}}"
                 ("spec.backend.serviceName is missing; "
-                 + "spec.backend.servicePort must be a string, not the number 80 (write \"80\"); "
+                 + "spec.backend.servicePort must be a string or a whole number, not the number 8.5; "
                  + "unknown field metadata.label (did you mean metadata.labels?); "
                  + "metadata.labels.n must be a string, not 1 (write \"1\"); "
                  + "unknown field spec.backend.serviceNam (did you mean spec.backend.serviceName?)")

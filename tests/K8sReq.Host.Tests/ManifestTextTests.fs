@@ -46,6 +46,14 @@ let tests =
                 "http", "\"http\""
                 "2026-01-01", "\"2026-01-01\""
                 "{b: [1, x]}", """{"b":[1,"x"]}"""
+                // As the API server's reader has them.
+                "0100", "64"
+                "0o17", "15"
+                "0x1F", "31"
+                "-0b11", "-3"
+                "1_000", "1000"
+                "0", "0"
+                "09", "9"
              ]
              |> List.map becomes)
 
@@ -74,6 +82,34 @@ let tests =
                 (documents (yaml "a: &a {x: 1, y: 1}\nb: &b {z: 3}\nc:\n  <<: [*a, *b]\n  x: 2\n"))
                 [ 1, """{"a":{"x":1,"y":1},"b":{"z":3},"c":{"x":2,"y":1,"z":3}}""" ]
                 "as kubectl reads it"
+        }
+
+        test "what a few bytes can stand for is bounded, whatever they are" {
+            let refused name text =
+                match yaml text with
+                | Error error -> Expect.isNotEmpty error.Reason name
+                | Ok _ -> failtest $"{name} was taken"
+
+            let aliases = String.replicate 3000 "*a,"
+            refused "a text, three thousand times" $"a: &a {String('x', 1_000_000)}\nb: [{aliases}]\n"
+
+            let nested =
+                "a0: &a0 {x: 1}\n"
+                + String.concat "" [
+                    for n in 1..40 -> $"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], k{n}: *a{n - 1}}}\n"
+                ]
+
+            refused "merges in merges" nested
+
+            let keys =
+                "a0: &a0 [x]\n"
+                + String.concat "" [ for n in 1..40 -> $"a{n}: &a{n} {{? [*a{n - 1}, *a{n - 1}] : 1}}\n" ]
+
+            refused "lists as keys" keys
+        }
+
+        test "a key twice in a JSON object is a fault, and where it is" {
+            Expect.equal (lineOf (json "{}\n{\"a\":1,\n\"a\":2}")) 2 "the document's line"
         }
 
         test "a faulty YAML file names the line" {

@@ -18,6 +18,9 @@ let private printed (request: string) = task {
             {
                 Headers = Waiting.patience
                 Idle = Waiting.patience
+                Connections = None
+                Memory = None
+                Exhausted = ignore
             }
             {
                 Host = ListenHost.Localhost

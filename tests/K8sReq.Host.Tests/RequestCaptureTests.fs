@@ -65,7 +65,7 @@ let tests =
                     RequestCapture.capture
                         TimeProvider.System
                         (TimeSpan.FromSeconds 30.0)
-                        budget
+                        (Allowance(budget, null, null))
                         (Some 1000L)
                         [||]
                         ctx

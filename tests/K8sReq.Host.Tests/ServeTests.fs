@@ -49,7 +49,9 @@ let private startWith (source: RoutesOnDemand) (clock: TimeProvider) (arguments:
         Settings.parse
             Map.empty
             ([
-                for name in [ "http"; "probe"; "metrics"; "status" ] -> $"--{name}-addr=127.0.0.1:0"
+                for name in [ "http"; "probe"; "metrics"; "status" ] do
+                    $"--{name}-addr=127.0.0.1:0"
+                "--allow-local-targets=true"
              ]
              @ arguments)
 

@@ -4,6 +4,7 @@ module K8sReq.Host.Commands.Serve
 open System
 open System.Collections.Concurrent
 open System.Diagnostics.Metrics
+open System.IO
 open System.Runtime.CompilerServices
 open System.Threading
 open System.Threading.Tasks
@@ -107,14 +108,24 @@ type private Listener = {
     RunsInline: bool
     /// Told of requests that the server refuses by itself.
     Refused: ServerRefused
+    Limits: ServerLimits
     Handler: HttpHandler
 }
+
+let private connectionsByResources () =
+    let descriptors =
+        try
+            ConnectionLimit.tryDescriptors (File.ReadAllText "/proc/self/limits")
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException -> None
+
+    ConnectionLimit.byResources (GC.GetGCMemoryInfo().TotalAvailableMemoryBytes) descriptors
 
 // Binds all of them in their order, or none. Every address that is taken is reported, not just the first: two programs
 // on one machine collide on several.
 let private startAll
     (loggers: ILoggerFactory)
-    (limits: ServerLimits)
     (listeners: Listener list)
     : Task<Result<HttpServer list, UnboundAddress list>> = task {
     let logger = loggers.CreateLogger "k8sreq"
@@ -124,7 +135,7 @@ let private startAll
     for listener in listeners do
         let loggers = ServerRefusals.observe listener.Refused loggers
 
-        match! HttpServer.start loggers listener.RunsInline limits listener.Address listener.Handler with
+        match! HttpServer.start loggers listener.RunsInline listener.Limits listener.Address listener.Handler with
         | Ok server ->
             Log.listening logger listener.Name $"port {server.Port}"
             started.Add server
@@ -154,6 +165,7 @@ let start
     (telemetry: TelemetrySettings)
     (settings: Settings)
     : Task<Result<Running, UnboundAddress list>> = task {
+    let loggers = LimitedLoggers.create clock loggers
     let logger = loggers.CreateLogger "k8sreq"
     // Set at once when it is to stop; routes are followed for as long as requests come in.
     let mutable isStopping = false
@@ -170,6 +182,7 @@ let start
     let http = HttpMetrics meter
     let tracing = new Tracing(version, telemetry.TraceForms)
     let refusals = RefusalLog(logger, clock)
+    let paces = RetryPaces(clock, settings.RetriesPerSecond)
     let abandoned = ConcurrentDictionary<Target, int>()
     let counts = StrongBox Routing.initial.Counts
 
@@ -188,7 +201,18 @@ let start
         clones.Remove(routing.ChangedClones |> Set.filter (routing.Clones.ContainsKey >> not))
         source.Published routing
 
-    let controller = Controller(logger, source.Scopes, holder, publish)
+    let policy = {
+        AllowsLocal = settings.AllowLocalTargets |> Option.defaultValue settings.Manifests.IsSome
+        OwnPorts =
+            set [
+                settings.HttpAddr.Port
+                settings.ProbeAddr.Port
+                settings.MetricsAddr.Port
+                settings.StatusAddr.Port
+            ]
+    }
+
+    let controller = Controller(logger, policy, source.Scopes, holder, publish)
 
     let client, connections =
         TargetClient.create
@@ -217,6 +241,7 @@ let start
                 Attempted =
                     fun _ request result duration -> http.Sent(request.Method, result.Outcome, duration)
                 Unexpected = fun error -> Log.unexpected logger error
+                PaceRetry = fun lane -> paces.Take lane.Target.Clone.Namespace
                 Stop = abandoning.Token
             }
             Report = reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
@@ -267,6 +292,25 @@ let start
         Budget = budget
     }
 
+    // Of the probes, the metrics and the page: a few for each who has to do with them, out of the descriptors that are kept.
+    let adminLimits: ServerLimits = {
+        Headers = settings.ReadTimeout
+        Idle = settings.IdleTimeout
+        Connections = Some 96
+        Memory = None
+        Exhausted = Log.acceptFailed logger
+    }
+
+    let proxyLimits: ServerLimits = {
+        adminLimits with
+            Connections = Some(settings.MaxConnections |> Option.defaultWith connectionsByResources)
+            Memory =
+                Some {
+                    Budget = budget
+                    Shares = ClientShares()
+                }
+    }
+
     let listeners = [
         {
             Name = "Probes"
@@ -274,6 +318,7 @@ let start
             Address = settings.ProbeAddr
             RunsInline = false
             Refused = fun _ _ -> ()
+            Limits = adminLimits
             Handler = Probes.handler isReady
         }
         {
@@ -282,6 +327,7 @@ let start
             Address = settings.MetricsAddr
             RunsInline = false
             Refused = fun _ _ -> ()
+            Limits = adminLimits
             Handler = Metrics.handler families
         }
         {
@@ -290,6 +336,7 @@ let start
             Address = settings.StatusAddr
             RunsInline = false
             Refused = fun _ _ -> ()
+            Limits = adminLimits
             Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval looking.Token
         }
         {
@@ -302,6 +349,7 @@ let start
                 fun status reason ->
                     http.Served("", "", status, TimeSpan.Zero)
                     refusals.Tell(status, reason, "")
+            Limits = proxyLimits
             Handler = proxy
         }
     ]
@@ -313,12 +361,7 @@ let start
     let slots =
         clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
 
-    let limits: ServerLimits = {
-        Headers = settings.ReadTimeout
-        Idle = settings.IdleTimeout
-    }
-
-    match! startAll loggers limits listeners with
+    match! startAll loggers listeners with
     | Error unbound ->
         refusing.Cancel()
         slots.Dispose()

@@ -24,30 +24,81 @@ type BindError = {
     Reason: string
 }
 
-/// How long a client may take.
+/// What a client may take.
+[<NoEquality; NoComparison>]
 type ServerLimits = {
-    /// For a request's head.
+    /// Of time, for a request's head.
     Headers: TimeSpan
-    /// Between two requests: the connection is closed then.
+    /// Of time, between two requests: the connection is closed then.
     Idle: TimeSpan
+    /// All clients together; None for no limit.
+    Connections: int option
+    /// Where what connections hold counts; None for a server that only trusted clients reach.
+    Memory: ConnectionMemory option
+    /// Told why no connection can be accepted, once until one is.
+    Exhausted: string -> unit
+}
+
+/// A request, and how its connection reads heads: null for HTTP/2.
+[<Struct; NoEquality; NoComparison>]
+type private Exchange = {
+    Context: HttpContext
+    Lines: RequestLines | null
 }
 
 /// A pipeline as Kestrel calls it. A request that no handler takes is answered 404.
 type private PipelineApplication(handler: HttpHandler) =
+    // Bytes, or characters of all values.
+    static let largestKeptHead = 4096
+
     // The last function ends every pipeline; applied once, here.
     let pipeline: HttpFunc = handler earlyReturn
 
-    interface IHttpApplication<HttpContext> with
-        member _.CreateContext features = DefaultHttpContext features
+    let lengthOf (headers: IHeaderDictionary) =
+        let mutable length = 0
 
-        member _.ProcessRequestAsync ctx = task {
+        for KeyValue(_, values) in headers do
+            for value in values do
+                length <- length + (string value).Length
+
+        length
+
+    interface IHttpApplication<Exchange> with
+        member _.CreateContext features =
+            let lines = features.Get<RequestLines>()
+
+            match lines with
+            | null -> ()
+            | lines -> lines.HeadEnded()
+
+            {
+                Context = DefaultHttpContext features
+                Lines = lines
+            }
+
+        member _.ProcessRequestAsync exchange = task {
+            let ctx = exchange.Context
+
             match! pipeline ctx with
             | Some _ -> ()
             | None when ctx.Response.HasStarted -> ()
             | None -> ctx.Response.StatusCode <- StatusCodes.Status404NotFound
         }
 
-        member _.DisposeContext(_, _) = ()
+        // The server keeps the strings of a head for the next one, of HTTP/2 for each of a connection's hundred streams:
+        // those of a large one are not worth their memory.
+        member _.DisposeContext(exchange, _) =
+            let isSmall =
+                match exchange.Lines with
+                | null -> false
+                | lines -> lines.HeadLength <= int64 largestKeptHead
+
+            if not isSmall then
+                let headers = exchange.Context.Request.Headers
+
+                if lengthOf headers > largestKeptHead then
+                    for name in List.ofSeq headers.Keys do
+                        headers.Remove name |> ignore
 
 /// Kestrel with one pipeline behind one address. Each address has a server of its own: the admin ports go on
 /// answering while the proxy's is stopped, and no header a client controls decides which pipeline it reaches.
@@ -72,11 +123,11 @@ type HttpServer private (server: KestrelServer, address: ListenAddress) =
     static member internal Create(server, address) = HttpServer(server, address)
 
 module HttpServer =
-    let private configureEndpoint (headersTimeout: TimeSpan) (endpoint: ListenOptions) =
+    let private configureEndpoint (limits: ServerLimits) (endpoint: ListenOptions) =
         endpoint.Protocols <- HttpProtocols.Http1AndHttp2
-        Http2Preface.recognise headersTimeout endpoint
+        Http2Preface.recognise limits.Headers endpoint
         HalfClose.allow endpoint
-        RequestLines.mend endpoint
+        limits.Memory |> Option.iter (fun memory -> RequestLines.mend memory endpoint)
 
     let private listen (options: KestrelServerOptions) configure (address: ListenAddress) =
         let configure = Action<ListenOptions> configure
@@ -115,6 +166,10 @@ module HttpServer =
         options.Limits.MaxRequestHeaderCount <- 500
         options.Limits.RequestHeadersTimeout <- limits.Headers
         options.Limits.KeepAliveTimeout <- limits.Idle
+
+        match limits.Connections with
+        | Some most -> options.Limits.MaxConcurrentConnections <- Nullable(int64 most)
+        | None -> ()
         // A field that is larger than this ends the connection with all its streams; a head that is larger than the total
         // is answered 431 on its stream, up to twice the total, where Kestrel gives the connection up.
         options.Limits.Http2.MaxRequestHeaderFieldSize <- 2 * 64 * 1024
@@ -139,18 +194,17 @@ module HttpServer =
         (handler: HttpHandler)
         : Task<Result<HttpServer, BindError>> = task {
         let options = optionsFor limits
-        listen options (configureEndpoint limits.Headers) address
+        listen options (configureEndpoint limits) address
 
         let transport =
-            SocketTransportFactory(
-                Options.Create(
-                    SocketTransportOptions(
-                        UnsafePreferInlineScheduling = runsInline,
-                        // A connection that waits has a block of memory; asking twice for each request costs more.
-                        WaitForDataBeforeAllocatingBuffer = not runsInline
-                    )
+            PatientListenerFactory(
+                SocketTransportOptions(
+                    UnsafePreferInlineScheduling = runsInline,
+                    // A connection that waits has a block of memory; asking twice for each request costs more.
+                    WaitForDataBeforeAllocatingBuffer = not runsInline
                 ),
-                loggers
+                loggers,
+                limits.Exhausted
             )
 
         let server = new KestrelServer(Options.Create options, transport, loggers)

@@ -26,7 +26,7 @@ type IBodySink =
 /// writer, then read by any number of copies, then released once by whoever owns it; nothing may read it after that.
 /// `expectedBody` is the length that the client has announced, or 0.
 [<Sealed>]
-type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
+type RequestBuffer(budget: Allowance, expectedBody: int64) =
     // Rented blocks grow with what has arrived, never with what a client merely announced.
     static let largestBlock = 64 * 1024
     static let smallestBlock = 4 * 1024
@@ -53,6 +53,11 @@ type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
             ArrayPool.Shared.Return block
             null
 
+    let giveBack (block: byte[]) =
+        ArrayPool.Shared.Return block
+        taken <- taken - int64 block.Length
+        budget.Return(int64 block.Length)
+
     let tryAddBlock (size: int) : bool =
         match tryRent size with
         | null -> false
@@ -61,12 +66,46 @@ type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
             usedOfLast <- 0
             true
 
-    // For the rest of the body, as far as it is known.
-    let nextBlockSize () =
-        if expectedBody > length then
-            int (min (int64 largestBlock) (expectedBody - length))
+    // What is still to come of the body, as far as it is known; more than `arrived` bytes of it have come already.
+    let expected (arrived: int) =
+        max (int64 arrived) (expectedBody - length)
+
+    // A block grows with what has arrived, up to the largest: for as much again as there is, if so much is expected.
+    let sizeFor (used: int) (arrived: int) =
+        let wanted = max (int64 used + int64 arrived) (2L * int64 used)
+        int (min (int64 largestBlock) (min wanted (int64 used + expected arrived)))
+
+    let addBlock (arrived: int) =
+        let wanted = max (int64 arrived) (min length (int64 largestBlock))
+        let size = min wanted (expected arrived)
+        tryAddBlock (int (min (int64 largestBlock) (max size (int64 smallestBlock))))
+
+    // The one block there is, in a larger one: a small request, in one piece, is sent by one call.
+    let tryGrow (arrived: int) =
+        let old = blocks[0]
+
+        match tryRent (sizeFor usedOfLast arrived) with
+        | null -> false
+        | larger ->
+            old.AsSpan(0, usedOfLast).CopyTo(larger.AsSpan())
+            blocks[0] <- larger
+            giveBack old
+            true
+
+    // Where the head stands before the body: together with what has come of it, as what is in one piece is sent by one call.
+    let putFirst (head: WireHead) (arrived: int) =
+        let size = WireHead.length head
+
+        if tryAddBlock (size + min arrived largestBlock) then
+            WireHead.write (blocks[0].AsSpan()) head
+            headLength <- size
+            usedOfLast <- size
+            true
         else
-            smallestBlock
+            false
+
+    // The head that is to be put before the first bytes of the body.
+    let mutable awaitedHead: WireHead voption = ValueNone
 
     /// Of the body so far, in bytes.
     member _.BodyLength = length
@@ -74,23 +113,18 @@ type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
     /// What a copy of the request weighs: its head, its body, and something for being there.
     member _.Weight = overhead + int64 headLength + length
 
+    /// The head of a request whose length is known before its body: it takes no memory until something of the body has
+    /// come, or `TryEnd` is called. To be called before the first byte of the body.
+    member _.Begin(head: WireHead) : unit = awaitedHead <- ValueSome head
+
     /// Puts the head before the body, of which there may be something already, or nothing. False if the budget does not
     /// reach for it.
     member _.TryPutHead(head: WireHead) : bool =
-        let size = WireHead.length head
-
         if length = 0L then
-            // Together with the body, as far as that goes: what is in one piece is sent by one call.
-            let withBody = int64 size + min expectedBody (int64 largestBlock)
-
-            if tryAddBlock (max size (int (min withBody (int64 largestBlock)))) then
-                WireHead.write (blocks[0].AsSpan()) head
-                headLength <- size
-                usedOfLast <- size
-                true
-            else
-                false
+            putFirst head 0
         else
+            let size = WireHead.length head
+
             match tryRent size with
             | null -> false
             | block ->
@@ -99,14 +133,32 @@ type RequestBuffer(budget: BufferBudget, expectedBody: int64) =
                 headBlock <- block
                 true
 
+    /// Nothing more comes: the head that was begun with is there now. False if the budget does not reach for it.
+    member _.TryEnd() : bool =
+        match awaitedHead with
+        | ValueSome head ->
+            awaitedHead <- ValueNone
+            putFirst head 0
+        | ValueNone -> true
+
     /// Copies these bytes to the end; false if the budget does not reach for all of them.
     member _.TryAppend(bytes: ReadOnlySpan<byte>) : bool =
         let mutable rest = bytes
         let mutable hasRoom = true
 
+        match awaitedHead with
+        | ValueSome head when bytes.Length > 0 ->
+            awaitedHead <- ValueNone
+            hasRoom <- putFirst head bytes.Length
+        | _ -> ()
+
         while hasRoom && rest.Length > 0 do
             if blocks.Count = 0 || usedOfLast = blocks[blocks.Count - 1].Length then
-                hasRoom <- tryAddBlock (nextBlockSize ())
+                hasRoom <-
+                    if blocks.Count = 1 && blocks[0].Length < largestBlock then
+                        tryGrow rest.Length
+                    else
+                        addBlock rest.Length
 
             if hasRoom then
                 let last = blocks[blocks.Count - 1]

@@ -209,13 +209,27 @@ module RequestCapture =
         Buffer = buffer
     }
 
+    // What the server holds for a request beside its strings, while its body is waited for.
+    let private heldPerStream = 8192L
+    let private heldPerField = 96L
+
+    /// What the server holds of a request's head while it is under way, in bytes: its fields at their real size, however
+    /// they came (HTTP/2 names fields of heads before by a byte each).
+    let headWeight (lines: HeaderLine[]) : int64 =
+        let mutable weight = heldPerStream + heldPerField * int64 lines.Length
+
+        for struct (name, value) in lines do
+            weight <- weight + 2L * int64 (name.Length + value.Length)
+
+        weight
+
     /// Copies all of a request that its copies need, so that nothing touches the context afterwards. `lines` are
     /// the head's lines that copies carry. A body that is declared larger than the limit (bytes) is not read. Throws what
     /// the server's reader throws, if it is none of the failures that are expected; holds no memory then.
     let capture
         (clock: TimeProvider)
         (timeout: TimeSpan)
-        (budget: BufferBudget)
+        (allowance: Allowance)
         (limit: int64 option)
         (lines: HeaderLine[])
         (ctx: HttpContext)
@@ -227,7 +241,7 @@ module RequestCapture =
         if declared.GetValueOrDefault() > limit then
             return Error(CaptureError.TooLarge limit)
         else
-            let buffer = RequestBuffer(budget, declared.GetValueOrDefault())
+            let buffer = RequestBuffer(allowance, declared.GetValueOrDefault())
 
             let give (result: Result<WireHead, CaptureError>) =
                 match result with
@@ -247,11 +261,17 @@ module RequestCapture =
                     messageEnded ctx
                     return give (put (headWith ValueNone))
                 elif declared.HasValue then
-                    match put (headWith (ValueSome declared.Value)) with
-                    | Error error -> return give (Error error)
-                    | Ok head ->
-                        let! read = readBody clock timeout limit ctx buffer
-                        return give (read |> Result.map (fun () -> head))
+                    let head = headWith (ValueSome declared.Value)
+                    buffer.Begin head
+                    let! read = readBody clock timeout limit ctx buffer
+
+                    return
+                        give (
+                            match read with
+                            | Ok() when buffer.TryEnd() -> Ok head
+                            | Ok() -> Error CaptureError.BudgetSpent
+                            | Error error -> Error error
+                        )
                 else
                     // How long it is, and so what the head says, is known at its end.
                     let! read = readBody clock timeout limit ctx buffer

@@ -4,6 +4,7 @@ open System
 open System.Buffers
 open System.IO.Pipelines
 open System.Text
+open System.Threading.Tasks
 open Microsoft.AspNetCore.Connections
 open Microsoft.AspNetCore.Server.Kestrel.Core.Features
 open Microsoft.AspNetCore.Server.Kestrel.Core
@@ -17,8 +18,11 @@ open Microsoft.AspNetCore.Server.Kestrel.Core
 /// Where a line begins is known at the connection's start, and after a request that has been read to its end, which is to
 /// be said by `MessageEnded`. Nothing else of what a client sends is ever changed.
 [<Sealed>]
-type RequestLines internal (inner: PipeReader) =
+type RequestLines internal (inner: PipeReader, allowance: Allowance, refuse: unit -> unit) =
     inherit PipeReader()
+
+    // What the server may come to hold for a head that does not come at once: 64 KiB and 500 fields as strings.
+    static let slowHead = 192L * 1024L
 
     // What Kestrel sees instead of a byte above 127. It stands in few targets, so that few have to ask for theirs.
     static let standIn = '^'
@@ -93,15 +97,55 @@ type RequestLines internal (inner: PipeReader) =
             if not (line.IsSingleSegment && isPlain line.FirstSpan) then
                 change line
 
+    // From the first byte of a head until it has come whole.
+    let mutable isInHead = true
+    let mutable hasPartOfHead = false
+    let mutable charged = 0L
+    let mutable headLength = 0L
+
     let seen (result: ReadResult) =
+        if isInHead && not result.Buffer.IsEmpty then
+            hasPartOfHead <- true
+            headLength <- result.Buffer.Length
+
         if isLineNext then
             inspect result.Buffer
+
+    // More of a head is asked for of which there is a part already: it counts as much as it can come to take.
+    let charge () =
+        if isInHead && hasPartOfHead && charged = 0L then
+            if allowance.TryTake slowHead then
+                charged <- slowHead
+            else
+                refuse ()
+
+    let discharge () =
+        if charged > 0L then
+            headLength <- charged
+            allowance.Return charged
+            charged <- 0L
 
     /// See `standIn`: only a target with this character can be another than was sent.
     static member StandIn = standIn
 
     /// The message has been read to its end: what comes next on the connection is a request line.
-    member _.MessageEnded() = isLineNext <- true
+    member _.MessageEnded() =
+        isLineNext <- true
+        isInHead <- true
+        hasPartOfHead <- false
+
+    /// A head has come whole.
+    member _.HeadEnded() =
+        isInHead <- false
+        discharge ()
+
+    /// Of the last head, in bytes: no less than that, as more may have come at once.
+    member _.HeadLength = max headLength charged
+
+    /// The connection has ended.
+    member internal _.Ended() =
+        isInHead <- false
+        discharge ()
 
     /// What was sent where Kestrel saw `target`.
     member _.TargetAsSent(target: string) : string =
@@ -118,14 +162,15 @@ type RequestLines internal (inner: PipeReader) =
         hasRead
 
     override _.ReadAsync cancelled =
+        charge ()
         let pending = inner.ReadAsync cancelled
 
         if pending.IsCompletedSuccessfully then
             let result = pending.Result
             seen result
-            Threading.Tasks.ValueTask<ReadResult> result
+            ValueTask<ReadResult> result
         else
-            Threading.Tasks.ValueTask<ReadResult>(
+            ValueTask<ReadResult>(
                 task {
                     let! result = pending
                     seen result
@@ -139,25 +184,63 @@ type RequestLines internal (inner: PipeReader) =
     override _.Complete error = inner.Complete error
     override _.CompleteAsync error = inner.CompleteAsync error
 
+/// What a server's connections have to do with the memory for requests.
+[<NoEquality; NoComparison>]
+type ConnectionMemory = {
+    Budget: BufferBudget
+    Shares: ClientShares
+}
+
 module RequestLines =
+    // Of a connection of HTTP/2: the head that is coming, a hundred streams, and what it knows of heads before.
+    let private http2Connection = 256L * 1024L
+
     let private pipeOf input output = {
         new IDuplexPipe with
             member _.Input = input
             member _.Output = output
     }
 
-    /// Adds to an endpoint that the request lines of HTTP/1.1 are read as above. After the choice of the protocol.
-    let mend (endpoint: ListenOptions) : unit =
-        let serve (next: ConnectionDelegate) (connection: ConnectionContext) =
-            // Set where HTTP/2 was chosen.
-            match connection.Features.Get<ITlsApplicationProtocolFeature>() with
-            | null ->
-                let transport = connection.Transport
-                let lines = RequestLines transport.Input
-                connection.Transport <- pipeOf lines transport.Output
-                connection.Features.Set<RequestLines> lines
-            | _ -> ()
+    let private abort (connection: ConnectionContext) () =
+        connection.Abort(ConnectionAbortedException "The memory for requests is spent.")
 
-            next.Invoke connection
+    let private serveHttp1 (next: ConnectionDelegate) (connection: ConnectionContext) allowance : Task = task {
+        let transport = connection.Transport
+        let lines = RequestLines(transport.Input, allowance, abort connection)
+        connection.Transport <- pipeOf lines transport.Output
+        connection.Features.Set<RequestLines> lines
+
+        try
+            do! next.Invoke connection
+        finally
+            lines.Ended()
+    }
+
+    let private serveHttp2 (next: ConnectionDelegate) (connection: ConnectionContext) (allowance: Allowance) : Task = task {
+        if allowance.TryTake http2Connection then
+            try
+                do! next.Invoke connection
+            finally
+                allowance.Return http2Connection
+        else
+            abort connection ()
+    }
+
+    /// Adds to an endpoint that the request lines of HTTP/1.1 are read as above, and that what its connections hold besides
+    /// whole requests counts. After the choice of the protocol.
+    let mend (memory: ConnectionMemory) (endpoint: ListenOptions) : unit =
+        let serve (next: ConnectionDelegate) (connection: ConnectionContext) : Task = task {
+            let share = memory.Shares.Enter connection.RemoteEndPoint
+            connection.Features.Set<BudgetShare> share
+            let allowance = Allowance(memory.Budget, null, share)
+
+            try
+                // Set where HTTP/2 was chosen.
+                match connection.Features.Get<ITlsApplicationProtocolFeature>() with
+                | null -> do! serveHttp1 next connection allowance
+                | _ -> do! serveHttp2 next connection allowance
+            finally
+                memory.Shares.Leave connection.RemoteEndPoint
+        }
 
         endpoint.Use(fun next -> ConnectionDelegate(serve next)) |> ignore

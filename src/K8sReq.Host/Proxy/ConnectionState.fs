@@ -61,6 +61,10 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     // A connection that a target's idle limit (60 s and more are usual) is about to end is not worth keeping.
     static let longestIdle = TimeSpan.FromSeconds 45.0
     static let usualAnswer = 2048
+    // Interim answers (RFC 9110 section 15.2) are told apart from nothing by nobody here: a few are usual, many are an attack.
+    static let mostInterims = 16
+    // A head shorter than this is read again with each piece of it that comes, so that what is no HTTP is known at once.
+    static let shortHead = 64
 
     let mutable phase = ConnectionPhase.Busy
     let mutable isUsed = false
@@ -84,6 +88,9 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     let mutable received = GC.AllocateUninitializedArray<byte> usualAnswer
     // How many bytes of it belong to a head that has not come whole.
     let mutable filled = 0
+    // Up to where it was looked for the head's end.
+    let mutable searched = 0
+    let mutable interims = 0
     let mutable body = AnswerBody.start AnswerFraming.NoBody
     let mutable keepsAlive = true
     let mutable drained = 0
@@ -181,14 +188,51 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
         if taken < bytes.Length || drained > largestDrain then
             isBroken <- true
 
+        // An answer that is more than one may be that of another request.
+        if taken < bytes.Length && body.Phase = BodyPhase.Complete && isEarly () then
+            fail (TargetOutcome.BadAnswer "it is followed by more, while the request is being sent")
+
+    // Whether it is worth reading what there is from `start` on: a head that comes in many pieces is not read from its
+    // beginning for each of them.
+    let mayBeWhole (start: int) =
+        let from = max start (searched - 3)
+        let recent = ReadOnlySpan(received, from, filled - from)
+        searched <- filled
+        let length = filled - start
+
+        length < shortHead
+        || length >= AnswerHead.Longest
+        || recent.IndexOf "\n\r\n"B >= 0
+        || recent.IndexOf "\n\n"B >= 0
+
+    let goOn (start: int) =
+        let length = filled - start
+
+        if start > 0 then
+            Buffer.BlockCopy(received, start, received, 0, length)
+            filled <- length
+            searched <- searched - start
+        elif filled = received.Length then
+            Array.Resize(&received, 2 * received.Length)
+
     // From there in what was received, up to `filled`, is a head, or its beginning.
     let rec readHead (start: int) (isHeadRequest: bool) =
+        if mayBeWhole start then
+            parseHead start isHeadRequest
+        else
+            goOn start
+
+    and parseHead (start: int) (isHeadRequest: bool) =
         let bytes = ReadOnlySpan(received, start, filled - start)
 
         match AnswerHead.read isHeadRequest bytes with
         | HeadReading.NoHttp reason -> fail (TargetOutcome.BadAnswer reason)
+        | HeadReading.Complete head when head.Status < 200 && interims = mostInterims ->
+            fail (TargetOutcome.BadAnswer $"it has more than {mostInterims} interim answers before it")
         // Interim answers come before the answer (RFC 9110 section 15.2).
         | HeadReading.Complete head when head.Status < 200 && head.Status <> 101 ->
+            interims <- interims + 1
+            searched <- start + head.Length
             readHead (start + head.Length) isHeadRequest
         | HeadReading.Complete head ->
             let answered = TargetOutcome.ofStatus head.Status
@@ -209,13 +253,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
             body <- AnswerBody.start head.Framing
             filled <- 0
             drain (bytes.Slice head.Length)
-        | HeadReading.Incomplete ->
-            filled <- bytes.Length
-
-            if start > 0 then
-                Buffer.BlockCopy(received, start, received, 0, filled)
-            elif filled = received.Length then
-                Array.Resize(&received, 2 * received.Length)
+        | HeadReading.Incomplete -> goOn start
 
     // The attempt is not to go on: for this reason, if nothing else has ended it before.
     let giveUp (reason: TargetOutcome) : Effect =
@@ -256,6 +294,8 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
         isSendUnclear <- false
         isCut <- false
         filled <- 0
+        searched <- 0
+        interims <- 0
         drained <- 0
         keepsAlive <- true
         body <- AnswerBody.start AnswerFraming.NoBody
@@ -327,6 +367,16 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
             | _ -> drain (ReadOnlySpan(received, 0, count))
 
             settle ()
+
+    /// Whether what comes next is the first of an answer, on a connection that had others before.
+    member _.AwaitsNextAnswer = isUsed && not hasAnswer && phase = ConnectionPhase.Busy && outcome.IsNone
+
+    /// Bytes have come that are no answer to the request of this exchange: the target's system had none of it yet. Whose
+    /// answer they are is not known, nor whether those of before were what they seemed.
+    member _.TookUnasked() : Effect =
+        hasAnswer <- true
+        fail (TargetOutcome.SendFailed "the target sent something before it had the request")
+        settle ()
 
     /// Nothing more will come: the target has closed its side, or this error has ended it. `acknowledgedNothing`: the
     /// target's system has acknowledged no byte of this exchange's request. As the segment that closes a side carries the

@@ -18,6 +18,8 @@ type DeliveryServices = {
     Attempted: Lane -> CapturedRequest -> SendResult -> TimeSpan -> unit
     /// Told of what should never happen: what observes copies has thrown. The copies go on.
     Unexpected: exn -> unit
+    /// How long an attempt after the first that could begin now is to wait for the sake of others (see `RetryPaces`).
+    PaceRetry: Lane -> TimeSpan
     /// Ends the waits between attempts. What is being sent, the client ends.
     Stop: CancellationToken
 }
@@ -131,6 +133,13 @@ module Delivery =
         return result
     }
 
+    let private paceOf (services: DeliveryServices) (lane: Lane) =
+        try
+            services.PaceRetry lane
+        with error ->
+            services.Unexpected error
+            TimeSpan.Zero
+
     // Ends early where going on is pointless: what comes after finds that out.
     let private rest (services: DeliveryServices) (lane: Lane) (time: TimeSpan) = async {
         use ended =
@@ -168,20 +177,25 @@ module Delivery =
         : Choice<TargetOutcome, Async<CopyEnd>> =
         match nextWait services lane made result with
         | Some _ when lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested ->
-            lane.Leave()
+            lane.Leave job.Bytes
             Choice1Of2 TargetOutcome.Cancelled
         | Some wait when lane.TryRest job.Bytes ->
             Choice2Of2(
                 async {
                     do! rest services lane wait
+                    let pace = paceOf services lane
+
+                    if pace > TimeSpan.Zero then
+                        do! rest services lane pace
+
                     return! takeTurn services job lane (made + 1) (lane.Wake job.Bytes)
                 }
             )
         | Some _ ->
-            lane.Leave()
+            lane.Leave job.Bytes
             Choice1Of2(TargetOutcome.NoRoomToRetry result.Outcome)
         | None ->
-            lane.Leave()
+            lane.Leave job.Bytes
             Choice1Of2 result.Outcome
 
     and private attempt services job (lane: Lane) number = async {

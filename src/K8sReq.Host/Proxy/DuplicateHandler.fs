@@ -119,6 +119,9 @@ let private loop (entry: string) =
         "Its Via field names this proxy (VIA_NAME)."
         $"This request has passed this proxy before: its Via field names \"{entry}\". Two proxies in a chain need different names (VIA_NAME)."
 
+let private controlInField =
+    refuseAndClose StatusCodes.Status400BadRequest "A field's value has a control character."
+
 let private tunnel =
     refuseAndClose StatusCodes.Status501NotImplemented "CONNECT is not copied."
 
@@ -259,6 +262,8 @@ let withCarriedHeaders
         let lines = RequestCapture.headerLines ctx.Request.Headers
 
         match ForwardHeaders.tryFindOwnVia viaName lines with
+        | _ when lines |> Array.exists (fun (struct (_, value)) -> not (MessageSyntax.isFieldValue value)) ->
+            controlInField earlyReturn ctx
         | ValueSome entry -> unread clock (loop entry) earlyReturn ctx
         | ValueNone ->
             let carried = ForwardHeaders.carried viaName lines
@@ -267,6 +272,12 @@ let withCarriedHeaders
             | ValueSome trace -> handler (trace.Carried carried) next ctx
             | ValueNone -> handler carried next ctx
 
+// What this request may take of the memory for all.
+let private allowanceOf (services: DuplicateServices) (ctx: HttpContext) : Allowance =
+    let lanes = services.FindLanes(RequestCapture.hostOf ctx)
+    let host = if lanes.Length = 0 then null else lanes[0].Share
+    Allowance(services.Budget, host, ctx.Features.Get<BudgetShare>())
+
 /// Goes on with the whole request once it has been received whole; else answers why not. Whoever gets it releases it.
 let withCapture
     (services: DuplicateServices)
@@ -274,28 +285,38 @@ let withCapture
     (handler: Captured -> HttpHandler)
     : HttpHandler =
     fun next ctx -> task {
-        match!
-            RequestCapture.capture
-                services.Clock
-                services.ReadTimeout
-                services.Budget
-                services.BodySizeLimit
-                lines
-                ctx
-        with
-        | Ok captured -> return! handler captured next ctx
-        | Error error -> return! captureFailed error next ctx
+        let allowance = allowanceOf services ctx
+        let headWeight = RequestCapture.headWeight lines
+
+        // As long as its body is waited for, the server holds the head.
+        if not (allowance.TryTake headWeight) then
+            return! captureFailed CaptureError.BudgetSpent next ctx
+        else
+            try
+                match!
+                    RequestCapture.capture
+                        services.Clock
+                        services.ReadTimeout
+                        allowance
+                        services.BodySizeLimit
+                        lines
+                        ctx
+                with
+                | Ok captured -> return! handler captured next ctx
+                | Error error -> return! captureFailed error next ctx
+            finally
+                allowance.Return headWeight
     }
 
 // Offers the copy to every lane of the host: the places that it has found are added, the lanes that had none are given.
 // A lane that is met retired means that the table has changed just now: the lanes that are there instead are offered it
-// too.
+// too, but for those of RequestClones that have been offered it already, by a lane to another address.
 let rec private enter
     (findLanes: string -> Lane[])
     (host: string)
     (bytes: int64)
     (places: ResizeArray<Place>)
-    (tried: HashSet<Lane> voption)
+    (offered: HashSet<ObjectKey> voption)
     (full: Lane list)
     : Lane list =
     let lanes = findLanes host
@@ -303,18 +324,22 @@ let rec private enter
     let mutable hasMetRetired = false
 
     for lane in lanes do
-        if tried.IsNone || not (tried.Value.Contains lane) then
+        if offered.IsNone || not (offered.Value.Contains lane.Target.Clone) then
             match lane.TryEnter bytes with
             | LaneEntry.Entered turn -> places.Add(struct (lane, turn))
             | LaneEntry.Full -> full <- lane :: full
             | LaneEntry.Retired -> hasMetRetired <- true
 
     if hasMetRetired then
-        let tried =
-            tried |> ValueOption.defaultWith (fun () -> HashSet HashIdentity.Reference)
+        let offered = HashSet<ObjectKey>()
 
-        tried.UnionWith lanes
-        enter findLanes host bytes places (ValueSome tried) full
+        for struct (lane, _) in places do
+            offered.Add lane.Target.Clone |> ignore
+
+        for lane in full do
+            offered.Add lane.Target.Clone |> ignore
+
+        enter findLanes host bytes places (ValueSome offered) full
     else
         full
 

@@ -5,6 +5,7 @@ open System.Collections.Generic
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
+open K8sReq.Host.Http
 open K8sReq.Host.Telemetry
 
 /// What became of a copy that was offered to a lane.
@@ -58,24 +59,31 @@ type Lane
         else
             0L
 
-    // To be called under the lock: who is next, and the number to tell of.
-    let leave () =
-        let next =
-            match waiting.TryDequeue() with
-            | true, struct (bytes, _, turn) ->
-                load <- LaneLoad.takeNext bytes load
-                ValueSome turn
-            | false, _ ->
-                load <- LaneLoad.finish load
-                ValueNone
+    // To be called under the lock: those whose turn it is now, and the number to tell of.
+    let leave (bytes: int64) =
+        load <- LaneLoad.finish bytes load
+        let mutable next: TaskCompletionSource<bool> list = []
+        let mutable isOver = waiting.Count = 0
 
-        struct (next, recoveredNow ())
+        while not isOver do
+            let struct (size, _, turn) = waiting.Peek()
 
-    let announce (struct (next: TaskCompletionSource<bool> voption, recovered)) =
+            match LaneLoad.trySendNext limits size load with
+            | ValueSome sending ->
+                load <- sending
+                waiting.Dequeue() |> ignore
+                next <- turn :: next
+                isOver <- waiting.Count = 0
+            | ValueNone -> isOver <- true
+
+        struct (List.rev next, recoveredNow ())
+
+    let announce (struct (next: TaskCompletionSource<bool> list, recovered)) =
         if recovered > 0L then
             events.Recovered target recovered
 
-        next |> ValueOption.iter (fun turn -> turn.SetResult true)
+        for turn in next do
+            turn.SetResult true
 
     /// The target as the table in force has it.
     member _.Target = Volatile.Read &target
@@ -84,6 +92,9 @@ type Lane
     member _.Update(changed: Target) = Volatile.Write(&target, changed)
 
     member _.Statistics = statistics
+
+    /// What the requests of its host hold of the memory, together with those of its other lanes. Null where no host has it.
+    member val Share: BudgetShare | null = null with get, set
 
     member _.Load = lock gate (fun () -> load)
 
@@ -116,8 +127,9 @@ type Lane
 
         entry
 
-    /// A send has ended: the next one begins.
-    member _.Leave() : unit = lock gate leave |> announce
+    /// The send of a copy of so many bytes has ended: the next ones begin.
+    member _.Leave(bytes: int64) : unit =
+        lock gate (fun () -> leave bytes) |> announce
 
     /// A send of so many bytes has ended without success: the next one begins, and the copy waits outside of the queue
     /// until `Wake`. False if there is no room for it, or the lane is retired: then it has not left.
@@ -127,7 +139,7 @@ type Lane
                 match LaneLoad.tryRest limits bytes load with
                 | ValueSome resting when not retired.IsCancellationRequested ->
                     load <- resting
-                    ValueSome(leave ())
+                    ValueSome(leave bytes)
                 | _ -> ValueNone)
 
         result |> ValueOption.iter announce

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Net
 open K8sReq.Core
+open K8sReq.Host.Http
 
 /// The lanes of the routing table in force, by host. One writer, any number of readers, no lock.
 [<Sealed>]
@@ -62,6 +63,20 @@ type LaneDirectory(createLane: Target -> Lane) =
 
     let index = HostIndex<Lane[]>()
     let lanes = Dictionary<HostName, Lane[]>()
+    let shares = Dictionary<HostName, BudgetShare>()
+
+    // Before the lanes of a host are found by it.
+    let share host (ofHost: Lane[]) =
+        let share =
+            match shares.TryGetValue host with
+            | true, known -> known
+            | false, _ ->
+                let made = BudgetShare.ofHost ()
+                shares[host] <- made
+                made
+
+        for lane in ofHost do
+            lane.Share <- share
 
     /// The lanes of a host in any of its spellings; empty if there are none. Read it only.
     member _.Find(host: string) : Lane[] =
@@ -91,10 +106,12 @@ type LaneDirectory(createLane: Target -> Lane) =
                     now[index] <- take gone targets[index]
 
             if now.Length > 0 then
+                share host now
                 lanes[host] <- now
                 index.Set(host, now)
             else
                 lanes.Remove host |> ignore
+                shares.Remove host |> ignore
                 index.Remove host
 
         for lane in gone.Values do

@@ -31,10 +31,14 @@ and [<Sealed>] TargetConnection
         endpoint: IPEndPoint,
         owner: ConnectionOwner
     ) =
+    // Bytes that are received before other connections have their turn.
+    static let mostAtOnce = 128 * 1024
+
     let socket =
         new Socket(endpoint.AddressFamily, SocketType.Stream, ProtocolType.Tcp, NoDelay = true)
 
     // The execution context is of no use to what comes after.
+    let tcpInfo = GC.AllocateUninitializedArray<byte> 128
     let sending = new SocketAsyncEventArgs(true)
     let receiving = new SocketAsyncEventArgs(true)
     let gate = Lock()
@@ -47,6 +51,14 @@ and [<Sealed>] TargetConnection
     // One timer, set anew only for an earlier time: most sends end long before theirs.
     let mutable timer: ITimer | null = null
     let mutable timerEndsAt = TimeSpan.MaxValue
+
+    // Something has come that nobody has asked for, and that will close the connection as soon as its turn comes.
+    let hasUnread () =
+        try
+            socket.Available > 0
+        with
+        | :? ObjectDisposedException
+        | :? SocketException -> true
 
     let timeLeft () =
         max TimeSpan.Zero (state.Deadline - clock.GetElapsedTime 0L)
@@ -97,13 +109,22 @@ and [<Sealed>] TargetConnection
     // What an operation has received; false if it was the last one.
     member private connection.Receive(error: SocketError, count: int) : bool =
         if error = SocketError.Success && count > 0 then
-            connection.Perform(lock gate (fun () -> state.Took count |> timed))
+            let take () =
+                if
+                    state.AwaitsNextAnswer
+                    && TcpInfo.hasAcknowledgedNothingAfter tcpInfo writtenBefore socket
+                then
+                    state.TookUnasked() |> timed
+                else
+                    state.Took count |> timed
+
+            connection.Perform(lock gate take)
             true
         else
             // Before the socket is disposed of.
             let acknowledgedNothing =
                 error = SocketError.Success
-                && TcpInfo.hasAcknowledgedNothingAfter writtenBefore socket
+                && TcpInfo.hasAcknowledgedNothingAfter tcpInfo writtenBefore socket
 
             connection.Perform(lock gate (fun () -> state.InputEnded(error, acknowledgedNothing) |> timed))
             false
@@ -121,11 +142,21 @@ and [<Sealed>] TargetConnection
     // Until there is nothing to receive at the moment. One flow of code at a time does this.
     member private connection.ReceiveAll() =
         let mutable isOver = false
+        let mutable left = mostAtOnce
 
         while not isOver do
-            isOver <-
-                connection.StartReceiving()
-                || not (connection.Receive(receiving.SocketError, receiving.BytesTransferred))
+            if connection.StartReceiving() then
+                isOver <- true
+            else
+                left <- left - receiving.BytesTransferred
+                isOver <- not (connection.Receive(receiving.SocketError, receiving.BytesTransferred))
+
+                // A target that sends faster than is read here would keep the thread from all other connections.
+                if not isOver && left <= 0 then
+                    isOver <- true
+
+                    ThreadPool.UnsafeQueueUserWorkItem((fun (it: TargetConnection) -> it.ReceiveAll()), connection, false)
+                    |> ignore
 
     // As above.
     member private _.StartSending(piece: ReadOnlyMemory<byte>) : bool =
@@ -217,9 +248,11 @@ and [<Sealed>] TargetConnection
 
     /// Sends the attempt's request, unless the connection is not idle any more.
     member connection.TryBegin(next: Attempt) : bool =
+        let isQuiet = not (hasUnread ())
+
         let exchange =
             lock gate (fun () ->
-                if state.Phase = ConnectionPhase.Idle && not (state.IsDue()) then
+                if isQuiet && state.Phase = ConnectionPhase.Idle && not (state.IsDue()) then
                     beginWith next
                     Effect.Only Sequel.Nothing |> timed |> ignore
                     ValueSome state.Exchange

@@ -11,18 +11,18 @@ let private option = 11
 let private acknowledgedAt = 120
 
 /// Whether the other side has acknowledged the first `before` bytes that were sent over this connection, and no more. False
-/// where the system does not say: only Linux does, and one that counts nothing says nothing.
-let hasAcknowledgedNothingAfter (before: int64) (socket: Socket) : bool =
+/// where the system does not say: only Linux does, and one that counts nothing says nothing. `scratch` has 128 bytes for
+/// what the system says.
+let hasAcknowledgedNothingAfter (scratch: byte[]) (before: int64) (socket: Socket) : bool =
     if not (OperatingSystem.IsLinux()) then
         false
     else
         try
-            let info = Array.zeroCreate<byte> 256
-            let length = socket.GetRawSocketOption(protocol, option, info.AsSpan())
+            let length = socket.GetRawSocketOption(protocol, option, scratch.AsSpan())
 
             length >= acknowledgedAt + 8
             // The segment that opens a connection counts as one byte.
-            && BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(info, acknowledgedAt, 8)) = before + 1L
+            && BinaryPrimitives.ReadInt64LittleEndian(ReadOnlySpan(scratch, acknowledgedAt, 8)) = before + 1L
         with
         | :? SocketException
         | :? ObjectDisposedException -> false

@@ -10,8 +10,14 @@ open K8sReq.Host
 /// Folds the events of the sources into the routing and publishes its table, by `publish`, which is told what has
 /// changed since the last time and puts the table into the holder. The one writer of both.
 [<Sealed>]
-type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHolder, publish: Routing -> unit)
-    =
+type Controller
+    (
+        logger: ILogger,
+        policy: TargetPolicy,
+        scopes: Set<WatchScope>,
+        holder: RouteTableHolder,
+        publish: Routing -> unit
+    ) =
     let events =
         Channel.CreateUnbounded<ClusterEvent list>(UnboundedChannelOptions(SingleReader = true))
 
@@ -49,7 +55,7 @@ type Controller(logger: ILogger, scopes: Set<WatchScope>, holder: RouteTableHold
 
     /// Runs until the token says stop.
     member _.RunAsync(stop: CancellationToken) : Task = task {
-        let mutable routing = Routing.initial
+        let mutable routing = { Routing.initial with Policy = policy }
         let mutable isOpen = true
 
         while isOpen do

@@ -2,6 +2,7 @@ namespace K8sReq.Host.Sources
 
 open System
 open System.Text.Json
+open FsToolkit.ErrorHandling
 open K8sReq.Core
 
 /// A place in a manifest file; the line counts from 1.
@@ -112,13 +113,20 @@ module ManifestFile =
         match documents with
         | Error error -> Error(ManifestProblem.Unparsable({ File = path; Line = error.Line }, error.Reason))
         | Ok documents ->
-            let manifests, problems =
-                documents
-                |> List.map (fun document ->
-                    readObject { File = path; Line = document.Line } None document.Root)
-                |> List.unzip
+            // What a value can hold that nobody has thought of is the file's fault, and never more than that.
+            let read (document: ManifestText.Document) =
+                let place = { File = path; Line = document.Line }
 
-            Ok(List.concat manifests, List.concat problems)
+                try
+                    Ok(readObject place None document.Root)
+                with error ->
+                    Error(ManifestProblem.Unparsable(place, error.Message))
+
+            match documents |> List.map read |> List.sequenceResultM with
+            | Error problem -> Error problem
+            | Ok read ->
+                let manifests, problems = List.unzip read
+                Ok(List.concat manifests, List.concat problems)
 
     /// Reads a text that is JSON, whatever it is called.
     let parseJson

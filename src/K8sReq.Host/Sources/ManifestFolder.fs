@@ -1,6 +1,7 @@
 namespace K8sReq.Host.Sources
 
 open System
+open System.Collections.Generic
 open System.IO
 open System.IO.Enumeration
 open System.Text
@@ -89,30 +90,51 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
     static let largestFile = 64L * 1024L * 1024L
 
     let mutable files: Map<string, KnownFile> = Map.empty
-    let mutable folderProblem: ManifestProblem option = None
+    // Of folders that could not be listed.
+    let mutable folderProblems: ManifestProblem list = []
     let mutable hasScanned = false
 
     // Names that begin with a dot are skipped, folders included: a mounted ConfigMap keeps its versions in such ones.
     let isHidden (entry: byref<FileSystemEntry>) = entry.FileName.StartsWith '.'
 
-    let enumerate () =
-        FileSystemEnumerable<string>(
-            root,
-            (fun (entry: byref<FileSystemEntry>) -> entry.ToFullPath()),
-            EnumerationOptions(RecurseSubdirectories = true, AttributesToSkip = enum<FileAttributes> 0),
+    // The manifests of a folder, and the folders in it. A link to a folder may lead back up.
+    let entriesOf (folder: string) : struct (string * bool) list =
+        FileSystemEnumerable<struct (string * bool)>(
+            folder,
+            (fun (entry: byref<FileSystemEntry>) -> struct (entry.ToFullPath(), entry.IsDirectory)),
+            EnumerationOptions(IgnoreInaccessible = false, AttributesToSkip = enum<FileAttributes> 0),
             ShouldIncludePredicate =
                 (fun (entry: byref<FileSystemEntry>) ->
-                    not entry.IsDirectory
-                    && not (isHidden &entry)
-                    && ManifestFile.isManifest (entry.FileName.ToString())),
-            ShouldRecursePredicate =
-                (fun (entry: byref<FileSystemEntry>) ->
                     not (isHidden &entry)
-                    // A link to a folder may lead back up.
-                    && not (entry.Attributes.HasFlag FileAttributes.ReparsePoint))
+                    && (if entry.IsDirectory then
+                            not (entry.Attributes.HasFlag FileAttributes.ReparsePoint)
+                        else
+                            ManifestFile.isManifest (entry.FileName.ToString())))
         )
-        |> Seq.sortWith (fun a b -> String.CompareOrdinal(a, b))
         |> List.ofSeq
+
+    // Every manifest below a folder, and the folders that could not be listed, with the reason.
+    let rec walk (folder: string) : string list * (string * string) list =
+        let entries =
+            try
+                Ok(entriesOf folder)
+            with
+            | :? IOException
+            | :? UnauthorizedAccessException as error -> Error error.Message
+
+        match entries with
+        | Error reason -> [], [ folder, reason ]
+        | Ok entries ->
+            let found = [
+                for struct (path, isFolder) in entries do
+                    if isFolder then walk path else [ path ], []
+            ]
+
+            List.collect fst found, List.collect snd found
+
+    let enumerate () =
+        let files, unlisted = walk root
+        files |> List.sortWith (fun a b -> String.CompareOrdinal(a, b)), unlisted
 
     // With every link on the way resolved. As deep as Linux follows them.
     let rec realPath depth (path: string) : string =
@@ -205,15 +227,23 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
         | stamp -> { known with Seen = stamp }
 
     // A file that was there and is not: kept for one more scan, in case it is being replaced.
-    let missing (listed: string list) =
-        let isListed = Set.ofList listed
+    // What is in a folder that could not be listed is kept as it is.
+    let missing (listed: string list) (unlisted: string list) =
+        let isListed = HashSet listed
+
+        let isKept (path: string) =
+            unlisted
+            |> List.exists (fun folder ->
+                folder = root
+                || path.StartsWith(Path.Combine(Path.GetFullPath folder, ""), StringComparison.Ordinal))
 
         files
-        |> Map.filter (fun path known -> not (isListed.Contains path) && known.Seen.IsSome)
-        |> Map.map (fun _ known -> { known with Seen = None })
+        |> Map.filter (fun path known ->
+            not (isListed.Contains path) && (isKept path || known.Seen.IsSome))
+        |> Map.map (fun path known -> if isKept path then known else { known with Seen = None })
 
     // Putting thousands of objects together anew takes its time, and most scans find nothing new.
-    let mutable lastFolderProblem: ManifestProblem option = None
+    let mutable lastFolderProblems: ManifestProblem list = []
     let mutable lastFiles: KnownFile[] = [||]
 
     let mutable lastContent: FolderContent = {
@@ -231,7 +261,7 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
         let all = files |> Map.values |> Array.ofSeq
 
         let isUnchanged =
-            folderProblem = lastFolderProblem
+            folderProblems = lastFolderProblems
             && all.Length = lastFiles.Length
             && Array.forall2 saysTheSame lastFiles all
 
@@ -243,34 +273,36 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
                 |> Seq.collect (fun file -> file.Problems @ Option.toList file.ParseProblem)
                 |> List.ofSeq
 
-            lastContent <- FolderContent.ofManifests manifests (Option.toList folderProblem @ problems)
+            lastContent <- FolderContent.ofManifests manifests (folderProblems @ problems)
             lastFiles <- all
-            lastFolderProblem <- folderProblem
+            lastFolderProblems <- folderProblems
 
         lastContent
 
     /// Looks at the folder and gives what it says now. The first scan reads every file as it is. A folder that
-    /// cannot be listed says what it said before.
+    /// cannot be listed, the whole or one within, says what it said before.
     member _.Scan() : FolderContent =
-        try
-            let listed = enumerate ()
-            let present = listed |> List.map (fun path -> path, scanFile path) |> Map.ofList
+        let listed, unlisted = enumerate ()
+        let present = listed |> List.map (fun path -> path, scanFile path) |> Map.ofList
 
-            files <-
-                (missing listed, present)
-                ||> Map.fold (fun all path file -> Map.add path file all)
+        files <-
+            (missing listed (List.map fst unlisted), present)
+            ||> Map.fold (fun all path file -> Map.add path file all)
 
-            folderProblem <- None
+        folderProblems <-
+            unlisted
+            |> List.map (fun (folder, reason) ->
+                let shown = if folder = root then root else shown folder
+                ManifestProblem.Unreadable(shown, reason))
+
+        if unlisted.IsEmpty then
             scanned |> Option.iter (fun tell -> tell ())
-        with
-        | :? IOException
-        | :? UnauthorizedAccessException as error ->
-            folderProblem <- Some(ManifestProblem.Unreadable(root, error.Message))
 
         hasScanned <- true
         content ()
 
-    /// Scans every `interval` and hands on what differs from what was handed on before. Runs until the token says stop.
+    /// Scans every `interval`, less often where a scan takes a good part of that, and hands on what differs from what was
+    /// handed on before. Runs until the token says stop.
     member folder.FollowAsync
         (
             clock: TimeProvider,
@@ -288,7 +320,10 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
             isRunning <- ticked
 
             if ticked then
+                let began = clock.GetTimestamp()
                 let now = folder.Scan()
+                // Thousands of files are asked for one by one: a twentieth of a core is enough for that.
+                timer.Period <- max interval (20.0 * clock.GetElapsedTime began)
 
                 if not (Object.ReferenceEquals(now, last)) && now <> last then
                     last <- now

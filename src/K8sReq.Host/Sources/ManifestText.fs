@@ -23,6 +23,9 @@ type TextError = { Line: int; Reason: string }
 // nodes that are written out, of which a text has fewer than characters, are as many as there are.
 let private mostFromAliases = 1_000_000
 
+// Characters of what is repeated, together; those that are written out are as many as there are.
+let private mostCharactersFromAliases = 16_000_000
+
 let private isNull (text: string) =
     match text with
     | ""
@@ -45,10 +48,40 @@ let private tryBoolean (text: string) =
     | "n" -> Some false
     | _ -> None
 
+// YAML 1.1 has integers of other bases, too: what begins with 0 is octal. The API server reads them so.
 let private tryInteger (text: string) =
-    match Int64.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture) with
-    | true, number -> Some number
-    | _ -> None
+    let digits = text.TrimStart('+', '-')
+
+    let ofBase (prefix: int) (radix: int) (isDigit: char -> bool) =
+        let digits = digits.Substring(prefix).Replace("_", "")
+
+        if digits.Length > 0 && Seq.forall isDigit digits then
+            try
+                let number = Convert.ToInt64(digits, radix)
+                Some(if text.StartsWith '-' then -number else number)
+            with :? OverflowException ->
+                None
+        else
+            None
+
+    let isBelow (limit: char) (digit: char) = digit >= '0' && digit < limit
+
+    if digits.Length < text.Length - 1 then
+        None
+    elif digits.StartsWith "0x" then
+        ofBase 2 16 Char.IsAsciiHexDigit
+    elif digits.StartsWith "0o" then
+        ofBase 2 8 (isBelow '8')
+    elif digits.StartsWith "0b" then
+        ofBase 2 2 (isBelow '2')
+    elif digits.StartsWith '0' && digits.Length > 1 then
+        ofBase 1 8 (isBelow '8')
+    else
+        let decimal = if digits.StartsWith '_' then text else text.Replace("_", "")
+
+        match Int64.TryParse(decimal, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture) with
+        | true, number -> Some number
+        | _ -> None
 
 let private tryFloat (text: string) =
     let looksLikeOne =
@@ -91,13 +124,19 @@ let private isMergeKey (node: YamlNode) =
 [<NoEquality; NoComparison>]
 type private Expansion = {
     mutable Left: int
+    mutable CharactersLeft: int
     Entries: Dictionary<YamlNode, (string * YamlNode) list option>
 }
 
 let private spend (expansion: Expansion) (nodes: int) (node: YamlNode) =
     expansion.Left <- expansion.Left - nodes
 
-    if expansion.Left < 0 then
+    match node with
+    | :? YamlScalarNode as scalar ->
+        expansion.CharactersLeft <- expansion.CharactersLeft - (string scalar.Value).Length
+    | _ -> ()
+
+    if expansion.Left < 0 || expansion.CharactersLeft < 0 then
         refuse node "The document's aliases stand for too much"
 
 // A mapping's own entries, then those that it merges in (YAML 1.1, "<<") and does not have itself.
@@ -157,7 +196,7 @@ let rec private write (writer: Utf8JsonWriter) (expansion: Expansion) (node: Yam
         writer.WriteEndObject()
     | other -> refuse other "This node is not understood"
 
-let private toJson (mostNodes: int) (root: YamlNode) =
+let private toJson (length: int) (mostNodes: int) (root: YamlNode) =
     let buffer = ArrayBufferWriter<byte>()
 
     do
@@ -165,6 +204,7 @@ let private toJson (mostNodes: int) (root: YamlNode) =
 
         let expansion = {
             Left = mostNodes
+            CharactersLeft = mostCharactersFromAliases + length
             Entries = Dictionary HashIdentity.Reference
         }
 
@@ -186,33 +226,72 @@ let private reasonOf (error: exn) =
 // As deep as JSON documents may be, too; far deeper ones would overflow the stack of whoever loads them.
 let private deepest = 64
 
-// Counts a level up or down, and refuses those that are too deep. The stream and the document are levels as well.
-let private levelAfter (level: int) (event: ParsingEvent) =
-    let next = level + event.NestingIncrease
+let private refuseEvent (event: ParsingEvent) (reason: string) : 'T =
+    let mutable first = event.Start
+    let mutable last = event.End
+    raise (YamlException(&first, &last, reason))
 
-    if next > deepest + 2 then
-        let mutable first = event.Start
-        let mutable last = event.End
-        raise (YamlException(&first, &last, $"There are more than {deepest} levels"))
+// Where a parser stands in a mapping, or in a list.
+[<RequireQualifiedAccess; Struct>]
+type private Level =
+    | InList
+    | AtKey
+    | AtValue
 
-    next
-
-// Refuses what is too deep before anything recursive sees it.
-let private checkLevels (scanner: Scanner) =
+// Goes through a text event by event, and refuses what whoever loads it could not bear: too many levels, and keys that are
+// lists or mappings. Loaded, a key is compared with others by all that it holds, and a few of them that hold each other
+// twice take for ever.
+let private checkShape (scanner: Scanner) =
     let parser = Parser scanner
-    let mutable level = 0
+    let levels = Stack<Level>()
+    let scalars = HashSet<string>()
+
+    // A node has ended: what comes next in its mapping is a value, or a key.
+    let ended () =
+        if levels.Count > 0 then
+            match levels.Pop() with
+            | Level.AtKey -> levels.Push Level.AtValue
+            | Level.AtValue -> levels.Push Level.AtKey
+            | Level.InList -> levels.Push Level.InList
+
+    let isKey () =
+        levels.Count > 0 && levels.Peek() = Level.AtKey
+
+    let begins (event: ParsingEvent) (level: Level) =
+        if isKey () then
+            refuseEvent event "A key must be a scalar"
+
+        levels.Push level
+
+        if levels.Count > deepest then
+            refuseEvent event $"There are more than {deepest} levels"
 
     while parser.MoveNext() do
         match parser.Current with
-        | null -> ()
-        | event -> level <- levelAfter level event
+        | :? Scalar as scalar ->
+            if not scalar.Anchor.IsEmpty then
+                scalars.Add scalar.Anchor.Value |> ignore
 
-let private documentsOf (mostNodes: int) (stream: YamlStream) : Document list = [
+            ended ()
+        | :? AnchorAlias as alias ->
+            if isKey () && not (scalars.Contains alias.Value.Value) then
+                refuseEvent alias "A key must be a scalar"
+
+            ended ()
+        | :? MappingStart as start -> begins start Level.AtKey
+        | :? SequenceStart as start -> begins start Level.InList
+        | :? MappingEnd
+        | :? SequenceEnd ->
+            levels.Pop() |> ignore
+            ended ()
+        | _ -> ()
+
+let private documentsOf (length: int) (mostNodes: int) (stream: YamlStream) : Document list = [
     for document in stream.Documents do
         if not (isEmptyDocument document.RootNode) then
             {
                 Line = int document.RootNode.Start.Line
-                Root = toJson mostNodes document.RootNode
+                Root = toJson length mostNodes document.RootNode
             }
 ]
 
@@ -221,10 +300,10 @@ let parseYamlWithin (mostFromAliases: int) (text: string) : Result<Document list
     let scanner = Scanner(new StringReader(text))
 
     try
-        checkLevels scanner
+        checkShape scanner
         let stream = YamlStream()
         stream.Load(Parser(new StringReader(text)))
-        Ok(documentsOf (mostFromAliases + text.Length) stream)
+        Ok(documentsOf text.Length (mostFromAliases + text.Length) stream)
     with
     | :? YamlException as error ->
         Error {
@@ -244,11 +323,16 @@ let parseYamlWithin (mostFromAliases: int) (text: string) : Result<Document list
 /// All documents of a YAML file, the empty ones left out.
 let parseYaml (text: string) : Result<Document list, TextError> = parseYamlWithin mostFromAliases text
 
+// The reader's message ends with a place within the document.
+let private withoutPlace (message: string) =
+    let first (parts: string[]) = parts[0]
+    first (message.Split([| " Path:"; " LineNumber:" |], StringSplitOptions.None))
+
 /// All documents of a JSON file: one after the other is allowed, as it is for kubectl.
 let parseJson (text: string) : Result<Document list, TextError> =
     let bytes = Encoding.UTF8.GetBytes text
 
-    let readAll () =
+    let readAll (begins: int -> unit) =
         let documents = ResizeArray<Document>()
         let mutable position = 0
         // Of the beginning of the last document.
@@ -264,14 +348,23 @@ let parseJson (text: string) : Result<Document list, TextError> =
                 let between = bytes.AsSpan(start, next - start)
                 line <- line + MemoryExtensions.Count(Span.op_Implicit between, 10uy)
                 start <- next
-                use document = JsonDocument.ParseValue &reader
+                begins line
+                // To the document's end.
+                reader.Skip()
+                let ended = position + int reader.BytesConsumed
+
+                use document =
+                    JsonDocument.Parse(
+                        ReadOnlyMemory(bytes, next, ended - next),
+                        JsonDocumentOptions(AllowDuplicateProperties = false)
+                    )
 
                 documents.Add {
                     Line = line
                     Root = document.RootElement.Clone()
                 }
 
-                position <- position + int reader.BytesConsumed
+                position <- ended
             else
                 isOpen <- false
 
@@ -291,9 +384,18 @@ let parseJson (text: string) : Result<Document list, TextError> =
             Some error
 
     match firstBroken 0 with
-    | None -> Ok(readAll ())
+    | None ->
+        let begun = ref 0
+
+        try
+            Ok(readAll (fun line -> begun.Value <- line))
+        with :? JsonException as error ->
+            Error {
+                Line = begun.Value
+                Reason = withoutPlace error.Message
+            }
     | Some error ->
         Error {
             Line = 1 + int (error.LineNumber.GetValueOrDefault())
-            Reason = error.Message.Split(" LineNumber:")[0]
+            Reason = withoutPlace error.Message
         }

@@ -41,6 +41,7 @@ let services (tracing: Tracing) : DuplicateServices = {
         Retried = ignore
         Attempted = fun _ _ _ _ -> ()
         Unexpected = raise
+        PaceRetry = fun _ -> System.TimeSpan.Zero
         Stop = CancellationToken.None
     }
     Report = fun _ _ _ _ -> ()

@@ -67,6 +67,8 @@ type PublishedProgram
             )
 
         info.Environment.Clear()
+        // The Services of tests have loopback addresses.
+        info.Environment["ALLOW_LOCAL_TARGETS"] <- "true"
 
         for name, value in variables do
             info.Environment[name] <- value

@@ -1,0 +1,64 @@
+namespace K8sReq.Core
+
+open System.Net
+open System.Net.Sockets
+
+/// Which addresses copies may be sent to. Whoever may write a Service's `clusterIP` must not reach by it what only this
+/// machine reaches: its own ports, or a cloud's metadata at 169.254.169.254.
+type TargetPolicy = {
+    /// Those of this machine and its link, and multicast: for a run without a cluster.
+    AllowsLocal: bool
+    /// Ports that this process listens on: a copy of a copy would come back to them.
+    OwnPorts: Set<int>
+}
+
+module TargetPolicy =
+    let permissive = {
+        AllowsLocal = true
+        OwnPorts = Set.empty
+    }
+
+    // The kind of an address that is none of a Service in a cluster.
+    let private tryLocal (address: IPAddress) : string option =
+        let address =
+            if address.IsIPv4MappedToIPv6 then
+                address.MapToIPv4()
+            else
+                address
+
+        let bytes = address.GetAddressBytes()
+
+        if address.AddressFamily = AddressFamily.InterNetwork then
+            match bytes[0] with
+            | 0uy -> Some "an unspecified one"
+            | 127uy -> Some "a loopback one"
+            | 169uy when bytes[1] = 254uy -> Some "a link-local one"
+            | first when first >= 224uy && first < 240uy -> Some "a multicast one"
+            | 255uy when Array.forall ((=) 255uy) bytes -> Some "the broadcast one"
+            | _ -> None
+        elif IPAddress.IPv6Any.Equals address then
+            Some "an unspecified one"
+        elif IPAddress.IsLoopback address then
+            Some "a loopback one"
+        elif address.IsIPv6LinkLocal then
+            Some "a link-local one"
+        elif address.IsIPv6Multicast then
+            Some "a multicast one"
+        else
+            None
+
+    /// The target, or why no copies are sent to it.
+    let admit (policy: TargetPolicy) (target: Target) : Result<Target, ResolutionError> =
+        match tryLocal target.Address with
+        | Some what when not policy.AllowsLocal ->
+            Error(ResolutionError.ServiceAddressRefused(target.Service, target.Address, what))
+        | Some _ when policy.OwnPorts.Contains target.Port ->
+            Error(
+                ResolutionError.ServiceAddressRefused(
+                    target.Service,
+                    target.Address,
+                    $"and port {target.Port} is this program's own"
+                )
+            )
+        | Some _
+        | None -> Ok target

@@ -1,0 +1,105 @@
+namespace K8sReq.Host.Http
+
+open System
+open System.IO
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Connections
+open Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets
+open Microsoft.Extensions.Logging
+
+/// Accepts connections like Kestrel's own listener, but for what it does when there are no descriptors left: that one
+/// asks again at once, for ever, and takes a core. This one waits a little, and tells of it once.
+[<Sealed>]
+type private PatientListener(socket: Socket, contexts: SocketConnectionContextFactory, exhausted: string -> unit) =
+    // Long enough not to cost anything, short enough to be unnoticed by whoever waits for a connection.
+    static let pause = TimeSpan.FromMilliseconds 50.0
+
+    let endpoint = socket.LocalEndPoint
+    let mutable isTold = false
+
+    // What a process or a system has too few of. Whatever else fails is the connection's: it was reset while it waited.
+    let isShortage (error: SocketError) =
+        error = SocketError.TooManyOpenSockets
+        || error = SocketError.NoBufferSpaceAvailable
+        || error = SocketError.ProcessLimit
+
+    interface IConnectionListener with
+        member _.EndPoint =
+            match endpoint with
+            | null -> invalidOp "A socket that is bound has an address."
+            | endpoint -> endpoint
+
+        member _.AcceptAsync(cancelled: CancellationToken) =
+            ValueTask<ConnectionContext | null>(
+                task {
+                    let mutable result: ConnectionContext | null = null
+                    let mutable isOver = false
+
+                    while not isOver do
+                        let mutable isShort = false
+
+                        try
+                            let! accepted = socket.AcceptAsync cancelled
+                            isTold <- false
+
+                            if accepted.LocalEndPoint :? IPEndPoint then
+                                accepted.NoDelay <- true
+
+                            result <- contexts.Create accepted
+                            isOver <- true
+                        with
+                        | :? ObjectDisposedException
+                        | :? OperationCanceledException -> isOver <- true
+                        | :? SocketException as error when error.SocketErrorCode = SocketError.OperationAborted ->
+                            isOver <- true
+                        | :? SocketException as error ->
+                            isShort <- isShortage error.SocketErrorCode
+
+                            if isShort && not isTold then
+                                isTold <- true
+                                exhausted error.Message
+
+                        if isShort then
+                            do! Task.Delay pause
+
+                    return result
+                }
+            )
+
+        member _.UnbindAsync _ =
+            socket.Dispose()
+            ValueTask.CompletedTask
+
+        member _.DisposeAsync() =
+            socket.Dispose()
+            contexts.Dispose()
+            ValueTask.CompletedTask
+
+/// Makes listeners of this kind. `exhausted` is told why no connection can be accepted, once until one is.
+[<Sealed>]
+type PatientListenerFactory(options: SocketTransportOptions, loggers: ILoggerFactory, exhausted: string -> unit) =
+    interface IConnectionListenerFactory with
+        member _.BindAsync(endpoint: EndPoint, _: CancellationToken) =
+            let socket = options.CreateBoundListenSocket.Invoke endpoint
+
+            try
+                socket.Listen options.Backlog
+            with :? SocketException as error when error.SocketErrorCode = SocketError.AddressAlreadyInUse ->
+                raise (AddressInUseException(error.Message, error))
+
+            let connections =
+                new SocketConnectionContextFactory(
+                    SocketConnectionFactoryOptions(
+                        UnsafePreferInlineScheduling = options.UnsafePreferInlineScheduling,
+                        WaitForDataBeforeAllocatingBuffer = options.WaitForDataBeforeAllocatingBuffer,
+                        MaxReadBufferSize = options.MaxReadBufferSize,
+                        MaxWriteBufferSize = options.MaxWriteBufferSize,
+                        IOQueueCount = options.IOQueueCount
+                    ),
+                    loggers.CreateLogger "Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets"
+                )
+
+            ValueTask<IConnectionListener>(PatientListener(socket, connections, exhausted))
