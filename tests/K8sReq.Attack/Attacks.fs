@@ -57,10 +57,12 @@ let private plain = {
 
 let private bytes (text: string) = Encoding.Latin1.GetBytes text
 
-// Sends this on so many connections, reads what comes, and holds the connections until the attack is over; those that the
-// server ends are opened again.
+// Sends this on so many connections, all within two seconds, reads what comes, and holds the connections until the attack
+// is over; those that the server ends are opened again after a while.
 let private hold (count: int) (payload: int -> byte[]) (scene: Scene) : Task = task {
     let one (n: int) : Task = task {
+        do! Task.Delay(2000 * n / count)
+
         while not scene.Stop.IsCancellationRequested do
             try
                 use client = new TcpClient(NoDelay = true)
@@ -80,7 +82,7 @@ let private hold (count: int) (payload: int -> byte[]) (scene: Scene) : Task = t
             | :? OperationCanceledException -> ()
 
             try
-                do! Task.Delay(500, scene.Stop)
+                do! Task.Delay(5000, scene.Stop)
             with :? OperationCanceledException ->
                 ()
     }

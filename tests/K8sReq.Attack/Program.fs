@@ -44,14 +44,19 @@ let private start (path: string) (attack: Attack) (folder: TestFolder) =
         [ "DOTNET_GCHeapHardLimit", $"0x{heapLimit:x}"; "MAX_CONNECTIONS", "auto" ]
     )
 
-let private probe (port: int) = task {
+let rec private probe (times: int) (port: int) : Task<int> = task {
     try
         use http = new Net.Http.HttpClient(Timeout = TimeSpan.FromSeconds 5.0)
         let! answer = http.GetAsync $"http://127.0.0.1:{port}/readyz"
         return int answer.StatusCode
     with
     | :? Net.Http.HttpRequestException
-    | :? TaskCanceledException -> return 0
+    | :? TaskCanceledException ->
+        // As the kubelet does: more than one failure counts.
+        if times > 1 then
+            return! probe (times - 1) port
+        else
+            return 0
 }
 
 /// What failed, if anything.
@@ -114,7 +119,7 @@ let private run (name: string) (path: string) (seconds: float) (attack: Attack) 
         if not program.HasExited then
             most <- max most (ProcessView.residentMemory program.Id)
 
-    let! ready = probe (int probePort)
+    let! ready = probe 3 (int probePort)
     isReady <- ready = 200
     over.Cancel()
     let! _ = Task.WhenAny(attacking, Task.Delay 5000)

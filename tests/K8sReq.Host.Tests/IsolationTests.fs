@@ -5,6 +5,9 @@ open System
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
+open K8sReq.Host.Http
+open K8sReq.Host.Proxy
+open K8sReq.Host.Telemetry
 open K8sReq.Host.Tests.HttpMessage
 
 let private post (body: string) =
@@ -280,6 +283,60 @@ let tests =
 
             // Three are being sent, three wait, and the others were not taken.
             Expect.equal (proxy.Totals.Accepted, proxy.Totals.Pending) (6L, 6L) "six of ten"
+        }
+
+        testCaseTask "a RequestClone whose Service moves while a request is offered gets one copy, not two"
+        <| fun () -> task {
+            let limits = {
+                Concurrency = 10
+                QueueBytes = 1_000_000L
+            }
+
+            let events = {
+                Overflowed = ignore
+                Recovered = fun _ _ -> ()
+            }
+
+            let lane name = Targets.named name |> Targets.lane limits events
+            let first, other = lane "a", lane "b"
+            // The table changes after the first of the two has been offered the copy.
+            let moved, otherMoved = lane "a", lane "b"
+            let mutable asked = 0
+            let sent = System.Collections.Concurrent.ConcurrentQueue<string>()
+
+            let services = {
+                BarePipeline.services Tracing.Off with
+                    FindLanes =
+                        fun _ ->
+                            asked <- asked + 1
+
+                            // Looked up for the target, for the memory, and then to be offered to.
+                            if asked < 3 then
+                                [| first; other |]
+                            elif asked = 3 then
+                                other.Retire()
+                                [| first; other |]
+                            else
+                                [| moved; otherMoved |]
+                    Delivery = {
+                        (BarePipeline.services Tracing.Off).Delivery with
+                            Client =
+                                fun target _ ->
+                                    sent.Enqueue(string target.Clone)
+
+                                    ValueTask<SendResult>(
+                                        SendResult.ofOutcome (TargetOutcome.Delivered 200)
+                                    )
+                    }
+            }
+
+            let! _ =
+                DuplicateHandler.create
+                    services
+                    earlyReturn
+                    (BarePipeline.request "GET")
+
+            Expect.equal (asked, sent |> Seq.sort |> List.ofSeq) (4, [ "shop/a"; "shop/b" ]) "one for each"
         }
 
         testCaseTask "announced bodies that never come take no memory from those that do"

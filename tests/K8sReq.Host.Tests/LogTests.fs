@@ -6,6 +6,7 @@ open System.Text.Json
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
+open Microsoft.Extensions.Logging
 open K8sReq.Host
 
 let private timestamp =
@@ -18,6 +19,49 @@ let private unavailable () =
 
 let tests =
     testList "the log" [
+        test "what libraries log is bounded, by kind, and how much was left out is said" {
+            let clock = TestClock()
+            let lines = ResizeArray<string>()
+
+            let inner = {
+                new ILogger with
+                    member _.BeginScope _ = null
+                    member _.IsEnabled level = level >= LogLevel.Warning
+                    member _.Log(_, _, state, error, formatter) = lines.Add(formatter.Invoke(state, error))
+            }
+
+            let factory = {
+                new ILoggerFactory with
+                    member _.AddProvider _ = ()
+                    member _.CreateLogger _ = inner
+                    member _.Dispose() = ()
+            }
+
+            let limited = LimitedLoggers.create clock factory
+            let server = limited.CreateLogger "Microsoft.AspNetCore.Server.Kestrel"
+
+            for n in 1..1000 do
+                server.Log(LogLevel.Critical, EventId 1, $"one {n}")
+                server.Log(LogLevel.Error, EventId 2, $"two {n}")
+                server.Log(LogLevel.Debug, EventId 3, "not logged anyway")
+
+            Expect.hasLength lines 10 "five of each"
+            clock.Advance(TimeSpan.FromSeconds 11.0)
+            server.Log(LogLevel.Critical, EventId 1, "again")
+
+            Expect.equal
+                (List.ofSeq lines |> List.skip 10)
+                [ "995 more lines like the next one were left out"; "again" ]
+                "and then"
+
+            let own = limited.CreateLogger "k8sreq"
+
+            for n in 1..100 do
+                own.Log(LogLevel.Critical, EventId 1, $"own {n}")
+
+            Expect.hasLength lines 112 "this program limits its own lines itself"
+        }
+
         testCaseTask
             "as JSON each line is an object: time, level, message, and what a copy's failure is about"
         <| fun () -> task {

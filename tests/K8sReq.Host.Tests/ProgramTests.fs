@@ -1,9 +1,12 @@
 /// The published program as users start it.
 module K8sReq.Host.Tests.ProgramTests
 
+open System
+open System.Diagnostics
 open System.IO
 open System.Net
 open System.Net.Sockets
+open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
 
@@ -83,6 +86,133 @@ let tests =
                     "k8sreq: PROXY_READ_TIMEOUT is \"soon\"; accepted is a duration of 1ms or more, such as 30s, 1m30s or 500ms"
                 |]
                 "each on a line"
+        }
+
+        testCaseTask "without descriptors left it says so once, takes no core, and goes on when there are some"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use folder = new TestFolder()
+            folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
+
+            use program =
+                PublishedProgram.StartUnder(
+                    "/bin/sh",
+                    [ "-c"; "ulimit -n 256; ALLOW_LOCAL_TARGETS=true exec \"$@\""; "sh" ],
+                    [ "--manifests"; folder.Path; "--max-connections=100000" ] @ free
+                )
+
+            let! port = program.Says @"Proxy listening on port (\d+)"
+            let! _ = program.Says @"Routes: 1 hosts"
+            let! first = TestClient.get (int port) "a.example"
+            Expect.equal (TestClient.status first) 202 "it serves"
+
+            let! clients =
+                Task.WhenAll [ for _ in 1..300 -> TestClient.Connect(int port) ]
+
+            let! _ = program.Says "No connection can be accepted"
+            let before = Process.GetProcessById(program.Id).TotalProcessorTime
+            let watch = Stopwatch.StartNew()
+
+            for _ in 1..20 do
+                // What it does meanwhile is counted, not how fast.
+                do! Task.Delay 50
+
+            let spent = Process.GetProcessById(program.Id).TotalProcessorTime - before
+            // A core, and more, without a pause.
+            Expect.isLessThan spent (watch.Elapsed / 2.0) "it waits before it tries again"
+
+            for client in clients do
+                (client :> IDisposable).Dispose()
+
+            do!
+                Waiting.until "to be served again" (fun () -> task {
+                    use! client = TestClient.Connect(int port)
+                    do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
+
+                    match! client.TryAnswer() with
+                    | Some answer -> return TestClient.status answer = 202
+                    | None -> return false
+                })
+
+            Expect.hasLength (Regex.Matches(program.Errors, "No connection can be accepted")) 1 "said once"
+        }
+
+        testCaseTask "more clients than descriptors are for: those that are there are served, and the probes answer"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use folder = new TestFolder()
+            folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
+
+            use program =
+                PublishedProgram.StartUnder(
+                    "/bin/sh",
+                    [ "-c"; "ulimit -n 512; ALLOW_LOCAL_TARGETS=true exec \"$@\""; "sh" ],
+                    [ "--manifests"; folder.Path ] @ free
+                )
+
+            let! port = program.Says @"Proxy listening on port (\d+)"
+            let! probes = program.Says @"Probes listening on port (\d+)"
+            let! _ = program.Says @"Routes: 1 hosts"
+            use! early = TestClient.Connect(int port)
+            do! early.Send "GET /1 HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            let! _ = early.Answer()
+            let! clients = Task.WhenAll [ for _ in 1..600 -> TestClient.Connect(int port) ]
+            do! early.Send "GET /2 HTTP/1.1\r\nHost: a.example\r\n\r\n"
+            let! answer = early.Answer()
+            Expect.equal (TestClient.status answer) 202 "it is served"
+
+            let! ready =
+                TestClient.roundTrip
+                    (int probes)
+                    "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+            Expect.equal (TestClient.status ready) 200 "the probe answers"
+            Expect.isFalse program.HasExited "it goes on"
+
+            for client in clients do
+                (client :> IDisposable).Dispose()
+        }
+
+        testCaseTask "a folder that may not be read any more keeps its routes, and is reported"
+        <| fun () -> task {
+            if Environment.UserName <> "root" || not (File.Exists "/usr/bin/setpriv") then
+                skiptest "root, who may read everything, and setpriv are needed"
+
+            use target = TestTarget.ok ()
+            use folder = new TestFolder()
+            folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
+            folder.Write("team/more.yaml", "")
+            let inner = folder.At "team"
+
+            let asNobody arguments =
+                PublishedProgram.StartUnder(
+                    "/usr/bin/setpriv",
+                    [
+                        "--reuid=65534"
+                        "--regid=65534"
+                        "--clear-groups"
+                        "env"
+                        "ALLOW_LOCAL_TARGETS=true"
+                    ],
+                    arguments
+                )
+
+            use program = asNobody ([ "--manifests"; folder.Path ] @ free)
+            let! port = program.Says @"Proxy listening on port (\d+)"
+            let! _ = program.Says @"Routes: 1 hosts"
+            let none = UnixFileMode.None
+
+            for path in [ inner; folder.Path ] do
+                File.SetUnixFileMode(path, none)
+                let! _ = program.Says(Regex.Escape path + ": cannot be read")
+                let! answer = TestClient.get (int port) "a.example"
+                Expect.equal (TestClient.status answer) 202 "its routes are in force"
+
+            use check = asNobody [ "check"; folder.Path ]
+            let! code = check.ExitCode()
+            Expect.equal code 1 "check fails"
+            Expect.stringContains (check.Output + check.Errors) "cannot be read" "and says why"
+            File.SetUnixFileMode(folder.Path, UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute)
         }
 
         testCaseTask "a folder that does not exist is a wrong setting"

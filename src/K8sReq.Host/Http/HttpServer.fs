@@ -68,7 +68,10 @@ type private PipelineApplication(handler: HttpHandler) =
             let lines = features.Get<RequestLines>()
 
             match lines with
-            | null -> ()
+            | null ->
+                match features.Get<Http2Heads>() with
+                | null -> ()
+                | heads -> heads.HeadEnded()
             | lines -> lines.HeadEnded()
 
             {

@@ -192,8 +192,8 @@ type ConnectionMemory = {
 }
 
 module RequestLines =
-    // Of a connection of HTTP/2: the head that is coming, a hundred streams, and what it knows of heads before.
-    let private http2Connection = 256L * 1024L
+    // Of a connection of HTTP/2: the heads that it reads ahead (see `Http2Heads`), each of 64 KiB as strings.
+    let private http2Connection = 512L * 1024L
 
     let private pipeOf input output = {
         new IDuplexPipe with
@@ -218,6 +218,11 @@ module RequestLines =
 
     let private serveHttp2 (next: ConnectionDelegate) (connection: ConnectionContext) (allowance: Allowance) : Task = task {
         if allowance.TryTake http2Connection then
+            let transport = connection.Transport
+            let heads = Http2Heads(transport.Input, TimeProvider.System)
+            connection.Transport <- pipeOf heads transport.Output
+            connection.Features.Set<Http2Heads> heads
+
             try
                 do! next.Invoke connection
             finally

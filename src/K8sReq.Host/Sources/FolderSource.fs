@@ -11,12 +11,19 @@ open K8sReq.Host.Telemetry
 // Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
 let private scanInterval = TimeSpan.FromMilliseconds 200.0
 
-let private reportProblems (logger: ILogger) (before: ManifestProblem list) (now: ManifestProblem list) =
-    for problem in List.except before now do
-        Log.manifestProblem logger (ManifestProblem.describe problem)
+// Of one change. A file may have thousands of documents, each with its fault; `check` prints all of them.
+let private mostReported = 50
 
-    for problem in List.except now before do
-        Log.manifestProblemGone logger (ManifestProblem.describe problem)
+let private reportProblems (logger: ILogger) (before: ManifestProblem list) (now: ManifestProblem list) =
+    let report tell (problems: ManifestProblem list) =
+        for problem in List.truncate mostReported problems do
+            tell (ManifestProblem.describe problem)
+
+        if problems.Length > mostReported then
+            tell $"{problems.Length - mostReported} more; `k8sreq check` prints all of them"
+
+    report (Log.manifestProblem logger) (List.except before now)
+    report (Log.manifestProblemGone logger) (List.except now before)
 
 let private follow
     (logger: ILogger)
