@@ -200,7 +200,7 @@ let soak = runAgainstPublished "tests" "K8sReq.Soak"
 let attack = runAgainstPublished "tests" "K8sReq.Attack"
 let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
-/// Answers of targets, spoilt at random, against what reads them.
+/// Answers of targets and manifests, spoilt at random, against what reads them.
 let fuzz arguments =
     build ()
 
@@ -309,7 +309,9 @@ let targets = [
     "attack",
     "attacks on the published program (and the native one, if it is there), beside a good client; -- --only TEXT",
     attack
-    "fuzz", "read ten million spoilt answers of targets; -- COUNT SEED for others", fuzz
+    "fuzz",
+    "read ten million spoilt answers of targets, and a million spoilt manifests; -- COUNT SEED for others",
+    fuzz
     "bench",
     "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",
     bench

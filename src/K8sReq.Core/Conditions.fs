@@ -40,6 +40,7 @@ module Conditions =
         | ResolutionError.ServicePortNotFound _ -> "ServicePortNotFound"
         | ResolutionError.ServicePortNotTcp _ -> "ServicePortNotTcp"
         | ResolutionError.ServiceAddressRefused _ -> "ServiceAddressRefused"
+        | ResolutionError.TooManyForHost _ -> "TooManyForHost"
         | ResolutionError.ServicePortProtocolUnsupported _ -> "ServicePortProtocolUnsupported"
 
     let private cut (message: string) =

@@ -26,7 +26,9 @@ module ConnectionLimit =
         |> Array.tryFind _.StartsWith("Max open files")
         |> Option.bind (fun line ->
             match
-                line.Substring("Max open files".Length).Split(' ', System.StringSplitOptions.RemoveEmptyEntries)
+                line
+                    .Substring("Max open files".Length)
+                    .Split(' ', System.StringSplitOptions.RemoveEmptyEntries)
             with
             | [||] -> None
             | fields ->

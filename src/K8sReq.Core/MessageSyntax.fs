@@ -23,10 +23,12 @@ module MessageSyntax =
 
     let private targetCharacters =
         SearchValues.Create(
-            String([|
-                yield! seq { '!' .. '~' } |> Seq.filter ((<>) '#')
-                yield! seq { '\128' .. '\255' }
-            |])
+            String(
+                [|
+                    yield! seq { '!' .. '~' } |> Seq.filter ((<>) '#')
+                    yield! seq { '\128' .. '\255' }
+                |]
+            )
                 .AsSpan()
         )
 
@@ -38,16 +40,11 @@ module MessageSyntax =
 
     let private controls =
         SearchValues.Create(
-            String([|
-                yield! seq { '\000' .. '\031' } |> Seq.filter ((<>) '\t')
-                '\127'
-            |])
-                .AsSpan()
+            String([| yield! seq { '\000' .. '\031' } |> Seq.filter ((<>) '\t'); '\127' |]).AsSpan()
         )
 
     /// What can be a field's value (RFC 9110 section 5.5): no control but the tab.
-    let isFieldValue (value: string) : bool =
-        value.AsSpan().IndexOfAny controls < 0
+    let isFieldValue (value: string) : bool = value.AsSpan().IndexOfAny controls < 0
 
     /// What can stand in a Host field, which may be empty; whether it is a host, routing finds out.
     let isHost (host: string) : bool = isVisible host

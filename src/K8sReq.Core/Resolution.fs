@@ -26,6 +26,8 @@ type ResolutionError =
     | ServiceWithoutAddress of ObjectKey
     /// `what` is the kind of address.
     | ServiceAddressRefused of ObjectKey * IPAddress * what: string
+    /// Its namespace has so many others for the host that come before it by name.
+    | TooManyForHost of HostName * most: int
     | ServicePortNotFound of ObjectKey * wanted: PortRef * offered: ServicePort list
     | ServicePortNotTcp of ObjectKey * ServicePort
     | ServicePortProtocolUnsupported of ObjectKey * ServicePort
@@ -102,6 +104,8 @@ module Resolution =
         | ResolutionError.ServiceWithoutAddress key -> $"Service {key} has no clusterIP"
         | ResolutionError.ServiceAddressRefused(key, address, what) ->
             $"Service {key} has the address {address}, {what}: copies are not sent there (ALLOW_LOCAL_TARGETS)"
+        | ResolutionError.TooManyForHost(host, most) ->
+            $"its namespace has {most} other RequestClones for {host} before it, and no more are served (MAX_CLONES_PER_HOST)"
         | ResolutionError.ServicePortNotFound(key, wanted, []) ->
             $"Service {key} has no port {wanted}: it has none at all"
         | ResolutionError.ServicePortNotFound(key, wanted, offered) ->

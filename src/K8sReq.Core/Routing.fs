@@ -19,6 +19,10 @@ type Routing = {
     Dependents: Map<ObjectKey, Set<ObjectKey>>
     /// The targets of each host, ordered by RequestClone.
     Routes: Map<HostName, Target[]>
+    /// The targets of hosts that have more than are routed, all of them.
+    Crowded: Map<HostName, Target[]>
+    /// Those that are not routed for that.
+    Excess: Map<ObjectKey, Target>
     /// How many there are: a Map counts by walking through all of it.
     Counts: RoutingCounts
     /// What has changed since the last `settled`: RequestClones that are new, gone, changed or resolved otherwise.
@@ -40,6 +44,8 @@ module Routing =
         Clones = Map.empty
         Dependents = Map.empty
         Routes = Map.empty
+        Crowded = Map.empty
+        Excess = Map.empty
         Counts = { Hosts = 0; Targets = 0; Unrouted = 0 }
         ChangedClones = Set.empty
         ChangedHosts = Set.empty
@@ -111,12 +117,15 @@ module Routing =
                 | None -> without
 
         let targetBefore, targetNow = targetOf before, targetOf now
+        // Where it has its place, routed or one too many.
+        let placeBefore = targetBefore |> Option.orElse (routing.Excess.TryFind key)
 
         let moved =
-            if targetBefore = targetNow then
+            // One too many that stays where it is is looked at again all the same: what was just found out does not say so.
+            if placeBefore = targetNow && targetBefore.IsSome then
                 changes.Moved
             else
-                (changes.Moved, targetBefore)
+                (changes.Moved, placeBefore)
                 ||> Option.fold (fun moved target -> move target.Host key None moved)
                 |> fun moved ->
                     (moved, targetNow)
@@ -161,12 +170,92 @@ module Routing =
         merged.AddRange(ArraySegment(before, copied, before.Length - copied))
         merged.ToArray()
 
+    // Says of a RequestClone whether it is one too many. Its target is the same in both cases.
+    let private mark (isExcess: bool) (target: Target) (routing: Routing) : Routing =
+        match routing.Clones.TryFind target.Clone with
+        | Some clone when Result.isOk clone.Resolved = isExcess ->
+            let error = ResolutionError.TooManyForHost(target.Host, routing.Policy.MostPerHost)
+            let one = if isExcess then 1 else -1
+
+            {
+                routing with
+                    Clones =
+                        routing.Clones.Add(
+                            target.Clone,
+                            {
+                                clone with
+                                    Resolved = if isExcess then Error error else Ok target
+                            }
+                        )
+                    Counts = {
+                        routing.Counts with
+                            Targets = routing.Counts.Targets - one
+                            Unrouted = routing.Counts.Unrouted + one
+                    }
+                    ChangedClones = Set.add target.Clone routing.ChangedClones
+            }
+        | _ -> routing
+
+    // Of all targets that a host could have, those that are routed; of the others it is said that they are too many.
+    let private limit
+        (host: HostName)
+        (before: Target[])
+        (all: Target[])
+        (routing: Routing)
+        : struct (Target[] * Routing) =
+        match TargetPolicy.excess routing.Policy before, TargetPolicy.excess routing.Policy all with
+        | [], [] -> struct (all, routing)
+        | excessBefore, excess ->
+            let isExcess = excess |> List.map _.Clone |> Set.ofList
+
+            let routed =
+                all |> Array.filter (fun target -> not (isExcess.Contains target.Clone))
+            // It may have come to another host by the same events, and be one too many there.
+            let without =
+                (routing.Excess, excessBefore)
+                ||> List.fold (fun map target ->
+                    match map.TryFind target.Clone with
+                    | Some known when known.Host = host -> map.Remove target.Clone
+                    | _ -> map)
+
+            let ofExcess =
+                (without, excess)
+                ||> List.fold (fun map target -> map.Add(target.Clone, target))
+
+            let marked =
+                (routing, excess) ||> List.fold (fun routing target -> mark true target routing)
+
+            let admitted =
+                let isRouted = routed |> Seq.map (fun target -> target.Clone, target) |> Map.ofSeq
+
+                (marked, excessBefore)
+                ||> List.fold (fun routing target ->
+                    match isRouted.TryFind target.Clone with
+                    | Some now -> mark false now routing
+                    | None -> routing)
+
+            struct (routed,
+                    {
+                        admitted with
+                            Excess = ofExcess
+                            Crowded =
+                                if excess.IsEmpty then
+                                    admitted.Crowded.Remove host
+                                else
+                                    admitted.Crowded.Add(host, all)
+                    })
+
     // Each host that anything has moved at gets its array once, however much has: a host may have thousands of targets.
     let private place (changes: Changes) : Routing =
         let placeOne (routing: Routing) host moved =
             let before = routing.Routes.TryFind host
 
-            match before, merge (defaultArg before [||]) moved with
+            let allBefore =
+                routing.Crowded.TryFind host |> Option.orElse before |> Option.defaultValue [||]
+
+            let struct (now, routing) = limit host allBefore (merge allBefore moved) routing
+
+            match before, now with
             | None, [||] -> routing
             | before, now ->
                 let hosts =

@@ -57,6 +57,8 @@ type Settings = {
     MaxConnections: int option
     /// Attempts after the first, of all RequestClones of a namespace together.
     RetriesPerSecond: int
+    /// RequestClones of one namespace that are served for one host.
+    MaxClonesPerHost: int
     /// Whether copies are sent to addresses of this machine or its link. None: where the routes come from a folder.
     AllowLocalTargets: bool option
     /// The name that Via fields know this proxy by.
@@ -195,6 +197,13 @@ module Settings =
             "a whole number from 1 to 1000000"
             "attempts after the first, of all RequestClones of a namespace; more wait"
 
+    let private maxClonesPerHost =
+        spec
+            "max-clones-per-host"
+            "1000"
+            "a whole number from 1 to 1000000"
+            "RequestClones of one namespace for one host that are served"
+
     let private allowLocalTargets =
         spec
             "allow-local-targets"
@@ -294,6 +303,7 @@ module Settings =
         bufferBytes
         maxConnections
         retriesPerSecond
+        maxClonesPerHost
         allowLocalTargets
         viaName
         shutdownDelay
@@ -469,8 +479,12 @@ module Settings =
             and! concurrency = read (tryInteger 1L 65535L) maxConcurrentRequests
             and! queueBytes = read (tryInteger 0L Int64.MaxValue) queueBytes
             and! bufferBytes = read (tryInteger 65536L Int64.MaxValue) bufferBytes
-            and! maxConnections = read (tryAuto (tryInteger 1L (int64 Int32.MaxValue))) maxConnections
+
+            and! maxConnections =
+                read (tryAuto (tryInteger 1L (int64 Int32.MaxValue))) maxConnections
+
             and! retriesPerSecond = read (tryInteger 1L 1_000_000L) retriesPerSecond
+            and! maxClonesPerHost = read (tryInteger 1L 1_000_000L) maxClonesPerHost
             and! allowLocalTargets = read (tryAuto tryBool) allowLocalTargets
             and! viaName = read tryToken viaName
             and! shutdownDelay = read tryDelay shutdownDelay
@@ -503,6 +517,7 @@ module Settings =
                 BufferBytes = bufferBytes
                 MaxConnections = maxConnections |> Option.map int
                 RetriesPerSecond = int retriesPerSecond
+                MaxClonesPerHost = int maxClonesPerHost
                 AllowLocalTargets = allowLocalTargets
                 ViaName = viaName
                 ShutdownDelay = shutdownDelay

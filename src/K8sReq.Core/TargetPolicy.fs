@@ -10,12 +10,15 @@ type TargetPolicy = {
     AllowsLocal: bool
     /// Ports that this process listens on: a copy of a copy would come back to them.
     OwnPorts: Set<int>
+    /// How many RequestClones of one namespace a host may have: each costs every request of the host a copy.
+    MostPerHost: int
 }
 
 module TargetPolicy =
     let permissive = {
         AllowsLocal = true
         OwnPorts = Set.empty
+        MostPerHost = System.Int32.MaxValue
     }
 
     // The kind of an address that is none of a Service in a cluster.
@@ -62,3 +65,13 @@ module TargetPolicy =
             )
         | Some _
         | None -> Ok target
+
+    /// Of a host's targets, ordered by RequestClone, those that are too many of their namespace: the last ones by name.
+    let excess (policy: TargetPolicy) (targets: Target[]) : Target list =
+        if targets.Length <= policy.MostPerHost then
+            []
+        else
+            [
+                for _, ofNamespace in targets |> Seq.groupBy _.Clone.Namespace do
+                    yield! ofNamespace |> Seq.skip (min policy.MostPerHost (Seq.length ofNamespace))
+            ]

@@ -48,7 +48,10 @@ let private okTarget (_: HttpMessage.Message -> unit) : Behaviour =
 let private plain = {
     Name = ""
     Load = ""
-    Routes = fun port -> Manifests.service "attacked" port + Manifests.clone "attacked" "attacked.example" "attacked"
+    Routes =
+        fun port ->
+            Manifests.service "attacked" port
+            + Manifests.clone "attacked" "attacked.example" "attacked"
     Target = okTarget
     Arguments = []
     Descriptors = None
@@ -156,11 +159,18 @@ let private spoiltManifests: (string * string) list = [
     "itself.yaml", "a: &a\n  <<: *a\n"
     "merges.yaml",
     "a0: &a0 {x: 1}\n"
-    + String.concat "" [ for n in 1..26 -> $"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], k{n}: *a{n - 1}}}\n" ]
+    + String.concat "" [
+        for n in 1..26 -> $"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}], k{n}: *a{n - 1}}}\n"
+    ]
     "keys.yaml",
     "a0: &a0 [x]\n"
     + String.concat "" [ for n in 1..26 -> $"a{n}: &a{n} {{? [*a{n - 1}, *a{n - 1}] : 1}}\n" ]
-    "aliases.yaml", "a: &a " + String('x', 1_000_000) + "\nb: [" + String.replicate 3000 "*a," + "]\n"
+    "aliases.yaml",
+    "a: &a "
+    + String('x', 1_000_000)
+    + "\nb: ["
+    + String.replicate 3000 "*a,"
+    + "]\n"
     "surrogate.json", "{\"apiVersion\":\"v1\",\"kind\":\"\\ud800\",\"metadata\":{\"name\":\"\\udc00\"}}"
     "documents.json", String.replicate 20_000 "{}\n"
     "levels.yaml", String('[', 100_000)
@@ -200,8 +210,7 @@ let all: Attack list = [
             Load = "2,000 connections, a head of 55 KB each"
             Run =
                 hold 2000 (fun _ ->
-                    bytes
-                        $"GET / HTTP/1.1\r\nHost: nobody.example\r\nCookie: {String('x', 55_000)}\r\n\r\n")
+                    bytes $"GET / HTTP/1.1\r\nHost: nobody.example\r\nCookie: {String('x', 55_000)}\r\n\r\n")
     }
     {
         plain with
@@ -221,9 +230,7 @@ let all: Attack list = [
             Name = "interim answers without end"
             Load = "20 copies a second to a target that sends 100 Continue for ever"
             Target =
-                afterRequest (
-                    forEver (String.replicate 100 "HTTP/1.1 100 Continue\r\n\r\n") TimeSpan.Zero
-                )
+                afterRequest (forEver (String.replicate 100 "HTTP/1.1 100 Continue\r\n\r\n") TimeSpan.Zero)
             Run = flood 4 (post "attacked.example" 10) (TimeSpan.FromMilliseconds 200.0)
     }
     {
@@ -244,7 +251,11 @@ let all: Attack list = [
             Run =
                 hold 64 (fun n ->
                     if n % 2 = 0 then
-                        Array.concat [ Http2Frames.preface; Http2Frames.settings; Http2Frames.frame 1uy 4uy 1 [| 255uy; 255uy; 255uy |] ]
+                        Array.concat [
+                            Http2Frames.preface
+                            Http2Frames.settings
+                            Http2Frames.frame 1uy 4uy 1 [| 255uy; 255uy; 255uy |]
+                        ]
                     else
                         Array.append Http2Frames.preface (Http2Frames.frame 9uy 0uy 3 [| 0uy |]))
     }
@@ -268,12 +279,7 @@ let all: Attack list = [
                         match! reader.Read() with
                         | None -> isOpen <- false
                         | Some _ ->
-                            do!
-                                stream.WriteAsync(
-                                    "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"B,
-                                    0,
-                                    38
-                                )
+                            do! stream.WriteAsync("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"B, 0, 38)
                 }
             Run = flood 4 (post "attacked.example" 1000) (TimeSpan.FromMilliseconds 500.0)
     }

@@ -30,7 +30,13 @@ let private text (value: string) =
             [| byte bytes.Length |]
         else
             let rest = bytes.Length - 127
-            [| 127uy; byte (rest &&& 127) ||| (if rest > 127 then 128uy else 0uy); if rest > 127 then byte (rest >>> 7) |]
+
+            [|
+                127uy
+                byte (rest &&& 127) ||| (if rest > 127 then 128uy else 0uy)
+                if rest > 127 then
+                    byte (rest >>> 7)
+            |]
 
     Array.append length bytes
 
@@ -76,5 +82,9 @@ let announcing (host: string) (streams: int) (length: int) : byte[] =
         preface
         settings
         for n in 0 .. streams - 1 do
-            frame 1uy 4uy (2 * n + 1) (Array.append (requestOf "POST" host) (field ("content-length", string length)))
+            frame
+                1uy
+                4uy
+                (2 * n + 1)
+                (Array.append (requestOf "POST" host) (field ("content-length", string length)))
     ]

@@ -26,7 +26,9 @@ type Neighbour(port: int) =
             $"POST /hook HTTP/1.1\r\nHost: neighbour.example\r\nContent-Length: 1024\r\n\r\n{String('x', 1024)}"
 
     let connect () = task {
-        let client = new TcpClient(IPEndPoint(IPAddress.Parse "127.0.0.2", 0), NoDelay = true)
+        let client =
+            new TcpClient(IPEndPoint(IPAddress.Parse "127.0.0.2", 0), NoDelay = true)
+
         do! client.ConnectAsync(IPAddress.Loopback, port)
         return client
     }

@@ -81,11 +81,7 @@ let private run (name: string) (path: string) (seconds: float) (attack: Attack) 
 
     use folder = new TestFolder()
 
-    folder.Write(
-        "all.yaml",
-        Manifests.route "neighbour.example" [ neighbours.Port ]
-        + attack.Routes own.Port
-    )
+    folder.Write("all.yaml", Manifests.route "neighbour.example" [ neighbours.Port ] + attack.Routes own.Port)
 
     use program = start path attack folder
     let! port = program.Says @"Proxy listening on port (\d+)"
@@ -185,7 +181,9 @@ let rec private parse (only: string, seconds: float) (arguments: string list) =
 [<EntryPoint>]
 let main arguments =
     let only, seconds = parse ("", 10.0) (List.ofArray arguments)
-    let native = Path.Combine(PublishedProgram.Root, "artifacts", "k8sreq-native", "k8sreq")
+
+    let native =
+        Path.Combine(PublishedProgram.Root, "artifacts", "k8sreq-native", "k8sreq")
 
     let programs = [
         "JIT", PublishedProgram.Path
@@ -193,7 +191,9 @@ let main arguments =
             "native", native
     ]
 
-    printfn "| attack | load | program | RSS at most, MiB | neighbour's p99 (before), ms | its 202s, others, broken connections | log lines | outcome |"
+    printfn
+        "| attack | load | program | RSS at most, MiB | neighbour's p99 (before), ms | its 202s, others, broken connections | log lines | outcome |"
+
     printfn "|---|---|---|---|---|---|---|---|"
 
     let failed = [

@@ -19,7 +19,12 @@ let tests =
         test "a pod of 512 MiB has thousands, few descriptors make it fewer, and some are always kept" {
             let mebibytes n = n * 1024L * 1024L
             Expect.equal (ConnectionLimit.byResources (mebibytes 512L) None) 4096 "by memory"
-            Expect.equal (ConnectionLimit.byResources (mebibytes 512L) (Some 1_048_576L)) 4096 "by memory still"
+
+            Expect.equal
+                (ConnectionLimit.byResources (mebibytes 512L) (Some 1_048_576L))
+                4096
+                "by memory still"
+
             Expect.equal (ConnectionLimit.byResources (mebibytes 512L) (Some 1024L)) 384 "by descriptors"
             Expect.equal (ConnectionLimit.byResources (mebibytes 512L) (Some 100L)) 64 "at least"
             Expect.equal (ConnectionLimit.byResources System.Int64.MaxValue None) 65_536 "at most"

@@ -189,7 +189,12 @@ let tests =
             let struct (one, first) = LaneLoad.offer limits 6L LaneLoad.empty
             let struct (two, second) = LaneLoad.offer limits 6L one
             let struct (three, third) = LaneLoad.offer limits 1L two
-            Expect.equal (first, second, third) (Admission.Send, Admission.Queue, Admission.Queue) "in their order"
+
+            Expect.equal
+                (first, second, third)
+                (Admission.Send, Admission.Queue, Admission.Queue)
+                "in their order"
+
             let ended = LaneLoad.finish 6L three
             let sent = LaneLoad.trySendNext limits 6L ended |> ValueOption.get
             let both = LaneLoad.trySendNext limits 1L sent |> ValueOption.get

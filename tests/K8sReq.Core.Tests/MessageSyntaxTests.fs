@@ -29,13 +29,25 @@ let tests =
 
         test "values of fields" {
             all MessageSyntax.isFieldValue [ ""; "a b"; "a\tb"; "\u00e9\u0080"; "a,b;c=\"d\"" ] true
-            all MessageSyntax.isFieldValue [ "\u0000"; "a\u0001"; "\u000bb"; "\u001f"; "a\u007fb"; "\r"; "\n" ] false
+
+            all
+                MessageSyntax.isFieldValue
+                [ "\u0000"; "a\u0001"; "\u000bb"; "\u001f"; "a\u007fb"; "\r"; "\n" ]
+                false
         }
 
         test "request targets" {
             all
                 MessageSyntax.isTarget
-                [ "/"; "/a%2Fb/../c%20d;x=1?q=%41"; "*"; "http://a/"; "/|{}\"<>^`\\"; "/caf\u00e9"; "/\u0080\u00ff" ]
+                [
+                    "/"
+                    "/a%2Fb/../c%20d;x=1?q=%41"
+                    "*"
+                    "http://a/"
+                    "/|{}\"<>^`\\"
+                    "/caf\u00e9"
+                    "/\u0080\u00ff"
+                ]
                 true
 
             all

@@ -17,8 +17,7 @@ let private times perSecond burst (asked: float list) =
     |> snd
     |> List.rev
 
-let private gaps =
-    Gen.choose (0, 30) |> Gen.map float |> Gen.listOf |> Arb.fromGen
+let private gaps = Gen.choose (0, 30) |> Gen.map float |> Gen.listOf |> Arb.fromGen
 
 let tests =
     testList "Pace" [
@@ -34,7 +33,10 @@ let tests =
                     |> List.length
 
                 List.sort happened = happened
-                && List.forall2 (fun at (asked: float) -> at >= TimeSpan.FromMilliseconds asked) happened asked
+                && List.forall2
+                    (fun at (asked: float) -> at >= TimeSpan.FromMilliseconds asked)
+                    happened
+                    asked
                 && happened |> List.forall (fun at -> inSecondFrom at <= 111)))
 
         test "a burst happens at once, what is more comes evenly" {

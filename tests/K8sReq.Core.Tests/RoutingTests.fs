@@ -113,9 +113,99 @@ let private scaleTests =
         }
     ]
 
+// Two of a namespace for a host, by name; and those that are left out.
+let private limitedTable events =
+    let table = tableFromNothing events
+
+    let kept (targets: Target[]) =
+        targets
+        |> Array.groupBy _.Clone.Namespace
+        |> Array.collect (fun (_, ofNamespace) -> Array.truncate 2 ofNamespace)
+        |> Array.sortBy _.Clone
+
+    let routes = table.Routes |> Map.map (fun _ targets -> kept targets)
+
+    let excess = [
+        for KeyValue(host, targets) in table.Routes do
+            for target in targets do
+                if not (Array.contains target routes[host]) then
+                    target.Clone
+    ]
+
+    routes, Set.ofList excess
+
+let private limited = {
+    Routing.initial with
+        Policy = {
+            TargetPolicy.permissive with
+                MostPerHost = 2
+        }
+}
+
+let private agreesWithLimit (events: ClusterEvent list) (routing: Routing) =
+    let routes, excess = limitedTable events
+
+    let saidSo =
+        routing.Clones
+        |> Map.filter (fun _ clone ->
+            match clone.Resolved with
+            | Error(ResolutionError.TooManyForHost _) -> true
+            | _ -> false)
+        |> Map.keys
+        |> Set.ofSeq
+
+    let targets = routes |> Map.values |> Seq.sumBy Array.length
+
+    routing.Routes = routes
+    && saidSo = excess
+    && Set.ofSeq (Map.keys routing.Excess) = excess
+    && routing.Counts = {
+                            Hosts = routes.Count
+                            Targets = targets
+                            Unrouted = routing.Clones.Count - targets
+                        }
+
 let tests =
     testList "Routing" [
         scaleTests
+
+        property
+            "of a namespace's RequestClones for a host the first ones by name are routed, and it is said of the others"
+            (fun (first: ClusterEvent list) (second: ClusterEvent list) ->
+                let before = Routing.fold limited first
+
+                agreesWithLimit first before
+                && agreesWithLimit (first @ second) (Routing.fold before second)
+                && agreesWithLimit (first @ second) (List.fold Routing.evolve before second))
+
+        test "one that is too many is routed when another one goes, and a Service that changes moves neither" {
+            let count = 5
+            let all = clones true count
+
+            let routing =
+                Routing.fold limited [
+                    ClusterEvent.ServiceApplied(service 80)
+                    ClusterEvent.ClonesListed(WatchScope.AllNamespaces, all)
+                ]
+
+            let routed (routing: Routing) =
+                routing.Routes[host "a.example"] |> Array.map _.Clone.Name |> List.ofArray
+
+            let names = all |> List.map _.Key.Name |> List.sort
+            Expect.equal (routed routing) (List.take 2 names) "the first two"
+
+            let changed =
+                Routing.evolve (Routing.settled routing) (ClusterEvent.ServiceApplied(service 81))
+
+            Expect.equal (routed changed) (List.take 2 names) "the same"
+            let without = Routing.evolve changed (ClusterEvent.CloneDeleted all.Head.Key)
+            Expect.equal (routed without) (List.take 2 names.Tail) "the next one"
+            Expect.equal without.Counts.Unrouted 2 "the others are left out"
+
+            Expect.isTrue
+                (without.ChangedClones.Contains(ObjectKey.create "shop" names[2]))
+                "its status changes"
+        }
 
         property
             "events at once lead to what they lead to one by one"

@@ -48,6 +48,7 @@ let tests =
                     BufferBytes = 268435456L
                     MaxConnections = None
                     RetriesPerSecond = 1000
+                    MaxClonesPerHost = 1000
                     AllowLocalTargets = None
                     ViaName = "k8sreq"
                     ShutdownDelay = TimeSpan.Zero
@@ -81,6 +82,7 @@ let tests =
                 "PROXY_WRITE_TIMEOUT", "500ms"
                 "MAX_CONNECTIONS", "500"
                 "RETRIES_PER_SECOND", "20"
+                "MAX_CLONES_PER_HOST", "7"
                 "ALLOW_LOCAL_TARGETS", "false"
                 "IDLE_TIMEOUT", "2m"
                 "TARGET_CONNECTION_MAX_AGE", "1m"
@@ -131,6 +133,7 @@ let tests =
                     BufferBytes = 65536L
                     MaxConnections = Some 500
                     RetriesPerSecond = 20
+                    MaxClonesPerHost = 7
                     AllowLocalTargets = Some false
                     ViaName = "edge-1"
                     ShutdownDelay = TimeSpan.FromSeconds 5.0

@@ -19,6 +19,7 @@ let private target (address: string) port =
 let private inCluster = {
     AllowsLocal = false
     OwnPorts = set [ 8080 ]
+    MostPerHost = 1000
 }
 
 let tests =
@@ -46,7 +47,16 @@ let tests =
                     Expect.stringContains (Resolution.describeError error) "ALLOW_LOCAL_TARGETS" "the setting"
                 | other -> failtest $"{address}: {other}"
 
-            for address in [ "10.96.0.1"; "192.168.0.1"; "172.16.0.1"; "169.253.0.1"; "240.0.0.1"; "fd00::1"; "2001:db8::1" ] do
+            for address in
+                [
+                    "10.96.0.1"
+                    "192.168.0.1"
+                    "172.16.0.1"
+                    "169.253.0.1"
+                    "240.0.0.1"
+                    "fd00::1"
+                    "2001:db8::1"
+                ] do
                 Expect.isOk (TargetPolicy.admit inCluster (target address 8080)) address
         }
 
@@ -54,7 +64,10 @@ let tests =
             let policy = { inCluster with AllowsLocal = true }
             Expect.isOk (TargetPolicy.admit policy (target "127.0.0.1" 9001)) "a receiver"
             Expect.isError (TargetPolicy.admit policy (target "127.0.0.1" 8080)) "the proxy itself"
-            Expect.isOk (TargetPolicy.admit policy (target "10.0.0.1" 8080)) "the same port of another machine"
+
+            Expect.isOk
+                (TargetPolicy.admit policy (target "10.0.0.1" 8080))
+                "the same port of another machine"
         }
 
         test "a route to a refused address is not in force, and is told apart from others" {
@@ -78,10 +91,15 @@ let tests =
             }
 
             let routing =
-                Routing.fold { Routing.initial with Policy = inCluster } [
-                    ClusterEvent.ClonesListed(WatchScope.AllNamespaces, [ clone ])
-                    ClusterEvent.ServicesListed(WatchScope.AllNamespaces, [ service ])
-                ]
+                Routing.fold
+                    {
+                        Routing.initial with
+                            Policy = inCluster
+                    }
+                    [
+                        ClusterEvent.ClonesListed(WatchScope.AllNamespaces, [ clone ])
+                        ClusterEvent.ServicesListed(WatchScope.AllNamespaces, [ service ])
+                    ]
 
             Expect.isEmpty routing.Routes "nothing is routed"
             Expect.equal routing.Counts.Unrouted 1 "and it is counted"

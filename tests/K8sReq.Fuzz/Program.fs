@@ -1,12 +1,57 @@
-/// Reads so many spoilt answers, ten million of them if nothing else is said; ends with 1 at the first that is read
-/// wrongly, and says how to make it again.
+/// Reads spoilt answers of targets, ten million of them if nothing else is said, and a tenth as many spoilt manifests; ends
+/// with 1 at the first that is read wrongly, and says how to make it again.
 module K8sReq.Fuzz.Program
 
 open System
 open System.Diagnostics
+open System.Text
 open System.Threading.Tasks
 
 let private longest = TimeSpan.FromMinutes 10.0
+
+/// Whether all of them were read rightly.
+let private run
+    (what: string)
+    (count: int)
+    (seed: int)
+    (spoil: Random -> 'T)
+    (check: Random -> 'T -> unit)
+    show
+    =
+    let watch = Stopwatch.StartNew()
+    let blocks = 1000
+    printfn "%d %s, seed %d" count what seed
+
+    try
+        let result =
+            Parallel.For(
+                0,
+                blocks,
+                fun block (state: ParallelLoopState) ->
+                    if watch.Elapsed > longest then
+                        state.Stop()
+                    else
+                        let random = Random(seed + block)
+
+                        for _ in 1 .. max 1 (count / blocks) do
+                            let input = spoil random
+
+                            try
+                                check random input
+                            with error ->
+                                failwith
+                                    $"seed {seed + block}: {error.Message}\n{show input}\n{error.StackTrace}"
+            )
+
+        if result.IsCompleted then
+            printfn "all read rightly, in %.0f s" watch.Elapsed.TotalSeconds
+            true
+        else
+            eprintfn "stopped after %.0f s" watch.Elapsed.TotalSeconds
+            false
+    with :? AggregateException as errors ->
+        eprintfn "%s" (errors.GetBaseException().Message)
+        false
 
 [<EntryPoint>]
 let main arguments =
@@ -22,36 +67,12 @@ let main arguments =
         else
             Random.Shared.Next()
 
-    let watch = Stopwatch.StartNew()
-    let blocks = 1000
-    printfn "%d answers, seed %d" count seed
+    let answers =
+        run "answers" count seed Answers.spoil Answers.check (fun answer ->
+            Convert.ToHexString(answer: byte[]))
 
-    try
-        Parallel.For(
-            0,
-            blocks,
-            fun block (state: ParallelLoopState) ->
-                if watch.Elapsed > longest then
-                    state.Stop()
-                else
-                    let random = Random(seed + block)
+    let manifests =
+        run "manifests" (count / 10) seed Manifests.spoil (fun _ text -> Manifests.check text) (fun text ->
+            Convert.ToBase64String(Encoding.Unicode.GetBytes text))
 
-                    for _ in 1 .. count / blocks do
-                        let answer = Answers.spoil random
-
-                        try
-                            Answers.check random answer
-                        with error ->
-                            failwith
-                                $"seed {seed + block}: {error.Message}\n{Convert.ToHexString answer}\n{error.StackTrace}"
-        )
-        |> fun result ->
-            if result.IsCompleted then
-                printfn "all read rightly, in %.0f s" watch.Elapsed.TotalSeconds
-                0
-            else
-                eprintfn "stopped after %.0f s" watch.Elapsed.TotalSeconds
-                1
-    with :? AggregateException as errors ->
-        eprintfn "%s" (errors.GetBaseException().Message)
-        1
+    if answers && manifests then 0 else 1

@@ -234,14 +234,18 @@ let tests =
 
                 match outcome, expected with
                 | Some(TargetOutcome.Delivered 200), None -> ()
-                | Some(TargetOutcome.BadAnswer reason), Some _ -> Expect.stringContains reason "16 interim" "why"
+                | Some(TargetOutcome.BadAnswer reason), Some _ ->
+                    Expect.stringContains reason "16 interim" "why"
                 | other -> failtest $"{count}: {other}"
 
         testCase "a head that comes byte by byte is read like one that comes at once"
         <| fun () ->
             let long = String('x', 5000)
             let interim = $"HTTP/1.1 103 Early Hints\r\nLink: {long}\r\n\r\n"
-            let answer = Encoding.ASCII.GetBytes $"{interim}{interim}HTTP/1.1 503 No\r\nX: {long}\r\nContent-Length: 0\r\n\r\n"
+
+            let answer =
+                Encoding.ASCII.GetBytes
+                    $"{interim}{interim}HTTP/1.1 503 No\r\nX: {long}\r\nContent-Length: 0\r\n\r\n"
 
             for size in [ 1; 2; 3; 63; 64; 65; 4096; answer.Length ] do
                 let rig = Rig()

@@ -297,7 +297,9 @@ let tests =
                 Recovered = fun _ _ -> ()
             }
 
-            let lane name = Targets.named name |> Targets.lane limits events
+            let lane name =
+                Targets.named name |> Targets.lane limits events
+
             let first, other = lane "a", lane "b"
             // The table changes after the first of the two has been offered the copy.
             let moved, otherMoved = lane "a", lane "b"
@@ -324,17 +326,11 @@ let tests =
                                 fun target _ ->
                                     sent.Enqueue(string target.Clone)
 
-                                    ValueTask<SendResult>(
-                                        SendResult.ofOutcome (TargetOutcome.Delivered 200)
-                                    )
+                                    ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200))
                     }
             }
 
-            let! _ =
-                DuplicateHandler.create
-                    services
-                    earlyReturn
-                    (BarePipeline.request "GET")
+            let! _ = DuplicateHandler.create services earlyReturn (BarePipeline.request "GET")
 
             Expect.equal (asked, sent |> Seq.sort |> List.ofSeq) (4, [ "shop/a"; "shop/b" ]) "one for each"
         }
@@ -355,7 +351,11 @@ let tests =
                     for _ in 1..40 ->
                         task {
                             let! client = TestClient.Connect proxy.Port
-                            do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 65000\r\n\r\n"
+
+                            do!
+                                client.Send
+                                    "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 65000\r\n\r\n"
+
                             return client
                         }
                 ]
@@ -368,7 +368,8 @@ let tests =
                 (client :> IDisposable).Dispose()
         }
 
-        testCaseTask "of heads that do not come at once, so many are waited for, and the other connections end"
+        testCaseTask
+            "of heads that do not come at once, so many are waited for, and the other connections end"
         <| fun () -> task {
             use good = TestTarget.ok ()
 

@@ -27,7 +27,9 @@ let tests =
                 new ILogger with
                     member _.BeginScope _ = null
                     member _.IsEnabled level = level >= LogLevel.Warning
-                    member _.Log(_, _, state, error, formatter) = lines.Add(formatter.Invoke(state, error))
+
+                    member _.Log(_, _, state, error, formatter) =
+                        lines.Add(formatter.Invoke(state, error))
             }
 
             let factory = {

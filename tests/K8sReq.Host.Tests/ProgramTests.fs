@@ -88,7 +88,8 @@ let tests =
                 "each on a line"
         }
 
-        testCaseTask "without descriptors left it says so once, takes no core, and goes on when there are some"
+        testCaseTask
+            "without descriptors left it says so once, takes no core, and goes on when there are some"
         <| fun () -> task {
             use target = TestTarget.ok ()
             use folder = new TestFolder()
@@ -106,8 +107,7 @@ let tests =
             let! first = TestClient.get (int port) "a.example"
             Expect.equal (TestClient.status first) 202 "it serves"
 
-            let! clients =
-                Task.WhenAll [ for _ in 1..300 -> TestClient.Connect(int port) ]
+            let! clients = Task.WhenAll [ for _ in 1..300 -> TestClient.Connect(int port) ]
 
             let! _ = program.Says "No connection can be accepted"
             let before = Process.GetProcessById(program.Id).TotalProcessorTime
@@ -137,7 +137,8 @@ let tests =
             Expect.hasLength (Regex.Matches(program.Errors, "No connection can be accepted")) 1 "said once"
         }
 
-        testCaseTask "more clients than descriptors are for: those that are there are served, and the probes answer"
+        testCaseTask
+            "more clients than descriptors are for: those that are there are served, and the probes answer"
         <| fun () -> task {
             use target = TestTarget.ok ()
             use folder = new TestFolder()
@@ -212,7 +213,11 @@ let tests =
             let! code = check.ExitCode()
             Expect.equal code 1 "check fails"
             Expect.stringContains (check.Output + check.Errors) "cannot be read" "and says why"
-            File.SetUnixFileMode(folder.Path, UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute)
+
+            File.SetUnixFileMode(
+                folder.Path,
+                UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute
+            )
         }
 
         testCaseTask "a folder that does not exist is a wrong setting"

@@ -520,10 +520,7 @@ let tests =
                     Expect.equal copy.Start "GET /good HTTP/1.1" "is copied"
 
                     let! block =
-                        Http2Client.get
-                            proxy.Port
-                            (":authority", "a.example")
-                            (path "/caf\u00c3\u00a9")
+                        Http2Client.get proxy.Port (":authority", "a.example") (path "/caf\u00c3\u00a9")
 
                     Expect.notEqual block[0] Http2Client.status400 "bytes above 127 are taken"
                     let! copy = target.Next()

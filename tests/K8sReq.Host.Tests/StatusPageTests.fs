@@ -213,7 +213,7 @@ let tests =
                 use! posted =
                     client.PostAsync($"http://127.0.0.1:{proxy.StatusPort}/", new StringContent "x")
 
-                Expect.equal (int posted.StatusCode) 404 "and nothing can be sent"
+                Expect.equal (int posted.StatusCode) 405 "and nothing can be sent"
             })
 
         testCaseTask "on loopback it answers by no other name"
@@ -319,6 +319,10 @@ let tests =
             Expect.isTrue (answers |> Array.forall (fun answer -> int answer.StatusCode = 200)) "64"
             use! one = look ()
             Expect.equal (int one.StatusCode) 503 "one more"
+
+            clock.Advance(TimeSpan.FromMinutes 1.0)
+            use! later = look ()
+            Expect.equal (int later.StatusCode) 200 "after a minute the first one gives its place"
 
             for answer in answers do
                 answer.Dispose()

@@ -135,7 +135,9 @@ let private startAll
     for listener in listeners do
         let loggers = ServerRefusals.observe listener.Refused loggers
 
-        match! HttpServer.start loggers listener.RunsInline listener.Limits listener.Address listener.Handler with
+        match!
+            HttpServer.start loggers listener.RunsInline listener.Limits listener.Address listener.Handler
+        with
         | Ok server ->
             Log.listening logger listener.Name $"port {server.Port}"
             started.Add server
@@ -202,6 +204,7 @@ let start
         source.Published routing
 
     let policy = {
+        MostPerHost = settings.MaxClonesPerHost
         AllowsLocal = settings.AllowLocalTargets |> Option.defaultValue settings.Manifests.IsSome
         OwnPorts =
             set [

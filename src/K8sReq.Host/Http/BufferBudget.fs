@@ -13,7 +13,8 @@ type BudgetShare(weight: int64) =
 
     member internal _.TryTake(bytes: int64, free: int64, total: int64) : bool =
         // A little is always allowed: where the budget is small, a share of it is less than a request.
-        let most = max (total / 16L) (if free > total / weight then total else weight * free)
+        let most =
+            max (total / 16L) (if free > total / weight then total else weight * free)
 
         if Interlocked.Add(&used, bytes) <= most then
             true
@@ -56,7 +57,9 @@ type BufferBudget(total: int64) =
 /// nobody's.
 [<Struct>]
 type Allowance(budget: BufferBudget, host: BudgetShare | null, client: BudgetShare | null) =
-    static member private IsWithin(share: BudgetShare | null, bytes: int64, free: int64, total: int64) : bool =
+    static member private IsWithin
+        (share: BudgetShare | null, bytes: int64, free: int64, total: int64)
+        : bool =
         match share with
         | null -> true
         | share -> share.TryTake(bytes, free, total)

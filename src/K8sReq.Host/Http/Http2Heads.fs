@@ -99,7 +99,12 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
         scan buffer
         let length = min buffer.Length (max 0L (allowed - start))
 
-        handed <- if length = buffer.Length then buffer else buffer.Slice(0L, length)
+        handed <-
+            if length = buffer.Length then
+                buffer
+            else
+                buffer.Slice(0L, length)
+
         ReadResult(handed, result.IsCanceled, result.IsCompleted && length = buffer.Length)
 
     // Until there is room, or somebody wants the read to end.

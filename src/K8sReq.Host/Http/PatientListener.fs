@@ -13,7 +13,8 @@ open Microsoft.Extensions.Logging
 /// Accepts connections like Kestrel's own listener, but for what it does when there are no descriptors left: that one
 /// asks again at once, for ever, and takes a core. This one waits a little, and tells of it once.
 [<Sealed>]
-type private PatientListener(socket: Socket, contexts: SocketConnectionContextFactory, exhausted: string -> unit) =
+type private PatientListener
+    (socket: Socket, contexts: SocketConnectionContextFactory, exhausted: string -> unit) =
     // Long enough not to cost anything, short enough to be unnoticed by whoever waits for a connection.
     static let pause = TimeSpan.FromMilliseconds 50.0
 
@@ -53,7 +54,9 @@ type private PatientListener(socket: Socket, contexts: SocketConnectionContextFa
                         with
                         | :? ObjectDisposedException
                         | :? OperationCanceledException -> isOver <- true
-                        | :? SocketException as error when error.SocketErrorCode = SocketError.OperationAborted ->
+                        | :? SocketException as error when
+                            error.SocketErrorCode = SocketError.OperationAborted
+                            ->
                             isOver <- true
                         | :? SocketException as error ->
                             isShort <- isShortage error.SocketErrorCode
@@ -80,7 +83,8 @@ type private PatientListener(socket: Socket, contexts: SocketConnectionContextFa
 
 /// Makes listeners of this kind. `exhausted` is told why no connection can be accepted, once until one is.
 [<Sealed>]
-type PatientListenerFactory(options: SocketTransportOptions, loggers: ILoggerFactory, exhausted: string -> unit) =
+type PatientListenerFactory
+    (options: SocketTransportOptions, loggers: ILoggerFactory, exhausted: string -> unit) =
     interface IConnectionListenerFactory with
         member _.BindAsync(endpoint: EndPoint, _: CancellationToken) =
             let socket = options.CreateBoundListenSocket.Invoke endpoint

@@ -216,7 +216,11 @@ module RequestLines =
             lines.Ended()
     }
 
-    let private serveHttp2 (next: ConnectionDelegate) (connection: ConnectionContext) (allowance: Allowance) : Task = task {
+    let private serveHttp2
+        (next: ConnectionDelegate)
+        (connection: ConnectionContext)
+        (allowance: Allowance)
+        : Task = task {
         if allowance.TryTake http2Connection then
             let transport = connection.Transport
             let heads = Http2Heads(transport.Input, TimeProvider.System)

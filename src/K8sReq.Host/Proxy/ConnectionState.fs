@@ -369,7 +369,8 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
             settle ()
 
     /// Whether what comes next is the first of an answer, on a connection that had others before.
-    member _.AwaitsNextAnswer = isUsed && not hasAnswer && phase = ConnectionPhase.Busy && outcome.IsNone
+    member _.AwaitsNextAnswer =
+        isUsed && not hasAnswer && phase = ConnectionPhase.Busy && outcome.IsNone
 
     /// Bytes have come that are no answer to the request of this exchange: the target's system had none of it yet. Whose
     /// answer they are is not known, nor whether those of before were what they seemed.

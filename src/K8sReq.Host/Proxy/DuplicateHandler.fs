@@ -262,7 +262,10 @@ let withCarriedHeaders
         let lines = RequestCapture.headerLines ctx.Request.Headers
 
         match ForwardHeaders.tryFindOwnVia viaName lines with
-        | _ when lines |> Array.exists (fun (struct (_, value)) -> not (MessageSyntax.isFieldValue value)) ->
+        | _ when
+            lines
+            |> Array.exists (fun (struct (_, value)) -> not (MessageSyntax.isFieldValue value))
+            ->
             controlInField earlyReturn ctx
         | ValueSome entry -> unread clock (loop entry) earlyReturn ctx
         | ValueNone ->

@@ -155,7 +155,11 @@ and [<Sealed>] TargetConnection
                 if not isOver && left <= 0 then
                     isOver <- true
 
-                    ThreadPool.UnsafeQueueUserWorkItem((fun (it: TargetConnection) -> it.ReceiveAll()), connection, false)
+                    ThreadPool.UnsafeQueueUserWorkItem(
+                        (fun (it: TargetConnection) -> it.ReceiveAll()),
+                        connection,
+                        false
+                    )
                     |> ignore
 
     // As above.

@@ -238,8 +238,7 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
                 || path.StartsWith(Path.Combine(Path.GetFullPath folder, ""), StringComparison.Ordinal))
 
         files
-        |> Map.filter (fun path known ->
-            not (isListed.Contains path) && (isKept path || known.Seen.IsSome))
+        |> Map.filter (fun path known -> not (isListed.Contains path) && (isKept path || known.Seen.IsSome))
         |> Map.map (fun path known -> if isKept path then known else { known with Seen = None })
 
     // Putting thousands of objects together anew takes its time, and most scans find nothing new.

@@ -77,7 +77,11 @@ let private tryInteger (text: string) =
     elif digits.StartsWith '0' && digits.Length > 1 then
         ofBase 1 8 (isBelow '8')
     else
-        let decimal = if digits.StartsWith '_' then text else text.Replace("_", "")
+        let decimal =
+            if digits.StartsWith '_' then
+                text
+            else
+                text.Replace("_", "")
 
         match Int64.TryParse(decimal, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture) with
         | true, number -> Some number

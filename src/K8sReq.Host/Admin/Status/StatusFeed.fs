@@ -39,10 +39,13 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     let mutable renderedAt = Int64.MinValue
     let mutable summary = ""
     let mutable failures = ""
-    let mutable subscribers = 0
+    // Those who look on, the first to come first: since when, and how they are told to end.
+    let subscribers = LinkedList<struct (int64 * CancellationTokenSource)>()
 
     // As many browsers as anybody has open; more are refused, for each costs something.
     static let mostSubscribers = 64
+    // One that has looked on for so long gives its place to one that comes; a browser asks again by itself.
+    static let longestKept = TimeSpan.FromMinutes 1.0
     // Rows of those that nobody looks at any more are forgotten from here on.
     static let mostRows = 4 * StatusQuery.longestLimit
 
@@ -93,18 +96,38 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     member _.Rows(clones: ResolvedClone[]) : string[] =
         lock gate (fun () -> Array.map rowOf clones)
 
-    /// One more looks on, until what this gives is disposed of; None if there are too many.
-    member _.TrySubscribe() : IDisposable voption =
-        if Interlocked.Increment &subscribers <= mostSubscribers then
-            ValueSome
-                {
-                    new IDisposable with
-                        member _.Dispose() =
-                            Interlocked.Decrement &subscribers |> ignore
-                }
-        else
-            Interlocked.Decrement &subscribers |> ignore
-            ValueNone
+    /// One more looks on, until the token that this gives is cancelled or the subscription is ended by `Unsubscribe`; None
+    /// if there are too many, none of whom has looked on for long.
+    member _.TrySubscribe() : CancellationTokenSource voption =
+        lock gate (fun () ->
+            match subscribers.First with
+            | NonNull first when subscribers.Count >= mostSubscribers ->
+                let struct (since, ending) = first.Value
+
+                if clock.GetElapsedTime since >= longestKept then
+                    subscribers.RemoveFirst()
+                    ending.Cancel()
+            | _ -> ()
+
+            if subscribers.Count < mostSubscribers then
+                let subscription = new CancellationTokenSource()
+                subscribers.AddLast(struct (clock.GetTimestamp(), subscription)) |> ignore
+                ValueSome subscription
+            else
+                ValueNone)
+
+    /// Looks on no more.
+    member _.Unsubscribe(subscription: CancellationTokenSource) : unit =
+        lock gate (fun () ->
+            let mutable node = subscribers.First
+
+            while not (isNull node) do
+                let current = nonNull node
+                let struct (_, other) = current.Value
+                node <- current.Next
+
+                if Object.ReferenceEquals(other, subscription) then
+                    subscribers.Remove current)
 
 /// What one browser has been sent, and what it has to be sent to see what is so now.
 [<Sealed>]

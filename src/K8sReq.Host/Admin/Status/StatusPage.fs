@@ -110,32 +110,47 @@ let private events
         match feed.TrySubscribe() with
         | ValueNone -> return! refusal ctx
         | ValueSome subscription ->
-            use _ = subscription
-
             use ended =
-                CancellationTokenSource.CreateLinkedTokenSource(stop, ctx.RequestAborted)
+                CancellationTokenSource.CreateLinkedTokenSource(stop, ctx.RequestAborted, subscription.Token)
 
             use timer = new PeriodicTimer(feed.Interval, clock)
             ctx.Response.ContentType <- "text/event-stream"
             let view = StatusSubscription(snapshot, feed, queryOf ctx)
 
             try
-                let mutable isOpen = true
+                try
+                    let mutable isOpen = true
 
-                while isOpen do
-                    let news = view.Next()
-                    // A comment, where there is nothing: whether the other side is there still is found out by writing.
-                    let text = if news = "" then ":\n\n" else news
-                    do! ctx.Response.Body.WriteAsync(Encoding.UTF8.GetBytes text, ended.Token)
-                    do! ctx.Response.Body.FlushAsync ended.Token
-                    let! isNext = timer.WaitForNextTickAsync ended.Token
-                    isOpen <- isNext
-            with
-            | :? OperationCanceledException
-            | :? IOException -> ()
+                    while isOpen do
+                        let news = view.Next()
+                        // A comment, where there is nothing: whether the other side is there still is found out by writing.
+                        let text = if news = "" then ":\n\n" else news
+                        do! ctx.Response.Body.WriteAsync(Encoding.UTF8.GetBytes text, ended.Token)
+                        do! ctx.Response.Body.FlushAsync ended.Token
+                        let! isNext = timer.WaitForNextTickAsync ended.Token
+                        isOpen <- isNext
+                with
+                | :? OperationCanceledException
+                | :? IOException -> ()
+            finally
+                feed.Unsubscribe subscription
 
             return Some ctx
     }
+
+// Nothing can be changed here.
+let private readOnly: HttpHandler =
+    let refusal =
+        (setStatusCode StatusCodes.Status405MethodNotAllowed
+         >=> setHttpHeader "Allow" "GET, HEAD"
+         >=> text "Only GET and HEAD are answered here.\n")
+            earlyReturn
+
+    fun next ctx ->
+        if HttpMethods.IsGet ctx.Request.Method || HttpMethods.IsHead ctx.Request.Method then
+            next ctx
+        else
+            refusal ctx
 
 /// `/`, what belongs to it, and `/api/…`. `address` is where it is served; `stop` ends the events, which would go on for
 /// ever else.
@@ -148,9 +163,9 @@ let handler
     let snapshot = StatusSnapshot sources
     let feed = StatusFeed(snapshot, sources.Clock, interval)
 
-    GET_HEAD
+    securely
     >=> onlyLocal address
-    >=> securely
+    >=> readOnly
     >=> choose [
         route "/" >=> page snapshot feed
         route "/style.css" >=> bodyOf "text/css; charset=utf-8" (resource "status.css")

@@ -83,7 +83,8 @@ let summary (now: StatusSummary) : XmlNode =
     titled "summary" "This replica" [
         dl [ _class "tiles" ] [
             tile (toneIf (not now.IsReady) "bad") "State" (if now.IsReady then "ready" else "not ready") [
-                str $"{now.Instance}, version {now.Version}, up for {duration (now.At - now.StartedAt)}"
+                str
+                    $"{now.Instance}, version {now.Version}, up for {duration (max TimeSpan.Zero (now.At - now.StartedAt))}"
             ]
             tile "" "Requests answered" (number (now.Requests |> List.sumBy snd)) [ str answered ]
             tile "" "Copies accepted" (number totals.Accepted) [
