@@ -238,6 +238,7 @@ let tests =
             let small (settings: Settings) = {
                 settings with
                     BufferBytes = 1_000_000L
+                    GracefulShutdownTimeout = TimeSpan.Zero
             }
 
             use! proxy = TestProxy.Start(manifests, small)
@@ -272,6 +273,7 @@ let tests =
                         Concurrency = 256
                         QueueBytes = 200_000L
                     }
+                    GracefulShutdownTimeout = TimeSpan.Zero
             }
 
             use! proxy = TestProxy.Start(Manifests.route "a.example" [ silent.Port ], limited)

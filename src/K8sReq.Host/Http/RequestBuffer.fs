@@ -68,7 +68,8 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
     // What is still to come of the body, as far as it is known; more than `arrived` bytes of it have come already.
     let expected (arrived: int) =
-        max (int64 arrived) (expectedBody - length)
+        // No more than a block: what a client announces may be as large as a number can be.
+        max (int64 arrived) (min (int64 largestBlock) (expectedBody - length))
 
     // A block grows with what has arrived, up to the largest: for as much again as there is, if so much is expected.
     let sizeFor (used: int) (arrived: int) =
