@@ -207,7 +207,7 @@ let acceptFailed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Error
         32
-        "No connection can be accepted ({Reason}); it is tried again and again. This is said once until one is"
+        "No connection can be accepted ({Reason}); it is tried again and again. This is said once a minute at most"
 
 let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string> LogLevel.Warning 17 "The event about {Clone} could not be written: {Reason}"

@@ -35,7 +35,7 @@ type ServerLimits = {
     Connections: int option
     /// Where what connections hold counts; None for a server that only trusted clients reach.
     Memory: ConnectionMemory option
-    /// Told why no connection can be accepted, once until one is.
+    /// Told why no connection can be accepted, once a minute at most.
     Exhausted: string -> unit
 }
 

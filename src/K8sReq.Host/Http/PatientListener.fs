@@ -1,7 +1,7 @@
 namespace K8sReq.Host.Http
 
 open System
-open System.IO
+open System.Diagnostics
 open System.Net
 open System.Net.Sockets
 open System.Threading
@@ -11,15 +11,28 @@ open Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets
 open Microsoft.Extensions.Logging
 
 /// Accepts connections like Kestrel's own listener, but for what it does when there are no descriptors left: that one
-/// asks again at once, for ever, and takes a core. This one waits a little, and tells of it once.
+/// asks again at once, for ever, and takes a core. This one waits a little, and tells of it once a minute.
 [<Sealed>]
 type private PatientListener
     (socket: Socket, contexts: SocketConnectionContextFactory, exhausted: string -> unit) =
     // Long enough not to cost anything, short enough to be unnoticed by whoever waits for a connection.
     static let pause = TimeSpan.FromMilliseconds 50.0
 
+    // While connections come and go at the limit, one may be accepted now and then.
+    static let toldAgainAfter = TimeSpan.FromMinutes 1.0
+
     let endpoint = socket.LocalEndPoint
-    let mutable isTold = false
+    let mutable toldAt = ValueNone
+
+    let tell (reason: string) =
+        let isDue =
+            match toldAt with
+            | ValueSome at -> Stopwatch.GetElapsedTime at >= toldAgainAfter
+            | ValueNone -> true
+
+        if isDue then
+            toldAt <- ValueSome(Stopwatch.GetTimestamp())
+            exhausted reason
 
     // What a process or a system has too few of. Whatever else fails is the connection's: it was reset while it waited.
     let isShortage (error: SocketError) =
@@ -44,7 +57,6 @@ type private PatientListener
 
                         try
                             let! accepted = socket.AcceptAsync cancelled
-                            isTold <- false
 
                             if accepted.LocalEndPoint :? IPEndPoint then
                                 accepted.NoDelay <- true
@@ -61,9 +73,8 @@ type private PatientListener
                         | :? SocketException as error ->
                             isShort <- isShortage error.SocketErrorCode
 
-                            if isShort && not isTold then
-                                isTold <- true
-                                exhausted error.Message
+                            if isShort then
+                                tell error.Message
 
                         if isShort then
                             do! Task.Delay pause
@@ -81,7 +92,7 @@ type private PatientListener
             contexts.Dispose()
             ValueTask.CompletedTask
 
-/// Makes listeners of this kind. `exhausted` is told why no connection can be accepted, once until one is.
+/// Makes listeners of this kind. `exhausted` is told why no connection can be accepted, once a minute at most.
 [<Sealed>]
 type PatientListenerFactory
     (options: SocketTransportOptions, loggers: ILoggerFactory, exhausted: string -> unit) =
