@@ -112,6 +112,10 @@ let tests =
             Expect.equal (lineOf (json "{}\n{\"a\":1,\n\"a\":2}")) 2 "the document's line"
         }
 
+        test "half of a surrogate pair in a property's name is a fault, and where it is" {
+            Expect.equal (lineOf (json "{}\n{\"\\udf89\":1}")) 2 "the document's line"
+        }
+
         test "a faulty YAML file names the line" {
             Expect.equal (lineOf (yaml "a: 1\nb: [1, 2\nc: 3\n")) 3 "where the list was not closed"
             Expect.equal (lineOf (yaml "a: 1\nb: c: d\n")) 2 "a mapping within a line"

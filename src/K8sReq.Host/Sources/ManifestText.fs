@@ -393,7 +393,10 @@ let parseJson (text: string) : Result<Document list, TextError> =
 
         try
             Ok(readAll (fun line -> begun.Value <- line))
-        with :? JsonException as error ->
+        with
+        | :? JsonException
+        // Half of a surrogate pair in a property's name.
+        | :? InvalidOperationException as error ->
             Error {
                 Line = begun.Value
                 Reason = withoutPlace error.Message
