@@ -4,8 +4,8 @@ open System
 open System.Buffers
 open System.Text
 
-/// A request as every target gets it. Immutable; its bytes belong to whoever captured them and are valid until the last
-/// copy is done.
+/// A request as every target gets it. Immutable; its bytes belong to the buffer that they were captured into and are valid
+/// until the last copy is done.
 [<NoEquality; NoComparison>]
 type CapturedRequest = {
     /// The host that it is for, as the client wrote it.

@@ -234,6 +234,7 @@ let private receive (settings: ReceiverSettings) : Task<int> = task {
         Idle = TimeSpan.FromSeconds 130.0
         Connections = None
         Memory = None
+        HighestDescriptor = System.Int32.MaxValue
         Exhausted = ignore
     }
 

@@ -5,7 +5,7 @@ open System.Text.Json
 open K8sReq.Host.Sources
 
 let parse (yaml: string) : JsonElement list =
-    match ManifestText.parseYaml yaml with
+    match ManifestYaml.parse yaml with
     | Ok documents -> documents |> List.map _.Root
     | Error error -> failwith $"line {error.Line}: {error.Reason}"
 

@@ -268,6 +268,23 @@ let tests =
 
                 Expect.equal outcome (Some(TargetOutcome.Rejected 503)) $"{size} bytes at a time"
 
+        testCase "an early answer that is followed by more is no answer"
+        <| fun () ->
+            let rig = Rig()
+            rig.Begin()
+            rig.Connected SocketError.Success
+            let twice = Array.append pieces[0] pieces[0]
+            Array.blit twice 0 (nonNull rig.State.Space.Array) 0 twice.Length
+            let effect = rig.State.Took twice.Length
+            Expect.equal effect.Sequel Sequel.Abort "what is left of the request is not sent"
+            let effect = rig.State.Sent(SocketError.OperationAborted, false)
+
+            match effect.Result.Outcome with
+            | TargetOutcome.BadAnswer _ -> ()
+            | other -> failtest $"{other}"
+
+            Expect.equal effect.Sequel Sequel.Close "and the connection is not used again"
+
         testCase "what comes before the target had the request is no answer to it"
         <| fun () ->
             let rig = Rig()

@@ -5,7 +5,7 @@ open System
 open Expecto
 open K8sReq.Host.Sources
 
-let private yaml text = ManifestText.parseYaml text
+let private yaml text = ManifestYaml.parse text
 let private json text = ManifestText.parseJson text
 
 let private documents result =
@@ -175,10 +175,10 @@ let tests =
 
         test "nodes that are written out are no aliases, however many there are" {
             let written = "all: [" + String.replicate 500 "a, " + "]\n"
-            Expect.isOk (ManifestText.parseYamlWithin 10 written) "500, where aliases may stand for 10"
+            Expect.isOk (ManifestYaml.parseWithin 10 written) "500, where aliases may stand for 10"
             let aliases = "x: &x [" + String.replicate 500 "a," + "]\n"
             let many = aliases + "y: [" + String.replicate 50 "*x," + "]\n"
-            Expect.isError (ManifestText.parseYamlWithin 10 many) "25,000 by aliases"
+            Expect.isError (ManifestYaml.parseWithin 10 many) "25,000 by aliases"
         }
 
         test "a document that is nested too deeply is refused" {

@@ -31,6 +31,16 @@ let private serve manifests more = task {
     return folder, program, int port
 }
 
+/// With a route for a.example, and so many descriptors.
+let private serveWithin (descriptors: int) (folder: TestFolder) (target: TestTarget) more =
+    folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
+
+    PublishedProgram.StartUnder(
+        "/bin/sh",
+        [ "-c"; $"ulimit -n {descriptors}; ALLOW_LOCAL_TARGETS=true exec \"$@\""; "sh" ],
+        [ "--manifests"; folder.Path ] @ free @ more
+    )
+
 let private kubeconfig (folder: TestFolder) (address: string) (user: string) =
     folder.Write(
         "config",
@@ -93,15 +103,7 @@ let tests =
         <| fun () -> task {
             use target = TestTarget.ok ()
             use folder = new TestFolder()
-            folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
-
-            use program =
-                PublishedProgram.StartUnder(
-                    "/bin/sh",
-                    [ "-c"; "ulimit -n 256; ALLOW_LOCAL_TARGETS=true exec \"$@\""; "sh" ],
-                    [ "--manifests"; folder.Path; "--max-connections=100000" ] @ free
-                )
-
+            use program = serveWithin 256 folder target [ "--max-connections=100000" ]
             let! port = program.Says @"Proxy listening on port (\d+)"
             let! _ = program.Says @"Routes: 1 hosts"
             let! first = TestClient.get (int port) "a.example"
@@ -142,15 +144,7 @@ let tests =
         <| fun () -> task {
             use target = TestTarget.ok ()
             use folder = new TestFolder()
-            folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
-
-            use program =
-                PublishedProgram.StartUnder(
-                    "/bin/sh",
-                    [ "-c"; "ulimit -n 512; ALLOW_LOCAL_TARGETS=true exec \"$@\""; "sh" ],
-                    [ "--manifests"; folder.Path ] @ free
-                )
-
+            use program = serveWithin 512 folder target []
             let! port = program.Says @"Proxy listening on port (\d+)"
             let! probes = program.Says @"Probes listening on port (\d+)"
             let! _ = program.Says @"Routes: 1 hosts"
@@ -183,6 +177,7 @@ let tests =
             use folder = new TestFolder()
             folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
             folder.Write("team/more.yaml", "")
+            folder.Write("team-b/more.yaml", Manifests.clone "b" "b.example" "app-0")
             let inner = folder.At "team"
 
             let asNobody arguments =
@@ -200,20 +195,27 @@ let tests =
 
             use program = asNobody ([ "--manifests"; folder.Path ] @ free)
             let! port = program.Says @"Proxy listening on port (\d+)"
-            let! _ = program.Says @"Routes: 1 hosts"
-            let none = UnixFileMode.None
+            let! _ = program.Says @"Routes: 2 hosts"
+            File.SetUnixFileMode(inner, UnixFileMode.None)
+            let! _ = program.Says(Regex.Escape inner + ": cannot be read")
+            folder.Delete "team-b/more.yaml"
 
-            for path in [ inner; folder.Path ] do
-                File.SetUnixFileMode(path, none)
-                let! _ = program.Says(Regex.Escape path + ": cannot be read")
-                let! answer = TestClient.get (int port) "a.example"
-                Expect.equal (TestClient.status answer) 202 "its routes are in force"
+            do!
+                Waiting.until "the route of another folder to go with its file" (fun () -> task {
+                    let! answer = TestClient.get (int port) "b.example"
+                    return TestClient.status answer = 503
+                })
 
+            File.SetUnixFileMode(folder.Path, UnixFileMode.None)
+            let! _ = program.Says(Regex.Escape folder.Path + ": cannot be read")
+            let! answer = TestClient.get (int port) "a.example"
+            Expect.equal (TestClient.status answer) 202 "its routes are in force"
             use check = asNobody [ "check"; folder.Path ]
             let! code = check.ExitCode()
             Expect.equal code 1 "check fails"
             Expect.stringContains (check.Output + check.Errors) "cannot be read" "and says why"
 
+            // To be deleted.
             File.SetUnixFileMode(
                 folder.Path,
                 UnixFileMode.UserRead ||| UnixFileMode.UserWrite ||| UnixFileMode.UserExecute

@@ -28,7 +28,7 @@ let private crd =
                 "proxy.infra.doodle.com_requestclones.yaml"
             )
 
-         match ManifestText.parseYaml (File.ReadAllText path) with
+         match ManifestYaml.parse (File.ReadAllText path) with
          | Ok [ document ] -> document.Root.GetRawText()
          | other -> failwith $"{other}")
 

@@ -20,6 +20,7 @@ let private printed (request: string) = task {
                 Idle = Waiting.patience
                 Connections = None
                 Memory = None
+                HighestDescriptor = System.Int32.MaxValue
                 Exhausted = ignore
             }
             {

@@ -4,6 +4,7 @@ module K8sReq.Host.Tests.RefusalTests
 
 open System
 open System.IO
+open System.Net.Http
 open System.Text
 open System.Threading.Tasks
 open Expecto
@@ -247,11 +248,51 @@ let tests =
             let! accepted = client.Status small
             Expect.equal accepted 202 "the connection serves other streams"
 
+            // The server refuses these by itself: heads that are waited for are none of them for ever.
+            for _ in 1..6 do
+                let! _ = client.Send(request 70_000)
+                ()
+
+            let! last = client.Send(request 10)
+            let! accepted = client.Status last
+            Expect.equal accepted 202 "after more of them than are read ahead"
+
             do!
                 Waiting.until "the count" (fun () -> task {
                     let! count = counted proxy 431
-                    return count = 1L
+                    return count = 7L
                 })
+        }
+
+        testCaseTask "HTTP/2: requests that come all at once, more than are read ahead, are all answered"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ])
+
+            use client =
+                new HttpClient(
+                    new SocketsHttpHandler(EnableMultipleHttp2Connections = false),
+                    DefaultRequestVersion = Version(2, 0),
+                    DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact
+                )
+
+            let send (n: int) = task {
+                use request =
+                    new HttpRequestMessage(HttpMethod.Post, $"http://127.0.0.1:{proxy.Port}/{n}")
+
+                request.Headers.Host <- "a.example"
+                request.Headers.Add("x-large", String('x', 100 * (n % 50)))
+                request.Content <- new StringContent $"body {n}"
+                use! answer = client.SendAsync request
+                return int answer.StatusCode
+            }
+
+            for _ in 1..3 do
+                let! statuses = Task.WhenAll [ for n in 1..90 -> send n ]
+                Expect.equal (statuses |> Array.countBy id) [| 202, 90 |] "accepted"
+
+            let! copies = target.Take 270
+            Expect.equal (copies |> List.countBy _.Text |> List.map snd |> List.distinct) [ 3 ] "each copied"
         }
 
         testCaseTask "HTTP/2: each refusal is counted, with its reason, and others go on on the connection"

@@ -118,6 +118,40 @@ let tests =
             Expect.equal budget.Used 0L "all is given back"
         }
 
+        test "a client's share outlives its connections as long as it holds anything, and no longer" {
+            let shares = ClientShares()
+            let budget = BufferBudget 1_600L
+
+            let endpoint (address: string) =
+                System.Net.IPEndPoint(System.Net.IPAddress.Parse address, 1) :> System.Net.EndPoint
+
+            let client = endpoint "10.0.0.1"
+            let allowance = Allowance(budget, null, shares.Enter client)
+            Expect.isTrue (allowance.TryTake 1_200L) "three quarters"
+            shares.Leave client
+            let again = Allowance(budget, null, shares.Enter client)
+            Expect.isFalse (again.TryTake 10L) "the next connection has no share of its own"
+            allowance.Return 1_200L
+            shares.Leave client
+            Expect.equal shares.Count 0 "nothing is held, nobody is there"
+            let one, other = endpoint "2001:db8:0:1::1", endpoint "2001:db8:0:1:ffff::2"
+
+            Expect.isTrue
+                (obj.ReferenceEquals(shares.Enter one, shares.Enter other))
+                "one network, one client"
+
+            Expect.isFalse (obj.ReferenceEquals(shares.Enter one, shares.Enter client)) "another address"
+
+            for n in 1..1000 do
+                let passing = endpoint $"10.1.{n / 250}.{n % 250}"
+                let share = Allowance(budget, null, shares.Enter passing)
+                share.TryTake 1L |> ignore
+                shares.Leave passing
+                share.Return 1L
+
+            Expect.isLessThan shares.Count 300 "those that are over are found"
+        }
+
         test "nothing has no bytes" {
             let buffer = RequestBuffer(all (plenty ()), 0L)
             Expect.equal buffer.Bytes.Length 0L "none"

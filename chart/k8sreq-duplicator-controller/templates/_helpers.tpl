@@ -115,7 +115,7 @@ annotations:
 {{- mergeOverwrite $made .Values.env | toYaml -}}
 {{- end -}}
 
-{{/* The port of an address in the environment, which is the one that is listened on, whoever has said it. */}}
+{{/* The port that is listened on: that of an address in the environment, where one is set. */}}
 {{- define "k8sreq.port" -}}
 {{- $env := include "k8sreq.env" .root | fromYaml -}}
 {{- regexFind "[0-9]+$" (toString (get $env .name)) -}}

@@ -4,7 +4,6 @@ module K8sReq.Host.Commands.Serve
 open System
 open System.Collections.Concurrent
 open System.Diagnostics.Metrics
-open System.IO
 open System.Runtime.CompilerServices
 open System.Threading
 open System.Threading.Tasks
@@ -111,16 +110,6 @@ type private Listener = {
     Limits: ServerLimits
     Handler: HttpHandler
 }
-
-let private connectionsByResources () =
-    let descriptors =
-        try
-            ConnectionLimit.tryDescriptors (File.ReadAllText "/proc/self/limits")
-        with
-        | :? IOException
-        | :? UnauthorizedAccessException -> None
-
-    ConnectionLimit.byResources (GC.GetGCMemoryInfo().TotalAvailableMemoryBytes) descriptors
 
 // Binds all of them in their order, or none. Every address that is taken is reported, not just the first: two programs
 // on one machine collide on several.
@@ -301,12 +290,14 @@ let start
         Idle = settings.IdleTimeout
         Connections = Some 96
         Memory = None
+        HighestDescriptor = Int32.MaxValue
         Exhausted = Log.acceptFailed logger
     }
 
     let proxyLimits: ServerLimits = {
         adminLimits with
-            Connections = Some(settings.MaxConnections |> Option.defaultWith connectionsByResources)
+            HighestDescriptor = ConnectionMemory.highestDescriptor ()
+            Connections = Some(settings.MaxConnections |> Option.defaultWith ConnectionMemory.mostConnections)
             Memory =
                 Some {
                     Budget = budget

@@ -10,38 +10,17 @@ open Microsoft.AspNetCore.Server.Kestrel.Core
 /// A connection's input that says it has ended only once nothing is left to be looked at. Kestrel takes the end of the
 /// input for a body cut short, even where the whole body stands before it.
 type private InputEndLast(inner: PipeReader) =
-    inherit PipeReader()
+    inherit WrappedInput(inner)
     // The end of what was handed on as if more could come; looked at whole, it is time to say that nothing will.
     let mutable hiddenEnd = ValueNone
     let mutable isEndDue = false
 
-    let handOn (result: ReadResult) =
+    override _.HandOn result =
         if result.IsCompleted && not result.Buffer.IsEmpty && not isEndDue then
             hiddenEnd <- ValueSome result.Buffer.End
             ReadResult(result.Buffer, result.IsCanceled, false)
         else
             result
-
-    override _.TryRead(result: byref<ReadResult>) =
-        let hasRead = inner.TryRead &result
-
-        if hasRead then
-            result <- handOn result
-
-        hasRead
-
-    override _.ReadAsync(cancelled) =
-        let pending = inner.ReadAsync cancelled
-
-        if pending.IsCompletedSuccessfully then
-            ValueTask<ReadResult>(handOn pending.Result)
-        else
-            ValueTask<ReadResult>(
-                task {
-                    let! result = pending
-                    return handOn result
-                }
-            )
 
     override _.AdvanceTo(consumed, examined) =
         match hiddenEnd with
@@ -49,12 +28,7 @@ type private InputEndLast(inner: PipeReader) =
         | _ -> ()
 
         hiddenEnd <- ValueNone
-        inner.AdvanceTo(consumed, examined)
-
-    override reader.AdvanceTo consumed = reader.AdvanceTo(consumed, consumed)
-    override _.CancelPendingRead() = inner.CancelPendingRead()
-    override _.Complete error = inner.Complete error
-    override _.CompleteAsync error = inner.CompleteAsync error
+        base.AdvanceTo(consumed, examined)
 
 type private Transport(inner: IDuplexPipe) =
     let input = InputEndLast inner.Input

@@ -14,7 +14,7 @@ open System.Threading.Tasks
 /// A head that the server refuses by itself never gets there: after a while it counts no more.
 [<Sealed>]
 type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
-    inherit PipeReader()
+    inherit WrappedInput(inner)
 
     // At once. They are what a connection is charged for.
     static let most = 4
@@ -35,7 +35,9 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
     // The highest number of a stream so far: HEADERS of one that is known are trailers.
     let mutable lastStream = 0
     let mutable isHeld = false
-    // Of what was handed on, to be understood when it comes back.
+    // Of the frame that is looked at.
+    let head = Array.zeroCreate<byte> frameHead
+    // What was handed on: positions in it come back.
     let mutable handed = ReadOnlySequence<byte>.Empty
 
     let tryEnter () =
@@ -69,11 +71,11 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
 
         while not isOver do
             if nextFrame + int64 frameHead > last then
-                // Nothing is known of what has come of it; there is too little to be acted upon.
+                // What has come of its nine bytes says too little for anybody to act upon.
                 allowed <- max nextFrame last
                 isOver <- true
             else
-                let head = buffer.Slice(nextFrame - start, int64 frameHead).ToArray()
+                buffer.Slice(nextFrame - start, int64 frameHead).CopyTo(head.AsSpan())
                 let length = (int head[0] <<< 16) ||| (int head[1] <<< 8) ||| int head[2]
 
                 let stream =
@@ -126,45 +128,16 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
     /// The head of a request has come to the pipeline.
     member _.HeadEnded() = leave 1
 
-    override _.TryRead(result: byref<ReadResult>) =
-        let hasRead = inner.TryRead &result
+    override _.HandOn result = handOn result
 
-        if hasRead then
-            result <- handOn result
-
-        hasRead
-
-    override _.ReadAsync cancelled =
-        if isHeld then
-            ValueTask<ReadResult>(
-                task {
-                    do! waitForRoom ()
-                    let! result = inner.ReadAsync cancelled
-                    return handOn result
-                }
-            )
-        else
-            let pending = inner.ReadAsync cancelled
-
-            if pending.IsCompletedSuccessfully then
-                ValueTask<ReadResult>(handOn pending.Result)
-            else
-                ValueTask<ReadResult>(
-                    task {
-                        let! result = pending
-                        return handOn result
-                    }
-                )
+    override _.BeforeRead() =
+        if isHeld then waitForRoom () else Task.CompletedTask
 
     override _.AdvanceTo(consumed, examined) =
         start <- start + handed.Slice(handed.Start, consumed).Length
-        inner.AdvanceTo(consumed, examined)
-
-    override reader.AdvanceTo consumed = reader.AdvanceTo(consumed, consumed)
+        base.AdvanceTo(consumed, examined)
 
     override _.CancelPendingRead() =
-        inner.CancelPendingRead()
+        base.CancelPendingRead()
+        // A read that waits for room goes on, to find itself cancelled.
         leave 0
-
-    override _.Complete error = inner.Complete error
-    override _.CompleteAsync error = inner.CompleteAsync error

@@ -35,6 +35,8 @@ type ServerLimits = {
     Connections: int option
     /// Where what connections hold counts; None for a server that only trusted clients reach.
     Memory: ConnectionMemory option
+    /// The highest descriptor that a connection may have: those above are left for other things.
+    HighestDescriptor: int
     /// Told why no connection can be accepted, once a minute at most.
     Exhausted: string -> unit
 }
@@ -130,7 +132,9 @@ module HttpServer =
         endpoint.Protocols <- HttpProtocols.Http1AndHttp2
         Http2Preface.recognise limits.Headers endpoint
         HalfClose.allow endpoint
-        limits.Memory |> Option.iter (fun memory -> RequestLines.mend memory endpoint)
+
+        limits.Memory
+        |> Option.iter (fun memory -> ConnectionMemory.guard memory endpoint)
 
     let private listen (options: KestrelServerOptions) configure (address: ListenAddress) =
         let configure = Action<ListenOptions> configure
@@ -207,6 +211,7 @@ module HttpServer =
                     WaitForDataBeforeAllocatingBuffer = not runsInline
                 ),
                 loggers,
+                limits.HighestDescriptor,
                 limits.Exhausted
             )
 

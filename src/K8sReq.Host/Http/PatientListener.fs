@@ -11,11 +11,13 @@ open Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets
 open Microsoft.Extensions.Logging
 
 /// Accepts connections like Kestrel's own listener, but for what it does when there are no descriptors left: that one
-/// asks again at once, for ever, and takes a core. This one waits a little, and tells of it once a minute.
+/// asks again at once, for ever, and takes a core. This one waits a little, and tells of it once a minute. Before that it leaves
+/// some: a process without any cannot even load its own code. A descriptor is the lowest number that is free, so one above
+/// `highest` tells that fewer are left than are to be.
 [<Sealed>]
 type private PatientListener
-    (socket: Socket, contexts: SocketConnectionContextFactory, exhausted: string -> unit) =
-    // Long enough not to cost anything, short enough to be unnoticed by whoever waits for a connection.
+    (socket: Socket, contexts: SocketConnectionContextFactory, highest: int, exhausted: string -> unit) =
+    // Long enough not to cost anything, short enough to be unnoticed by a client that waits.
     static let pause = TimeSpan.FromMilliseconds 50.0
 
     // While connections come and go at the limit, one may be accepted now and then.
@@ -34,11 +36,10 @@ type private PatientListener
             toldAt <- ValueSome(Stopwatch.GetTimestamp())
             exhausted reason
 
-    // What a process or a system has too few of. Whatever else fails is the connection's: it was reset while it waited.
-    let isShortage (error: SocketError) =
-        error = SocketError.TooManyOpenSockets
-        || error = SocketError.NoBufferSpaceAvailable
-        || error = SocketError.ProcessLimit
+    // The connection that was next was reset while it waited: the one after it is as good as before. Whatever else fails, too
+    // few descriptors above all, would fail again at once.
+    let isOfOne (error: SocketError) =
+        error = SocketError.ConnectionReset || error = SocketError.ConnectionAborted
 
     interface IConnectionListener with
         member _.EndPoint =
@@ -58,11 +59,16 @@ type private PatientListener
                         try
                             let! accepted = socket.AcceptAsync cancelled
 
-                            if accepted.LocalEndPoint :? IPEndPoint then
-                                accepted.NoDelay <- true
+                            if accepted.Handle > nativeint highest then
+                                accepted.Dispose()
+                                isShort <- true
+                                tell "too few descriptors are left"
+                            else
+                                if accepted.LocalEndPoint :? IPEndPoint then
+                                    accepted.NoDelay <- true
 
-                            result <- contexts.Create accepted
-                            isOver <- true
+                                result <- contexts.Create accepted
+                                isOver <- true
                         with
                         | :? ObjectDisposedException
                         | :? OperationCanceledException -> isOver <- true
@@ -71,7 +77,7 @@ type private PatientListener
                             ->
                             isOver <- true
                         | :? SocketException as error ->
-                            isShort <- isShortage error.SocketErrorCode
+                            isShort <- not (isOfOne error.SocketErrorCode)
 
                             if isShort then
                                 tell error.Message
@@ -92,18 +98,26 @@ type private PatientListener
             contexts.Dispose()
             ValueTask.CompletedTask
 
-/// Makes listeners of this kind. `exhausted` is told why no connection can be accepted, once a minute at most.
+/// Makes listeners of this kind, of connections whose descriptors are `highest` at most. `exhausted` is told why no connection
+/// can be accepted, once a minute at most.
 [<Sealed>]
 type PatientListenerFactory
-    (options: SocketTransportOptions, loggers: ILoggerFactory, exhausted: string -> unit) =
+    (options: SocketTransportOptions, loggers: ILoggerFactory, highest: int, exhausted: string -> unit) =
     interface IConnectionListenerFactory with
         member _.BindAsync(endpoint: EndPoint, _: CancellationToken) =
-            let socket = options.CreateBoundListenSocket.Invoke endpoint
+            let socket =
+                try
+                    let socket = options.CreateBoundListenSocket.Invoke endpoint
 
-            try
-                socket.Listen options.Backlog
-            with :? SocketException as error when error.SocketErrorCode = SocketError.AddressAlreadyInUse ->
-                raise (AddressInUseException(error.Message, error))
+                    try
+                        socket.Listen options.Backlog
+                        socket
+                    with _ ->
+                        socket.Dispose()
+                        reraise ()
+                // The server tells this exception from others: it does not look for another family of addresses then.
+                with :? SocketException as error when error.SocketErrorCode = SocketError.AddressAlreadyInUse ->
+                    raise (AddressInUseException(error.Message, error))
 
             let connections =
                 new SocketConnectionContextFactory(
@@ -117,4 +131,4 @@ type PatientListenerFactory
                     loggers.CreateLogger "Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets"
                 )
 
-            ValueTask<IConnectionListener>(PatientListener(socket, connections, exhausted))
+            ValueTask<IConnectionListener>(PatientListener(socket, connections, highest, exhausted))

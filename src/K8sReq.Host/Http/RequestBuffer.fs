@@ -17,7 +17,7 @@ type private Segment(memory: ReadOnlyMemory<byte>) =
 
 /// Where the bytes of a body go while it is read.
 type IBodySink =
-    /// So far.
+    /// How many have come so far.
     abstract BodyLength: int64
     /// False if these bytes cannot be taken: the rest is not worth reading then.
     abstract TryAppend: ReadOnlySequence<byte> -> bool
@@ -66,26 +66,24 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
             usedOfLast <- 0
             true
 
-    // What is still to come of the body, as far as it is known; more than `arrived` bytes of it have come already.
-    let expected (arrived: int) =
-        // No more than a block: what a client announces may be as large as a number can be.
-        max (int64 arrived) (min (int64 largestBlock) (expectedBody - length))
+    // What is still to come of the body at the most, in one block; 0 where that is not known. What a client announces may be as
+    // large as a number can be.
+    let expected () =
+        int (max 0L (min (int64 largestBlock) (expectedBody - length)))
 
-    // A block grows with what has arrived, up to the largest: for as much again as there is, if so much is expected.
-    let sizeFor (used: int) (arrived: int) =
-        let wanted = max (int64 used + int64 arrived) (2L * int64 used)
-        int (min (int64 largestBlock) (min wanted (int64 used + expected arrived)))
-
-    let addBlock (arrived: int) =
-        let wanted = max (int64 arrived) (min length (int64 largestBlock))
-        let size = min wanted (expected arrived)
-        tryAddBlock (int (min (int64 largestBlock) (max size (int64 smallestBlock))))
-
-    // The one block there is, in a larger one: a small request, in one piece, is sent by one call.
+    // The one block there is, in a larger one: a small request, in one piece, is sent by one call. It doubles, but for what is
+    // not expected.
     let tryGrow (arrived: int) =
         let old = blocks[0]
+        let least = usedOfLast + arrived
 
-        match tryRent (sizeFor usedOfLast arrived) with
+        let most =
+            if expectedBody > length then
+                max least (usedOfLast + expected ())
+            else
+                largestBlock
+
+        match tryRent (min largestBlock (max least (min most (2 * usedOfLast)))) with
         | null -> false
         | larger ->
             old.AsSpan(0, usedOfLast).CopyTo(larger.AsSpan())
@@ -93,11 +91,16 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
             giveBack old
             true
 
+    // For what has arrived, and for as much again as there is already, if so much is expected.
+    let addBlock (arrived: int) =
+        let doubled = int (min (int64 largestBlock) length)
+        tryAddBlock (min largestBlock (max smallestBlock (max arrived (min doubled (expected ())))))
+
     // Where the head stands before the body: together with what has come of it, as what is in one piece is sent by one call.
     let putFirst (head: WireHead) (arrived: int) =
         let size = WireHead.length head
 
-        if tryAddBlock (size + min arrived largestBlock) then
+        if tryAddBlock (max size (min largestBlock (size + arrived))) then
             WireHead.write (blocks[0].AsSpan()) head
             headLength <- size
             usedOfLast <- size
@@ -142,24 +145,27 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
             putFirst head 0
         | ValueNone -> true
 
-    /// Copies these bytes to the end; false if the budget does not reach for all of them.
-    member _.TryAppend(bytes: ReadOnlySpan<byte>) : bool =
+    // `following`: how many bytes have come behind these.
+    member private _.TryAppend(bytes: ReadOnlySpan<byte>, following: int64) : bool =
         let mutable rest = bytes
         let mutable hasRoom = true
+
+        let arrived (rest: int) =
+            int (min (int64 largestBlock) (int64 rest + following))
 
         match awaitedHead with
         | ValueSome head when bytes.Length > 0 ->
             awaitedHead <- ValueNone
-            hasRoom <- putFirst head bytes.Length
+            hasRoom <- putFirst head (arrived bytes.Length)
         | _ -> ()
 
         while hasRoom && rest.Length > 0 do
             if blocks.Count = 0 || usedOfLast = blocks[blocks.Count - 1].Length then
                 hasRoom <-
                     if blocks.Count = 1 && blocks[0].Length < largestBlock then
-                        tryGrow rest.Length
+                        tryGrow (arrived rest.Length)
                     else
-                        addBlock rest.Length
+                        addBlock (arrived rest.Length)
 
             if hasRoom then
                 let last = blocks[blocks.Count - 1]
@@ -171,14 +177,20 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
         hasRoom
 
+    /// Copies these bytes to the end; false if the budget does not reach for all of them.
+    member buffer.TryAppend(bytes: ReadOnlySpan<byte>) : bool = buffer.TryAppend(bytes, 0L)
+
     interface IBodySink with
         member _.BodyLength = length
 
         member buffer.TryAppend bytes =
             let mutable hasRoom = true
 
+            let mutable following = bytes.Length
+
             for part in bytes do
-                hasRoom <- hasRoom && buffer.TryAppend part.Span
+                following <- following - int64 part.Length
+                hasRoom <- hasRoom && buffer.TryAppend(part.Span, following)
 
             hasRoom
 

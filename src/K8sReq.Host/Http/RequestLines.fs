@@ -3,26 +3,24 @@ namespace K8sReq.Host.Http
 open System
 open System.Buffers
 open System.IO.Pipelines
+open System.Runtime.InteropServices
 open System.Text
 open System.Threading.Tasks
-open Microsoft.AspNetCore.Connections
-open Microsoft.AspNetCore.Server.Kestrel.Core.Features
-open Microsoft.AspNetCore.Server.Kestrel.Core
 
 /// A connection's input, HTTP/1.1, whose request lines Kestrel takes. As they come it refuses some that others pass on:
 /// bytes above 127 in the target, which many clients send unescaped, and a scheme in capitals. It also takes one that has
 /// no space before the version, for another request than was sent. A line is changed before Kestrel sees it, in place
-/// and without a change of its length; the target as it was sent is kept for whoever copies the request. A feature of the
+/// and without a change of its length; the target as it was sent is kept for the copies. A feature of the
 /// connection.
 ///
 /// Where a line begins is known at the connection's start, and after a request that has been read to its end, which is to
 /// be said by `MessageEnded`. Nothing else of what a client sends is ever changed.
+///
+/// A head that does not come at once takes `slowHead` bytes of the allowance until it has come whole; where there is no room
+/// for it, `refuse` is to end the connection.
 [<Sealed>]
-type RequestLines internal (inner: PipeReader, allowance: Allowance, refuse: unit -> unit) =
-    inherit PipeReader()
-
-    // What the server may come to hold for a head that does not come at once: 64 KiB and 500 fields as strings.
-    static let slowHead = 192L * 1024L
+type RequestLines internal (inner: PipeReader, allowance: Allowance, slowHead: int64, refuse: unit -> unit) =
+    inherit WrappedInput(inner)
 
     // What Kestrel sees instead of a byte above 127. It stands in few targets, so that few have to ask for theirs.
     static let standIn = '^'
@@ -46,7 +44,7 @@ type RequestLines internal (inner: PipeReader, allowance: Allowance, refuse: uni
         let mutable written = 0
 
         for part in line do
-            let target = Runtime.InteropServices.MemoryMarshal.AsMemory(part)
+            let target = MemoryMarshal.AsMemory part
             bytes.AsMemory(written, part.Length).CopyTo target
             written <- written + part.Length
 
@@ -103,24 +101,9 @@ type RequestLines internal (inner: PipeReader, allowance: Allowance, refuse: uni
     let mutable charged = 0L
     let mutable headLength = 0L
 
-    let seen (result: ReadResult) =
-        if isInHead && not result.Buffer.IsEmpty then
-            hasPartOfHead <- true
-            headLength <- result.Buffer.Length
-
-        if isLineNext then
-            inspect result.Buffer
-
-    // More of a head is asked for of which there is a part already: it counts as much as it can come to take.
-    let charge () =
-        if isInHead && hasPartOfHead && charged = 0L then
-            if allowance.TryTake slowHead then
-                charged <- slowHead
-            else
-                refuse ()
-
     let discharge () =
         if charged > 0L then
+            // It came in pieces, and no piece says how long it was.
             headLength <- charged
             allowance.Return charged
             charged <- 0L
@@ -139,8 +122,8 @@ type RequestLines internal (inner: PipeReader, allowance: Allowance, refuse: uni
         isInHead <- false
         discharge ()
 
-    /// Of the last head, in bytes: no less than that, as more may have come at once.
-    member _.HeadLength = max headLength charged
+    /// Of the last head that has come whole, in bytes, or more: what came with it counts, too.
+    member _.HeadLength = headLength
 
     /// The connection has ended.
     member internal _.Ended() =
@@ -153,103 +136,22 @@ type RequestLines internal (inner: PipeReader, allowance: Allowance, refuse: uni
         | null -> target
         | sent -> sent
 
-    override _.TryRead(result: byref<ReadResult>) =
-        let hasRead = inner.TryRead &result
+    override _.HandOn result =
+        if isInHead && not result.Buffer.IsEmpty then
+            hasPartOfHead <- true
+            headLength <- result.Buffer.Length
 
-        if hasRead then
-            seen result
+        if isLineNext then
+            inspect result.Buffer
 
-        hasRead
+        result
 
-    override _.ReadAsync cancelled =
-        charge ()
-        let pending = inner.ReadAsync cancelled
+    // More of a head is asked for of which there is a part already: it counts as much as it can come to take.
+    override _.BeforeRead() =
+        if isInHead && hasPartOfHead && charged = 0L then
+            if allowance.TryTake slowHead then
+                charged <- slowHead
+            else
+                refuse ()
 
-        if pending.IsCompletedSuccessfully then
-            let result = pending.Result
-            seen result
-            ValueTask<ReadResult> result
-        else
-            ValueTask<ReadResult>(
-                task {
-                    let! result = pending
-                    seen result
-                    return result
-                }
-            )
-
-    override _.AdvanceTo(consumed, examined) = inner.AdvanceTo(consumed, examined)
-    override _.AdvanceTo consumed = inner.AdvanceTo consumed
-    override _.CancelPendingRead() = inner.CancelPendingRead()
-    override _.Complete error = inner.Complete error
-    override _.CompleteAsync error = inner.CompleteAsync error
-
-/// What a server's connections have to do with the memory for requests.
-[<NoEquality; NoComparison>]
-type ConnectionMemory = {
-    Budget: BufferBudget
-    Shares: ClientShares
-}
-
-module RequestLines =
-    // Of a connection of HTTP/2: the heads that it reads ahead (see `Http2Heads`), each of 64 KiB as strings.
-    let private http2Connection = 512L * 1024L
-
-    let private pipeOf input output = {
-        new IDuplexPipe with
-            member _.Input = input
-            member _.Output = output
-    }
-
-    let private abort (connection: ConnectionContext) () =
-        connection.Abort(ConnectionAbortedException "The memory for requests is spent.")
-
-    let private serveHttp1 (next: ConnectionDelegate) (connection: ConnectionContext) allowance : Task = task {
-        let transport = connection.Transport
-        let lines = RequestLines(transport.Input, allowance, abort connection)
-        connection.Transport <- pipeOf lines transport.Output
-        connection.Features.Set<RequestLines> lines
-
-        try
-            do! next.Invoke connection
-        finally
-            lines.Ended()
-    }
-
-    let private serveHttp2
-        (next: ConnectionDelegate)
-        (connection: ConnectionContext)
-        (allowance: Allowance)
-        : Task = task {
-        if allowance.TryTake http2Connection then
-            let transport = connection.Transport
-            let heads = Http2Heads(transport.Input, TimeProvider.System)
-            connection.Transport <- pipeOf heads transport.Output
-            connection.Features.Set<Http2Heads> heads
-
-            try
-                do! next.Invoke connection
-            finally
-                allowance.Return http2Connection
-        else
-            abort connection ()
-    }
-
-    /// Adds to an endpoint that the request lines of HTTP/1.1 are read as above, and that what its connections hold besides
-    /// whole requests counts. After the choice of the protocol.
-    let mend (memory: ConnectionMemory) (endpoint: ListenOptions) : unit =
-        let serve (next: ConnectionDelegate) (connection: ConnectionContext) : Task = task {
-            let share = memory.Shares.Enter connection.RemoteEndPoint
-            connection.Features.Set<BudgetShare> share
-            let allowance = Allowance(memory.Budget, null, share)
-
-            try
-                // Set where HTTP/2 was chosen.
-                match connection.Features.Get<ITlsApplicationProtocolFeature>() with
-                | null -> do! serveHttp1 next connection allowance
-                | _ -> do! serveHttp2 next connection allowance
-            finally
-                memory.Shares.Leave connection.RemoteEndPoint
-        }
-
-        endpoint.Use(fun next -> ConnectionDelegate(serve next)) |> ignore
+        Task.CompletedTask

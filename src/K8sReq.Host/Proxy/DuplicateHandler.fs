@@ -251,7 +251,9 @@ let private traceOf (tracing: Tracing) (ctx: HttpContext) : RequestTrace voption
         | null -> ValueNone
         | trace -> ValueSome trace
 
-/// Goes on with the head's lines that copies carry. 508 if the request has passed this proxy before.
+let private hasGoodValue (struct (_, value): HeaderLine) = MessageSyntax.isFieldValue value
+
+/// Goes on with the head's lines that copies carry. 400 if the value of one is none. 508 if the request has passed this proxy before.
 let withCarriedHeaders
     (clock: TimeProvider)
     (tracing: Tracing)
@@ -262,12 +264,8 @@ let withCarriedHeaders
         let lines = RequestCapture.headerLines ctx.Request.Headers
 
         match ForwardHeaders.tryFindOwnVia viaName lines with
-        | _ when
-            lines
-            |> Array.exists (fun (struct (_, value)) -> not (MessageSyntax.isFieldValue value))
-            ->
-            controlInField earlyReturn ctx
         | ValueSome entry -> unread clock (loop entry) earlyReturn ctx
+        | ValueNone when not (lines |> Array.forall hasGoodValue) -> controlInField earlyReturn ctx
         | ValueNone ->
             let carried = ForwardHeaders.carried viaName lines
 

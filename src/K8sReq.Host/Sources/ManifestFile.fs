@@ -140,4 +140,4 @@ module ManifestFile =
         if path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) then
             parseJson path text
         else
-            ManifestText.parseYaml text |> ofDocuments path
+            ManifestYaml.parse text |> ofDocuments path

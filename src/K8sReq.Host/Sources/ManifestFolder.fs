@@ -231,11 +231,12 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
     let missing (listed: string list) (unlisted: string list) =
         let isListed = HashSet listed
 
+        let folders =
+            unlisted |> List.map (fun folder -> Path.GetFullPath(folder).TrimEnd '/' + "/")
+
         let isKept (path: string) =
-            unlisted
-            |> List.exists (fun folder ->
-                folder = root
-                || path.StartsWith(Path.Combine(Path.GetFullPath folder, ""), StringComparison.Ordinal))
+            folders
+            |> List.exists (fun folder -> path.StartsWith(folder, StringComparison.Ordinal))
 
         files
         |> Map.filter (fun path known -> not (isListed.Contains path) && (isKept path || known.Seen.IsSome))

@@ -30,6 +30,14 @@ type private RowInputs = {
 
     override inputs.GetHashCode() = inputs.Totals.GetHashCode()
 
+/// A place among those who look on, since a time on the clock. `Ended` when it is given to somebody else.
+[<Sealed>]
+type StatusPlace(since: int64) =
+    let ending = new CancellationTokenSource()
+    member internal _.Since = since
+    member internal _.GiveUp() = ending.Cancel()
+    member _.Ended = ending.Token
+
 /// The parts of the page as they were last rendered: however many look, a part is rendered once for each change. From any
 /// thread; never anything that requests or copies wait for.
 [<Sealed>]
@@ -39,11 +47,11 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     let mutable renderedAt = Int64.MinValue
     let mutable summary = ""
     let mutable failures = ""
-    // Those who look on, the first to come first: since when, and how they are told to end.
-    let subscribers = LinkedList<struct (int64 * CancellationTokenSource)>()
+    // The first to come first.
+    let places = LinkedList<StatusPlace>()
 
     // As many browsers as anybody has open; more are refused, for each costs something.
-    static let mostSubscribers = 64
+    static let mostPlaces = 64
     // One that has looked on for so long gives its place to one that comes; a browser asks again by itself.
     static let longestKept = TimeSpan.FromMinutes 1.0
     // Rows of those that nobody looks at any more are forgotten from here on.
@@ -96,38 +104,29 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     member _.Rows(clones: ResolvedClone[]) : string[] =
         lock gate (fun () -> Array.map rowOf clones)
 
-    /// One more looks on, until the token that this gives is cancelled or the subscription is ended by `Unsubscribe`; None
-    /// if there are too many, none of whom has looked on for long.
-    member _.TrySubscribe() : CancellationTokenSource voption =
+    /// One more looks on, until `Leave`, or until the place is ended; None if there are too many, none of whom has looked on for
+    /// long.
+    member _.TryEnter() : StatusPlace voption =
         lock gate (fun () ->
-            match subscribers.First with
-            | NonNull first when subscribers.Count >= mostSubscribers ->
-                let struct (since, ending) = first.Value
-
-                if clock.GetElapsedTime since >= longestKept then
-                    subscribers.RemoveFirst()
-                    ending.Cancel()
+            match places.First with
+            | NonNull first when
+                places.Count >= mostPlaces
+                && clock.GetElapsedTime first.Value.Since >= longestKept
+                ->
+                places.RemoveFirst()
+                first.Value.GiveUp()
             | _ -> ()
 
-            if subscribers.Count < mostSubscribers then
-                let subscription = new CancellationTokenSource()
-                subscribers.AddLast(struct (clock.GetTimestamp(), subscription)) |> ignore
-                ValueSome subscription
+            if places.Count < mostPlaces then
+                let place = StatusPlace(clock.GetTimestamp())
+                places.AddLast place |> ignore
+                ValueSome place
             else
                 ValueNone)
 
     /// Looks on no more.
-    member _.Unsubscribe(subscription: CancellationTokenSource) : unit =
-        lock gate (fun () ->
-            let mutable node = subscribers.First
-
-            while not (isNull node) do
-                let current = nonNull node
-                let struct (_, other) = current.Value
-                node <- current.Next
-
-                if Object.ReferenceEquals(other, subscription) then
-                    subscribers.Remove current)
+    member _.Leave(place: StatusPlace) : unit =
+        lock gate (fun () -> places.Remove place |> ignore)
 
 /// What one browser has been sent, and what it has to be sent to see what is so now.
 [<Sealed>]

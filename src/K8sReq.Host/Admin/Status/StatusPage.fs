@@ -107,11 +107,11 @@ let private events
     let refusal = tooMany earlyReturn
 
     fun _ ctx -> task {
-        match feed.TrySubscribe() with
+        match feed.TryEnter() with
         | ValueNone -> return! refusal ctx
-        | ValueSome subscription ->
+        | ValueSome place ->
             use ended =
-                CancellationTokenSource.CreateLinkedTokenSource(stop, ctx.RequestAborted, subscription.Token)
+                CancellationTokenSource.CreateLinkedTokenSource(stop, ctx.RequestAborted, place.Ended)
 
             use timer = new PeriodicTimer(feed.Interval, clock)
             ctx.Response.ContentType <- "text/event-stream"
@@ -133,7 +133,7 @@ let private events
                 | :? OperationCanceledException
                 | :? IOException -> ()
             finally
-                feed.Unsubscribe subscription
+                feed.Leave place
 
             return Some ctx
     }

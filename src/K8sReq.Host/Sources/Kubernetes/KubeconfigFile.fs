@@ -140,7 +140,7 @@ let private contextDetails (value: Value) =
 
 /// Throws `KubeConfigException` with the reason if the file is not one.
 let read (path: string) : K8SConfiguration =
-    match ManifestText.parseYaml (File.ReadAllText path) with
+    match ManifestYaml.parse (File.ReadAllText path) with
     | Error error -> refuse path $"line {error.Line}: {error.Reason}"
     | Ok [] -> K8SConfiguration()
     | Ok(first :: _) ->
