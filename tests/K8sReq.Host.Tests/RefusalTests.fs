@@ -272,7 +272,7 @@ let tests =
             use client =
                 new HttpClient(
                     new SocketsHttpHandler(EnableMultipleHttp2Connections = false),
-                    DefaultRequestVersion = Version(2, 0),
+                    DefaultRequestVersion = System.Version(2, 0),
                     DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact
                 )
 
