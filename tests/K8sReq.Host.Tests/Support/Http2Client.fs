@@ -2,6 +2,7 @@
 module K8sReq.Host.Tests.Http2Client
 
 open System
+open System.Collections.Generic
 open System.IO
 open System.Net
 open System.Net.Sockets
@@ -105,6 +106,7 @@ let private statusOf (block: byte[]) =
 type Connection private (client: TcpClient) =
     let stream = client.GetStream()
     let mutable next = 1
+    let answers = Dictionary<int, Result<int, string>>()
 
     static member Open(port: int) : Task<Connection> = task {
         let client = new TcpClient(NoDelay = true)
@@ -140,12 +142,10 @@ type Connection private (client: TcpClient) =
         return id
     }
 
-    /// The status of the answer on this stream, whatever comes on others before.
+    /// The status of the answer on this stream. Answers on other streams that come before it are kept for their turn.
     member connection.Status(id: int) : Task<int> =
         task {
-            let mutable status = ValueNone
-
-            while status.IsNone do
+            while not (answers.ContainsKey id) do
                 let head = Array.zeroCreate<byte> 9
                 do! stream.ReadExactlyAsync(head, 0, 9)
                 let length = (int head[0] <<< 16) ||| (int head[1] <<< 8) ||| int head[2]
@@ -153,12 +153,14 @@ type Connection private (client: TcpClient) =
                 do! stream.ReadExactlyAsync(payload, 0, length)
                 let onStream = (int head[7] <<< 8) ||| int head[8]
 
-                if head[3] = 1uy && onStream = id then
-                    status <- ValueSome(statusOf payload)
-                elif head[3] = 3uy && onStream = id then
-                    failwith $"stream {id} was reset"
+                if head[3] = 1uy then
+                    answers[onStream] <- Ok(statusOf payload)
+                elif head[3] = 3uy then
+                    answers.TryAdd(onStream, Error $"stream {onStream} was reset") |> ignore
 
-            return status.Value
+            match answers[id] with
+            | Ok status -> return status
+            | Error reason -> return failwith reason
         }
         |> Waiting.within $"an answer on stream {id}"
 
