@@ -310,6 +310,7 @@ let private run (command: Command) : Task<int> =
 
 [<EntryPoint>]
 let main arguments =
+    StandardStreams.secure ()
     InlineSockets.enable ()
 
     match CommandLine.parse (environment ()) (List.ofArray arguments) with

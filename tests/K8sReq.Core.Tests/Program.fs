@@ -22,6 +22,7 @@ let main arguments =
             EventNameTests.tests
             WatchLoopTests.tests
             PaceTests.tests
+            RotationTests.tests
             TargetPolicyTests.tests
             ConnectionLimitTests.tests
             LaneLoadTests.tests

@@ -52,6 +52,67 @@ let tests =
             Expect.equal lane.Load LaneLoad.empty "nothing is left"
         }
 
+        testCaseTask
+            "copies that have waited, in queues or for a retry, are sent in turns of their namespaces"
+        <| fun () -> task {
+            let turns = Turns 1
+            let limits = { Concurrency = 1; QueueBytes = 100L }
+
+            let events = {
+                Overflowed = ignore
+                Recovered = fun _ _ -> ()
+            }
+
+            let laneOf ns name =
+                Targets.laneIn turns limits events {
+                    Targets.named name with
+                        Clone = ObjectKey.create ns name
+                }
+
+            let order = ConcurrentQueue<string>()
+
+            // Whose turn it is, at the moment at which it has it.
+            let follow (name: string) (turn: Task<bool>) =
+                turn.GetAwaiter().UnsafeOnCompleted(fun () -> order.Enqueue name)
+
+            let busy = [ for n in 1..20 -> laneOf "busy" $"b{n}" ]
+            let quiet = [ laneOf "quiet" "queued"; laneOf "quiet" "retried" ]
+
+            for lane in busy @ quiet do
+                enter lane 1L |> ignore
+
+            // Nobody has a turn before all of them wait for one.
+            use isHeld = new System.Threading.ManualResetEventSlim(false)
+            use isFree = new System.Threading.ManualResetEventSlim(false)
+
+            turns.Add(
+                "somebody",
+                fun () ->
+                    isHeld.Set()
+                    isFree.Wait()
+            )
+
+            isHeld.Wait()
+
+            for lane in busy @ quiet[..0] do
+                enter lane 1L |> follow lane.Target.Clone.Name
+                lane.Leave 1L
+
+            Expect.isTrue (quiet[1].TryRest 1L) "a retry"
+
+            match quiet[1].Wake 1L with
+            | LaneEntry.Entered turn -> follow "retried" turn
+            | entry -> failtest $"{entry}"
+
+            isFree.Set()
+            do! Waiting.until "all turns" (fun () -> task { return order.Count = 22 })
+
+            Expect.equal
+                (order |> Seq.take 4 |> List.ofSeq)
+                [ "b1"; "queued"; "b2"; "retried" ]
+                "one of each namespace after the other, however many lanes it has"
+        }
+
         test "what does not fit into the queue is refused, which is told once until half of it is free again" {
             let lane, told = laneOf 1 30L
             enter lane 1000L |> ignore

@@ -23,6 +23,12 @@ let private free = [
     "--status-addr=127.0.0.1:0"
 ]
 
+/// For a program that cannot say which one it has got.
+let private freePort () =
+    use listener = new TcpListener(IPAddress.Loopback, 0)
+    listener.Start()
+    (listener.LocalEndpoint :?> IPEndPoint).Port
+
 let private serve manifests more = task {
     let folder = new TestFolder()
     folder.Write("all.yaml", manifests)
@@ -507,6 +513,68 @@ let tests =
             program.Terminate()
             let! code = program.ExitCode()
             Expect.equal code 0 "ended as asked"
+        }
+
+        for closed in [ "<&- >&- 2>&-"; ">&- 2>&-"; "<&- >&-"; "2>&-" ] do
+            testCaseTask $"it serves with standard streams closed at the start ({closed})"
+            <| fun () -> task {
+                use target = TestTarget.ok ()
+                use folder = new TestFolder()
+                folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
+                let port, probePort = freePort (), freePort ()
+
+                use program =
+                    PublishedProgram.StartUnder(
+                        "/bin/sh",
+                        [ "-c"; $"exec \"$@\" {closed}"; "sh" ],
+                        [
+                            "--manifests"
+                            folder.Path
+                            $"--http-addr=127.0.0.1:{port}"
+                            $"--probe-addr=127.0.0.1:{probePort}"
+                            "--metrics-addr=127.0.0.1:0"
+                            "--status-addr=127.0.0.1:0"
+                        ]
+                    )
+
+                do!
+                    Waiting.until "readiness" (fun () -> task {
+                        try
+                            let! ready =
+                                TestClient.roundTrip
+                                    probePort
+                                    "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+                            return TestClient.status ready = 200
+                        with :? SocketException when not program.HasExited ->
+                            return false
+                    })
+
+                for n in 1..3 do
+                    let! answer =
+                        TestClient.roundTrip port $"GET /{n} HTTP/1.1\r\nHost: a.example\r\n\r\n"
+
+                    Expect.equal (TestClient.status answer) 202 "accepted"
+                    let! copy = target.Next()
+                    Expect.equal copy.Start $"GET /{n} HTTP/1.1" "copied"
+
+                program.Terminate()
+                let! code = program.ExitCode()
+                Expect.equal code 0 "ended as asked"
+            }
+
+        testCaseTask "commands end with standard streams closed at the start"
+        <| fun () -> task {
+            for arguments, expected in [ [ "--version" ], 0; [ "check"; "-" ], 1; [ "--wrong" ], 2 ] do
+                use program =
+                    PublishedProgram.StartUnder(
+                        "/bin/sh",
+                        [ "-c"; "exec \"$@\" <&- >&- 2>&-"; "sh" ],
+                        arguments
+                    )
+
+                let! code = program.ExitCode()
+                Expect.equal code expected $"{arguments}"
         }
 
         testCaseTask "HTTP_PROXY and its like are ignored"

@@ -5,6 +5,7 @@ open System
 open System.IO
 open System.Text
 open K8sReq.Core
+open K8sReq.Host
 open K8sReq.Host.Sources
 
 let private table (header: string list) (rows: string list list) =
@@ -121,7 +122,7 @@ let private readText (name: string) (reader: TextReader) : FolderContent =
 
 /// Standard input as text.
 let standardInput () : TextReader =
-    new StreamReader(Console.OpenStandardInput(), UTF8Encoding(false, true))
+    new StreamReader(StandardStreams.openInput (), UTF8Encoding(false, true))
 
 /// Prints what a folder, a file or, for `-`, the input gives, and returns the exit code: 0 if nothing is wrong, else 1.
 /// Services that are not there are faults of a folder, which has all that is routed by; of the other two, only where there

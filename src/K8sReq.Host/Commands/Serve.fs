@@ -174,13 +174,14 @@ let start
     let tracing = new Tracing(version, telemetry.TraceForms)
     let refusals = RefusalLog(logger, clock)
     let paces = RetryPaces(clock, settings.RetriesPerSecond)
+    let turns = Turns Environment.ProcessorCount
     let abandoned = ConcurrentDictionary<Target, int>()
     let counts = StrongBox Routing.initial.Counts
 
     let lanes =
         LaneDirectory(fun target ->
             let entry = clones.Of target.Clone
-            let lane = Lane(clock, target, settings.Lane, events, entry.Statistics)
+            let lane = Lane(clock, turns, target, settings.Lane, events, entry.Statistics)
             entry.Add lane
             lane)
 

@@ -140,6 +140,14 @@ module Delivery =
             services.Unexpected error
             TimeSpan.Zero
 
+    // Goes on where the turn is given: what it begins is done by whoever gives turns, one at a time.
+    let private turnOf (turn: Task<bool>) : Async<bool> =
+        Async.FromContinuations(fun (proceed, _, _) ->
+            if turn.IsCompleted then
+                proceed turn.Result
+            else
+                turn.GetAwaiter().UnsafeOnCompleted(fun () -> proceed turn.Result))
+
     // Ends early where going on is pointless: what comes after finds that out.
     let private rest (services: DeliveryServices) (lane: Lane) (time: TimeSpan) = async {
         use ended =
@@ -212,7 +220,7 @@ module Delivery =
 
         match entry with
         | LaneEntry.Entered turn ->
-            let! isMyTurn = Async.AwaitTask turn
+            let! isMyTurn = turnOf turn
 
             if isMyTurn then
                 return! attempt services job lane number

@@ -30,8 +30,14 @@ type LaneEvents = {
 /// The statistics are the RequestClone's, which may get other lanes.
 [<Sealed>]
 type Lane
-    (clock: TimeProvider, initial: Target, limits: LaneLimits, events: LaneEvents, statistics: CloneStatistics)
-    =
+    (
+        clock: TimeProvider,
+        turns: Turns,
+        initial: Target,
+        limits: LaneLimits,
+        events: LaneEvents,
+        statistics: CloneStatistics
+    ) =
     static let atOnce = LaneEntry.Entered(Task.FromResult true)
 
     let gate = Lock()
@@ -44,11 +50,14 @@ type Lane
     let mutable dropped = 0L
 
     let enqueue bytes =
-        let turn =
-            TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
-
+        let turn = TaskCompletionSource<bool>()
         waiting.Enqueue(struct (bytes, clock.GetTimestamp(), turn))
         turn.Task
+
+    // It is this copy's turn as far as its lane goes; or it is given up. What goes on then does so when its namespace has
+    // its turn.
+    let complete (turn: TaskCompletionSource<bool>) (isSent: bool) =
+        turns.Add(initial.Clone.Namespace, (fun () -> turn.SetResult isSent))
 
     // To be called under the lock: the number to tell of, once.
     let recoveredNow () =
@@ -83,7 +92,7 @@ type Lane
             events.Recovered target recovered
 
         for turn in next do
-            turn.SetResult true
+            complete turn true
 
     /// The target as the table in force has it.
     member _.Target = Volatile.Read &target
@@ -161,7 +170,9 @@ type Lane
                 LaneEntry.Retired
             | Admission.Send ->
                 load <- awake
-                atOnce
+                let turn = TaskCompletionSource<bool>()
+                complete turn true
+                LaneEntry.Entered turn.Task
             | Admission.Queue
             | Admission.Overflow ->
                 load <- awake
@@ -183,4 +194,4 @@ type Lane
                 turns)
 
         for struct (_, _, turn) in givenUp do
-            turn.SetResult false
+            complete turn false

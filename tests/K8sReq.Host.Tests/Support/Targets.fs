@@ -53,6 +53,10 @@ let table (targets: Target list) : RouteTable =
     ]
     |> RouteTable.ofState
 
-/// A lane to a target, with statistics that nobody reads.
+/// A lane to a target, with statistics that nobody reads, which has its turns here.
+let laneIn (turns: Turns) (limits: LaneLimits) (events: LaneEvents) (target: Target) : Lane =
+    Lane(TimeProvider.System, turns, target, limits, events, CloneStatistics target.Clone)
+
+/// The same with turns of its own.
 let lane (limits: LaneLimits) (events: LaneEvents) (target: Target) : Lane =
-    Lane(TimeProvider.System, target, limits, events, CloneStatistics target.Clone)
+    laneIn (Turns Environment.ProcessorCount) limits events target
