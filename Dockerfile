@@ -1,5 +1,6 @@
 # The published program on the smallest base that it runs on: no shell, no package manager, nobody but an unprivileged
-# user. The base images can be given otherwise, for a mirror.
+# user. The base images can be given otherwise: from a mirror, or by a digest (`name:tag@sha256:…`) where somebody keeps it
+# current. Here they have none: a digest that nobody renews would keep out the fixes that the tag gets.
 ARG SDK_IMAGE=mcr.microsoft.com/dotnet/sdk:10.0
 # As native code: --build-arg PUBLISH=publish-native --build-arg PROGRAM=k8sreq-native, with an SDK_IMAGE that has clang
 # (sdk:10.0-aot).

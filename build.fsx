@@ -127,7 +127,7 @@ let publishNative () =
 let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
 
 /// Runs one test program; passed, failed, skipped.
-let runTests name =
+let runTests (name, arguments) =
     let assembly =
         Path.Combine(root, "tests", name, "bin", "Release", "net10.0", name + ".dll")
 
@@ -141,8 +141,7 @@ let runTests name =
             let number (group: int) = int found.Groups[group].Value
             counted <- Some(number 1, number 3 + number 4, number 2)
 
-    let code =
-        exitCodeOf "dotnet" [ assembly; "--no-spinner"; "--colours"; "0" ] (Some onLine)
+    let code = exitCodeOf "dotnet" (assembly :: arguments) (Some onLine)
 
     match counted, code with
     | Some(passed, 0, skipped), 0 -> passed, 0, skipped
@@ -151,9 +150,12 @@ let runTests name =
         eprintfn "build: %s ended with exit code %d before it counted its tests" name code
         0, 1, 0
 
+let expecto name =
+    name, [ "--no-spinner"; "--colours"; "0" ]
+
 /// Runs test programs, and ends with a line that counts.
-let report names =
-    let results = names |> List.map runTests
+let report programs =
+    let results = programs |> List.map runTests
     let sum choose = List.sumBy choose results
     let failed = sum (fun (_, failed, _) -> failed)
     let skipped = sum (fun (_, _, skipped) -> skipped)
@@ -166,7 +168,13 @@ let report names =
 let test () =
     build ()
     publish ()
-    report [ "K8sReq.Core.Tests"; "K8sReq.Host.Tests"; "K8sReq.Chart.Tests" ]
+
+    report [
+        expecto "K8sReq.Core.Tests"
+        expecto "K8sReq.Host.Tests"
+        expecto "K8sReq.Chart.Tests"
+        "K8sReq.Attack", [ "--short" ]
+    ]
 
 /// Whatever is tested with the program as a process, with the native one.
 let testNative () =
@@ -178,13 +186,13 @@ let testNative () =
         Path.Combine(nativeArtifacts, "k8sreq" + extension)
     )
 
-    report [ "K8sReq.Host.Tests"; "K8sReq.Chart.Tests" ]
+    report [ expecto "K8sReq.Host.Tests"; expecto "K8sReq.Chart.Tests" ]
 
 /// The chart and the bases alone.
 let chart () =
     build ()
     publish ()
-    report [ "K8sReq.Chart.Tests" ]
+    report [ expecto "K8sReq.Chart.Tests" ]
 
 /// Runs a program of this repository against the published one.
 let runAgainstPublished folder name arguments =

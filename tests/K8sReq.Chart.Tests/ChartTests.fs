@@ -332,6 +332,15 @@ let tests =
                 "version"
                 "relabelling")
 
+        withHelm "an image may be given by its digest" (fun helm ->
+            let digest = "sha256:" + String.replicate 64 "a"
+
+            let imageOf arguments =
+                render helm arguments |> containerOf |> text [ "image" ]
+
+            Expect.stringEnds (imageOf [ "--set"; $"image.digest={digest}" ]) $"@{digest}" "pinned"
+            Expect.isFalse (imageOf [] |> _.Contains('@')) "by its tag else")
+
         withHelm "ports that are changed are changed everywhere" (fun helm ->
             let objects = renderFile helm "ports" []
 
@@ -350,6 +359,7 @@ let tests =
                 "the autoscaler decides")
 
         refuses "a value that does not exist" [ "--set"; "replica=3" ] "replica"
+        refuses "a digest that is none" [ "--set"; "image.digest=sha256:1" ] "digest"
         refuses "a port that is none" [ "--set"; "httpPort=http" ] "httpPort"
         refuses
             "a time to stop that is not known"
