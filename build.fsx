@@ -171,6 +171,8 @@ let test () =
 
     report [
         expecto "K8sReq.Core.Tests"
+        expecto "K8sReq.Proxy.Tests"
+        expecto "K8sReq.Kubernetes.Tests"
         expecto "K8sReq.Host.Tests"
         expecto "K8sReq.Chart.Tests"
         "K8sReq.Attack", [ "--short" ]
@@ -186,7 +188,12 @@ let testNative () =
         Path.Combine(nativeArtifacts, "k8sreq" + extension)
     )
 
-    report [ expecto "K8sReq.Host.Tests"; expecto "K8sReq.Chart.Tests" ]
+    report [
+        expecto "K8sReq.Proxy.Tests"
+        expecto "K8sReq.Kubernetes.Tests"
+        expecto "K8sReq.Host.Tests"
+        expecto "K8sReq.Chart.Tests"
+    ]
 
 /// The chart and the bases alone.
 let chart () =

@@ -5,10 +5,9 @@ open System
 open System.Diagnostics
 open System.Threading.Tasks
 open K8sReq.Core
-open K8sReq.Host.Proxy
-open K8sReq.Host.Tests
-open K8sReq.Host.Tests.ClusterObjects
-open K8sReq.Soak
+open K8sReq.Proxy
+open K8sReq.TestKit
+open K8sReq.TestKit.ClusterObjects
 
 let private objects = 10_000
 let private changes = 500

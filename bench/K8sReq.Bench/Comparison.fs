@@ -11,9 +11,8 @@ open System.Net
 open System.Net.Sockets
 open System.Text
 open System.Threading.Tasks
-open K8sReq.Host.Tests
-open K8sReq.Host.Tests.HttpMessage
-open K8sReq.Soak
+open K8sReq.TestKit
+open K8sReq.TestKit.HttpMessage
 
 /// How requests come.
 [<RequireQualifiedAccess>]

@@ -3,8 +3,8 @@ module K8sReq.Bench.Inputs
 
 open System.Net
 open K8sReq.Core
-open K8sReq.Host.Proxy
-open K8sReq.Host.Tests
+open K8sReq.Proxy
+open K8sReq.TestKit
 
 let namespaces = 100
 

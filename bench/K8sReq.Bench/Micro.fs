@@ -12,10 +12,8 @@ open BenchmarkDotNet.Jobs
 open BenchmarkDotNet.Running
 open BenchmarkDotNet.Toolchains.InProcess.Emit
 open K8sReq.Core
-open K8sReq.Host.Http
-open K8sReq.Host.Proxy
-open K8sReq.Host.Telemetry
-open K8sReq.Host.Tests
+open K8sReq.Proxy
+open K8sReq.TestKit
 
 // As a webhook's sender writes them.
 let private lines: HeaderLine[] = [|

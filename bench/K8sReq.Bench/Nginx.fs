@@ -7,7 +7,7 @@ open System.Net
 open System.Net.Http
 open System.Net.Sockets
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 module Ports =
     /// So many that nobody listens on. Somebody else may take one before it is used; a benchmark can be run again.

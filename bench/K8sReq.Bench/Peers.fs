@@ -2,7 +2,7 @@ namespace K8sReq.Bench
 
 open System
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 /// A duplicator that runs: where requests go, and whose CPU counts.
 type RunningPeer = {

@@ -18,9 +18,9 @@ open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Console
 open K8sReq.Core
 open K8sReq.Host.Commands
-open K8sReq.Host.Http
-open K8sReq.Host.Sources
-open K8sReq.Host.Sources.Kubernetes
+open K8sReq.Proxy
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
 
 let private environment () =
     Environment.GetEnvironmentVariables()

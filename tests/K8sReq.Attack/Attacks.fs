@@ -9,7 +9,7 @@ open System.Net.Sockets
 open System.Text
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 /// Where an attack happens.
 [<NoEquality; NoComparison>]

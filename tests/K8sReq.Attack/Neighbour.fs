@@ -9,7 +9,7 @@ open System.Net.Sockets
 open System.Text
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests.HttpMessage
+open K8sReq.TestKit.HttpMessage
 
 /// A well-behaved client with an address of its own, 127.0.0.2: a hundred requests a second on four connections that are
 /// kept, each with a body of 1 KiB.

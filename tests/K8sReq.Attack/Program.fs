@@ -12,8 +12,7 @@ open System
 open System.IO
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
-open K8sReq.Soak
+open K8sReq.TestKit
 open K8sReq.Attack.Attacks
 
 // The chart's limit, and what the runtime makes of it: three quarters for the heap.

@@ -11,7 +11,8 @@ open FsCheck
 open FsCheck.FSharp
 open FSharp.Reflection
 open K8sReq.Core
-open K8sReq.Host.Sources
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
 open K8sReq.Chart.Tests.Tools
 open K8sReq.Chart.Tests.Manifest
 

@@ -8,10 +8,8 @@ open System.Text.RegularExpressions
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Admin
-open K8sReq.Host.Http
-open K8sReq.Host.Proxy
-open K8sReq.Host.Telemetry
-open K8sReq.Host.Tests
+open K8sReq.Proxy
+open K8sReq.TestKit
 
 /// Names of series, as a scrape has them.
 let series: Set<string> =

@@ -8,7 +8,7 @@ open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Chart.Tests.Tools
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 /// A file system of its own in which nothing can be written, and a user who may do nothing.
 let private confined =

@@ -2,7 +2,8 @@
 module K8sReq.Chart.Tests.Manifest
 
 open System.Text.Json
-open K8sReq.Host.Sources
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
 
 let parse (yaml: string) : JsonElement list =
     match ManifestYaml.parse yaml with

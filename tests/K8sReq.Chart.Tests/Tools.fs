@@ -3,7 +3,7 @@ module K8sReq.Chart.Tests.Tools
 
 open System.IO
 open Expecto
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 let root = PublishedProgram.Root
 let chart = Path.Combine(root, "chart", "k8sreq-duplicator-controller")

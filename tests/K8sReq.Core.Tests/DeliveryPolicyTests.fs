@@ -29,7 +29,7 @@ let tests =
     testList "DeliveryPolicy" [
         test "the time between attempts grows, and not beyond its end" {
             let ceilings backoff = [
-                for retry in 1..6 -> (RetryPolicy.ceiling (policy 9 backoff) retry).TotalMilliseconds
+                for retry in 1..6 -> (RetryDecision.ceiling (policy 9 backoff) retry).TotalMilliseconds
             ]
 
             Expect.equal (ceilings BackoffPolicy.Linear) [ 100.0; 200.0; 300.0; 400.0; 500.0; 600.0 ] "linear"
@@ -62,19 +62,19 @@ let tests =
                     |> List.map TargetOutcome.Rejected
             ]
 
-            Expect.equal (retried |> List.filter (RetryPolicy.isRetried >> not)) [] "all retried"
-            Expect.equal (ended |> List.filter RetryPolicy.isRetried) [] "none retried"
+            Expect.equal (retried |> List.filter (RetryDecision.isRetried >> not)) [] "all retried"
+            Expect.equal (ended |> List.filter RetryDecision.isRetried) [] "none retried"
         }
 
         test "so many attempts after the first, and none without asking for them" {
             let next retries made =
-                RetryPolicy.next (policy retries BackoffPolicy.Linear) made 1.0 ValueNone failure
+                RetryDecision.next (policy retries BackoffPolicy.Linear) made 1.0 ValueNone failure
 
             Expect.equal [ for made in 1..4 -> (next 2 made).IsSome ] [ true; true; false; false ] "two"
-            Expect.isNone (RetryPolicy.next DeliveryPolicy.byDefault.Retry 1 1.0 ValueNone failure) "none"
+            Expect.isNone (RetryDecision.next DeliveryPolicy.byDefault.Retry 1 1.0 ValueNone failure) "none"
 
             Expect.isNone
-                (RetryPolicy.next
+                (RetryDecision.next
                     (policy 2 BackoffPolicy.Linear)
                     1
                     1.0
@@ -85,7 +85,7 @@ let tests =
 
         test "what the target asks for counts, up to the longest time" {
             let next wanted =
-                RetryPolicy.next
+                RetryDecision.next
                     (policy 2 BackoffPolicy.Linear)
                     1
                     0.5
@@ -94,16 +94,16 @@ let tests =
 
             Expect.equal (next (ms 700.0)) (Some(ms 700.0)) "without jitter"
             Expect.equal (next (ms 5000.0)) (Some(ms 1000.0)) "not longer"
-            Expect.equal (next (ms -1.0)) (Some RetryPolicy.shortestWait) "a date that has passed"
+            Expect.equal (next (ms -1.0)) (Some RetryDecision.shortestWait) "a date that has passed"
         }
 
         property
             "a wait is from the shortest to the ceiling, which is never above the longest time"
             (Prop.forAll cases (fun (backoff, made, jitter) ->
                 let retry = policy 1000 backoff
-                let ceiling = RetryPolicy.ceiling retry made
+                let ceiling = RetryDecision.ceiling retry made
 
-                match RetryPolicy.next retry made jitter ValueNone failure with
+                match RetryDecision.next retry made jitter ValueNone failure with
                 | Some wait -> wait >= TimeSpan.Zero && wait <= ceiling && ceiling <= retry.Longest
                 | None -> false))
 

@@ -59,12 +59,12 @@ let tests =
             }
 
             let wait =
-                RetryPolicy.next policy 1 0.5 (RetryAfter.tryParse now text) (TargetOutcome.Rejected 503)
+                RetryDecision.next policy 1 0.5 (RetryAfter.tryParse now text) (TargetOutcome.Rejected 503)
 
             let expected =
                 Double.Parse text
                 |> min policy.Longest.TotalSeconds
-                |> max RetryPolicy.shortestWait.TotalSeconds
+                |> max RetryDecision.shortestWait.TotalSeconds
 
             wait |> Option.map _.TotalSeconds = Some expected
 

@@ -5,7 +5,8 @@ module K8sReq.Fuzz.Manifests
 open System
 open System.Diagnostics
 open System.Text
-open K8sReq.Host.Sources
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
 
 // As people write them, and as attackers do.
 let private seeds = [|

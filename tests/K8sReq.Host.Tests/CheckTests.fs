@@ -3,6 +3,7 @@ module K8sReq.Host.Tests.CheckTests
 open System.IO
 open Expecto
 open K8sReq.Host.Commands
+open K8sReq.TestKit
 
 let private noInput () : TextReader = failtest "nothing is to be read"
 

@@ -4,7 +4,8 @@ module K8sReq.Host.Tests.LoadTests
 open System.Threading
 open System.Threading.Tasks
 open Expecto
-open K8sReq.Host.Tests.HttpMessage
+open K8sReq.TestKit.HttpMessage
+open K8sReq.TestKit
 
 /// Sends numbered requests over this many connections at once; gives the statuses.
 let private send (port: int) (connections: int) (each: int) = task {

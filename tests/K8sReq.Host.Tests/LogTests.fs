@@ -8,6 +8,9 @@ open System.Threading.Tasks
 open Expecto
 open Microsoft.Extensions.Logging
 open K8sReq.Host
+open K8sReq.Proxy
+open K8sReq.Kubernetes
+open K8sReq.TestKit
 
 let private timestamp =
     Regex @"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (dbug|info|warn|fail|crit): "
@@ -274,14 +277,14 @@ let tests =
 
             for tell in
                 [
-                    fun () -> Log.notRouted log nasty nasty
+                    fun () -> ProxyLog.notRouted log nasty nasty
                     fun () -> Log.manifestProblem log nasty
-                    fun () -> Log.statusNotWritten log nasty nasty
-                    fun () -> Log.watchFault log nasty (K8sReq.Core.WatchFault.Unreachable nasty)
-                    fun () -> Log.otherLeader log nasty
+                    fun () -> KubernetesLog.statusNotWritten log nasty nasty
+                    fun () -> KubernetesLog.watchFault log nasty (K8sReq.Core.WatchFault.Unreachable nasty)
+                    fun () -> KubernetesLog.otherLeader log nasty
                     fun () -> Log.starting log nasty nasty
-                    fun () -> Log.copyFailed log nasty nasty nasty 1 TimeSpan.Zero "-"
-                    fun () -> Log.failuresOmitted log nasty 1L
+                    fun () -> ProxyLog.copyFailed log nasty nasty nasty 1 TimeSpan.Zero "-"
+                    fun () -> ProxyLog.failuresOmitted log nasty 1L
                     fun () -> Log.fatal log nasty (exn nasty)
                 ] do
                 tell ()

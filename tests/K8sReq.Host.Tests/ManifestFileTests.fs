@@ -2,7 +2,10 @@ module K8sReq.Host.Tests.ManifestFileTests
 
 open Expecto
 open K8sReq.Core
-open K8sReq.Host.Sources
+open K8sReq.Proxy
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
+open K8sReq.TestKit
 
 let private parse text =
     match ManifestFile.parse "m.yaml" text with

@@ -7,7 +7,10 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open Expecto
-open K8sReq.Host.Sources
+open K8sReq.Proxy
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
+open K8sReq.TestKit
 
 module private Native =
     [<DllImport("libc", SetLastError = true)>]

@@ -7,23 +7,9 @@ open System.Net.Http
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
+open K8sReq.TestKit
 
 let private client = new HttpClient()
-
-/// What is scraped from there.
-let scrape (port: int) : Task<string> =
-    client.GetStringAsync $"http://127.0.0.1:{port}/metrics"
-
-/// The series of a scrape: name and labels as they are written, and the value.
-let series (text: string) : Map<string, float> =
-    text.Split('\n', StringSplitOptions.RemoveEmptyEntries)
-    |> Seq.filter (fun line -> not (line.StartsWith '#'))
-    |> Seq.map (fun line ->
-        let space = line.LastIndexOf ' '
-
-        line.Substring(0, space),
-        Double.Parse(line.Substring(space + 1), Globalization.CultureInfo.InvariantCulture))
-    |> Map.ofSeq
 
 let private ofClone name metric extra =
     $"{metric}{{namespace=\"shop\",name=\"{name}\"{extra}}}"
@@ -58,8 +44,8 @@ let tests =
             let! answer = TestClient.get proxy.Port "secret-host.example"
             Expect.equal (TestClient.status answer) 503 "nobody's"
             do! proxy.Settled()
-            let! text = scrape proxy.MetricsPort
-            let all = series text
+            let! text = Scrape.text proxy.MetricsPort
+            let all = Scrape.series text
 
             for name, value in
                 [
@@ -92,14 +78,14 @@ let tests =
 
             do!
                 Waiting.until "the series to vanish" (fun () -> task {
-                    let! text = scrape proxy.MetricsPort
+                    let! text = Scrape.text proxy.MetricsPort
                     return not (text.Contains "copy-1")
                 })
 
-            let! text = scrape proxy.MetricsPort
+            let! text = Scrape.text proxy.MetricsPort
 
             let delivered =
-                (series text)[ofClone "copy-0" "k8sreq_copies_total" ",outcome=\"delivered\""]
+                (Scrape.series text)[ofClone "copy-0" "k8sreq_copies_total" ",outcome=\"delivered\""]
 
             Expect.equal delivered 3.0 "the other's stay"
         }
@@ -122,8 +108,8 @@ let tests =
                 let! answer = TestClient.get proxy.Port "a.example"
                 Expect.equal (TestClient.status answer) 202 "accepted"
 
-            let! text = scrape proxy.MetricsPort
-            let all = series text
+            let! text = Scrape.text proxy.MetricsPort
+            let all = Scrape.series text
             expectLaw all "copy-0"
             Expect.equal all[ofClone "copy-0" "k8sreq_copies_pending" ""] 3.0 "pending"
             Expect.equal all[ofClone "copy-0" "k8sreq_in_flight" ""] 1.0 "being sent"
@@ -147,8 +133,8 @@ let tests =
 
             let stopping = proxy.Stop()
             do! clock.TimerStarted delay
-            let! text = scrape proxy.MetricsPort
-            let all = series text
+            let! text = Scrape.text proxy.MetricsPort
+            let all = Scrape.series text
             Expect.equal all["k8sreq_ready"] 0.0 "not ready"
             clock.Advance delay
             let! _ = stopping |> Waiting.within "the end"

@@ -1,7 +1,7 @@
 module K8sReq.Host.Tests.Program
 
 open Expecto
-open K8sReq.Host.Sources.Kubernetes
+open K8sReq.Kubernetes
 
 [<EntryPoint>]
 let main arguments =
@@ -12,54 +12,20 @@ let main arguments =
         []
         arguments
         (testList "Host" [
-            HttpHandlerTests.tests
-            RequestBufferTests.tests
-            RequestCaptureTests.tests
-            ConnectionFieldTests.tests
-            PlainJsonEncoderTests.tests
-            HeadBlockTests.tests
-            CopyLedgerTests.tests
-            LaneTests.tests
-            HostIndexTests.tests
-            LaneDirectoryTests.tests
-            DeliveryTests.tests
-            FanOutTests.tests
-            ConnectionStateTests.tests
-            TargetClientTests.tests
-            TargetConnectionTests.tests
-            ControllerTests.tests
-            DecodeTests.tests
-            ManifestTextTests.tests
             ManifestFileTests.tests
             ManifestFolderTests.tests
             CheckTests.tests
             ReceiveTests.tests
-            ProxyRequestTests.tests
-            ProxyCopyTests.tests
-            ProxyMatchingTests.tests
-            IsolationTests.tests
-            HostileTargetTests.tests
-            OracleTests.tests
-            HostileClientTests.tests
             ServeTests.tests
             MetricsTests.tests
-            RefusalTests.tests
-            RequestTraceTests.tests
             TracingTests.tests
             LogTests.tests
             PrometheusTests.tests
             MetricsTableTests.tests
-            CopyHistoryTests.tests
             StatusPageTests.tests
             StatusBrowserTests.tests
             LoadTests.tests
             ProgramTests.tests
-            AllocationTests.tests
             StalledReaderTests.tests
-            ApiServerTests.tests
-            WatchStreamTests.tests
-            ClusterAccessTests.tests
-            ClusterTests.tests
-            RealClusterTests.tests
             WebhookTests.tests
         ])

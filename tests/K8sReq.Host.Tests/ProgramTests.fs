@@ -9,6 +9,7 @@ open System.Net.Sockets
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
+open K8sReq.TestKit
 
 let private run arguments variables = task {
     use program = PublishedProgram.Start(arguments, variables)

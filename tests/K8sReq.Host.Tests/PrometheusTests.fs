@@ -7,6 +7,7 @@ open System.Net.Http
 open System.Text.Json
 open System.Threading.Tasks
 open Expecto
+open K8sReq.TestKit
 
 let private client = new HttpClient()
 
@@ -200,7 +201,7 @@ let tests =
 
             // Every line that is a sample was taken for one; the unit is told by OpenMetrics alone, so that was spoken.
             let! text = program.Prometheus()
-            let series = MetricsTests.series text
+            let series = Scrape.series text
 
             do! prometheus.Gives("scrape_samples_scraped", "", [ "", float series.Count ])
             let! metadata = prometheus.Metadata()

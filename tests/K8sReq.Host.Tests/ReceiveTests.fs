@@ -5,7 +5,8 @@ open System.Threading
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Commands
-open K8sReq.Host.Http
+open K8sReq.Proxy
+open K8sReq.TestKit
 
 let private printed (request: string) = task {
     use log = new LogKeeper()

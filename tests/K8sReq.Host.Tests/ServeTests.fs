@@ -7,8 +7,10 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Commands
-open K8sReq.Host.Sources
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
+open K8sReq.TestKit
 
 let private get port path = task {
     let! answer =

@@ -6,6 +6,7 @@ open System.Text.Json
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
+open K8sReq.TestKit
 
 // Of a RequestClone's failures so many are logged in a while.
 let private linesEach = 5
@@ -156,7 +157,7 @@ let tests =
                 let! _ = good.Take 300
 
                 // Nor do they keep others from being told.
-                let! metrics = MetricsTests.scrape ports["Metrics"]
+                let! metrics = Scrape.text ports["Metrics"]
                 Expect.stringContains metrics "many-1200" "all of it"
 
                 for reader in readers do

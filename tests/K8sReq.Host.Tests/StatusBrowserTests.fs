@@ -4,6 +4,7 @@ module K8sReq.Host.Tests.StatusBrowserTests
 open System.IO
 open System.Threading.Tasks
 open Expecto
+open K8sReq.TestKit
 
 // Where pictures of the page are left, for people to look at.
 let private pictures =

@@ -8,9 +8,8 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Admin.Status
-open K8sReq.Host.Http
-open K8sReq.Host.Proxy
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
+open K8sReq.TestKit
 
 let private client = new HttpClient()
 

@@ -7,7 +7,8 @@ open System.IO
 open System.Security.Cryptography.X509Certificates
 open System.Threading.Tasks
 open Expecto
-open K8sReq.Host.Tests.HttpMessage
+open K8sReq.TestKit.HttpMessage
+open K8sReq.TestKit
 
 let private server = 2
 let private client = 3
@@ -783,7 +784,7 @@ let private metrics = [
             | None -> failwith "no hosts"
 
             // Every family of the page is there, by OpenTelemetry's name.
-            let! page = MetricsTests.scrape program.MetricsPort
+            let! page = Scrape.text program.MetricsPort
             let plain (name: string) = name.Replace('.', '_')
             let exported = collector.Points |> List.map (fun point -> plain point.Metric) |> set
 

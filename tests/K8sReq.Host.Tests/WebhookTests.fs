@@ -9,7 +9,8 @@ open System.Security.Cryptography
 open System.Text
 open System.Threading.Tasks
 open Expecto
-open K8sReq.Host.Tests.HttpMessage
+open K8sReq.TestKit.HttpMessage
+open K8sReq.TestKit
 
 let private secret = "It's a Secret to Everybody"B
 

@@ -2,7 +2,7 @@
 module K8sReq.Soak.Accounts
 
 open System.Text.RegularExpressions
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 /// The totals of the program's last words.
 let totalsOf (program: PublishedProgram) =

@@ -8,7 +8,7 @@ open System.Net.Http
 open System.Text.RegularExpressions
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 open K8sReq.Soak.Accounts
 open K8sReq.Soak.MortalTarget
 

@@ -7,7 +7,7 @@ open System.IO
 open System.Net.Sockets
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 /// What a client knows of one of its requests.
 [<RequireQualifiedAccess>]

@@ -10,8 +10,8 @@ open System.Net.Sockets
 open System.Text
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
-open K8sReq.Host.Tests.HttpMessage
+open K8sReq.TestKit
+open K8sReq.TestKit.HttpMessage
 
 /// A 2xx is about to be sent: from here on the proxy may have it.
 let private beginning = 'B'

@@ -2,7 +2,7 @@
 module K8sReq.Soak.Payload
 
 open System
-open K8sReq.Host.Tests.HttpMessage
+open K8sReq.TestKit.HttpMessage
 
 /// Bytes of a body: mostly small ones, as webhooks are, and some that need several buffers.
 let private length (number: int) =

@@ -6,7 +6,7 @@ open System
 open System.Diagnostics
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 open K8sReq.Soak.Accounts
 
 let private connections = 64

@@ -5,7 +5,7 @@ open System.Collections.Concurrent
 open System.Net.Sockets
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Host.Tests
+open K8sReq.TestKit
 
 /// What a target does with a request that it has received whole.
 [<RequireQualifiedAccess>]

@@ -7,9 +7,7 @@ open System.IO
 open System.Text
 open System.Threading
 open K8sReq.Core
-open K8sReq.Host.Http
-open K8sReq.Host.Proxy
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
 
 /// Where the figures come from.
 [<NoEquality; NoComparison>]

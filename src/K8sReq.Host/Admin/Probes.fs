@@ -2,7 +2,7 @@
 module K8sReq.Host.Admin.Probes
 
 open Microsoft.AspNetCore.Http
-open K8sReq.Host.Http
+open K8sReq.Proxy
 
 let private whenReady (isReady: unit -> bool) : HttpHandler =
     let ready = text "ready\n" earlyReturn

@@ -6,7 +6,9 @@ open System.IO
 open System.Text
 open K8sReq.Core
 open K8sReq.Host
-open K8sReq.Host.Sources
+open K8sReq.Proxy
+open K8sReq.Kubernetes
+open K8sReq.Host.Manifests
 
 let private table (header: string list) (rows: string list list) =
     let widths =

@@ -11,7 +11,7 @@ open System.Text.Unicode
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
-open K8sReq.Host.Http
+open K8sReq.Proxy
 
 let private indented =
     JsonWriterOptions(Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping)

@@ -12,10 +12,8 @@ open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Host.Admin
 open K8sReq.Host.Admin.Status
-open K8sReq.Host.Http
-open K8sReq.Host.Proxy
-open K8sReq.Host.Routing
-open K8sReq.Host.Sources
+open K8sReq.Proxy
+open K8sReq.Kubernetes
 open K8sReq.Host.Telemetry
 
 // The end is not to wait for an API server that does not answer.
@@ -77,8 +75,8 @@ let private reportCopy
             | _ -> failures.Tell failure
 
 let private laneEvents (logger: ILogger) : LaneEvents = {
-    Overflowed = fun target -> Log.laneOverflowed logger (string target.Clone) target.Endpoint
-    Recovered = fun target count -> Log.laneRecovered logger (string target.Clone) target.Endpoint count
+    Overflowed = fun target -> ProxyLog.laneOverflowed logger (string target.Clone) target.Endpoint
+    Recovered = fun target count -> ProxyLog.laneRecovered logger (string target.Clone) target.Endpoint count
 }
 
 // Completed with the first exception of these tasks, unless it is that they were told to stop.
@@ -407,7 +405,7 @@ let start
                     Log.unexpected logger error
 
             for KeyValue(target, copies) in abandoned do
-                Log.abandoned logger (string target.Clone) target.Endpoint copies
+                ProxyLog.abandoned logger (string target.Clone) target.Endpoint copies
 
             // What has to be given back to the cluster: see Leadership. Neither waits for long by itself.
             let! _ =

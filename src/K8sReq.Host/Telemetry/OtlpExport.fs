@@ -18,7 +18,7 @@ open OpenTelemetry.Metrics
 open OpenTelemetry.Resources
 open OpenTelemetry.Trace
 open K8sReq.Core
-open K8sReq.Host.Http
+open K8sReq.Proxy
 
 // The program's end is not to wait for a collector that does not answer; in milliseconds.
 let private longestFarewell = 1500

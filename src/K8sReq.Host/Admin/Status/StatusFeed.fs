@@ -7,7 +7,7 @@ open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
 
 /// What a row was made of. As long as that is the same, so is the row.
 [<Struct; CustomEquality; NoComparison>]

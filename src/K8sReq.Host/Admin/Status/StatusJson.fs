@@ -6,7 +6,7 @@ open System
 open System.IO
 open System.Text.Json
 open K8sReq.Core
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
 
 let private render (write: Utf8JsonWriter -> unit) : byte[] =
     use stream = new MemoryStream()

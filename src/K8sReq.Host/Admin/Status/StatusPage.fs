@@ -10,7 +10,7 @@ open System.Threading
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.Primitives
 open K8sReq.Core
-open K8sReq.Host.Http
+open K8sReq.Proxy
 
 /// Two seconds: what changes is seen soon, and looking costs next to nothing.
 let usualInterval = TimeSpan.FromSeconds 2.0

@@ -3,9 +3,7 @@ namespace K8sReq.Host.Admin.Status
 open System
 open System.Threading
 open K8sReq.Core
-open K8sReq.Host.Http
-open K8sReq.Host.Proxy
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
 
 /// What the status page tells of, as it is at the moment it is asked. From any thread.
 [<NoEquality; NoComparison>]

@@ -7,7 +7,7 @@ open System.Globalization
 open System.Text
 open Giraffe.ViewEngine
 open K8sReq.Core
-open K8sReq.Host.Telemetry
+open K8sReq.Proxy
 
 let private render (node: XmlNode) : string = RenderView.AsString.htmlNode node
 

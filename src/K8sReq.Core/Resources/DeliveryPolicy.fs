@@ -1,0 +1,62 @@
+namespace K8sReq.Core
+
+open System
+
+/// How the time between attempts grows.
+[<RequireQualifiedAccess>]
+type BackoffPolicy =
+    | Linear
+    | Exponential
+
+/// Whether and when a copy that failed is sent again.
+type RetryPolicy = {
+    /// Attempts after the first; 0 for none.
+    Retries: int
+    Backoff: BackoffPolicy
+    /// The time that the growth begins with.
+    Delay: TimeSpan
+    /// The longest time between two attempts.
+    Longest: TimeSpan
+}
+
+/// What a RequestClone asks for beyond its target.
+type DeliveryPolicy = {
+    /// For one attempt as a whole; None for the proxy's own timeouts alone.
+    AttemptTimeout: TimeSpan option
+    Retry: RetryPolicy
+}
+
+module DeliveryPolicy =
+    /// Without the optional fields: one attempt. The names and the first two values of back-off are Knative's.
+    let byDefault = {
+        AttemptTimeout = None
+        Retry = {
+            Retries = 0
+            Backoff = BackoffPolicy.Exponential
+            Delay = TimeSpan.FromSeconds 0.2
+            Longest = TimeSpan.FromSeconds 30.0
+        }
+    }
+
+module GatewayDuration =
+    // GEP-2257: one to four parts of one to five digits, each with a unit.
+    let private isDuration (text: string) =
+        let rec parts count (rest: string) =
+            let digits = rest |> Seq.takeWhile Char.IsAsciiDigit |> Seq.length
+            let units = [ "ms"; "h"; "m"; "s" ]
+
+            match
+                units
+                |> List.tryFind (fun name ->
+                    rest.Substring(digits).StartsWith(name, StringComparison.Ordinal))
+            with
+            | Some name when digits >= 1 && digits <= 5 && count < 4 ->
+                let next = rest.Substring(digits + name.Length)
+                next = "" || parts (count + 1) next
+            | _ -> false
+
+        parts 0 text
+
+    /// Reads a Gateway API duration, `500ms` or `1m30s`; a subset of Go's spellings.
+    let tryParse (text: string) : TimeSpan option =
+        if isDuration text then GoDuration.tryParse text else None

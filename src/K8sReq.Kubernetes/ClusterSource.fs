@@ -1,0 +1,143 @@
+/// Routes from a cluster, and the statuses that tell its users about them.
+module K8sReq.Kubernetes.ClusterSource
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Proxy
+
+let private scopesOf (settings: Settings) =
+    match settings.Namespaces with
+    | [] -> Set.singleton WatchScope.AllNamespaces
+    | namespaces -> namespaces |> List.map WatchScope.Namespace |> Set.ofList
+
+let private describeScopes (settings: Settings) =
+    match settings.Namespaces with
+    | [] -> "all namespaces"
+    | [ one ] -> $"namespace {one}"
+    | several -> "namespaces " + String.concat ", " several
+
+let private cloneEvent scope (action: WatchAction<RequestClone>) : ClusterEvent option =
+    match action with
+    | WatchAction.EmitListed clones -> Some(ClusterEvent.ClonesListed(scope, clones))
+    | WatchAction.EmitApplied clone -> Some(ClusterEvent.CloneApplied clone)
+    | WatchAction.EmitDeleted key -> Some(ClusterEvent.CloneDeleted key)
+    | _ -> None
+
+let private serviceEvent scope (action: WatchAction<BackendService>) : ClusterEvent option =
+    match action with
+    | WatchAction.EmitListed services -> Some(ClusterEvent.ServicesListed(scope, services))
+    | WatchAction.EmitApplied service -> Some(ClusterEvent.ServiceApplied service)
+    | WatchAction.EmitDeleted key -> Some(ClusterEvent.ServiceDeleted key)
+    | _ -> None
+
+/// RequestClones of one scope are handed on once its Services have been listed: without those every one of them would seem
+/// to name a Service that does not exist.
+[<Sealed>]
+type private ServicesFirst(post: ClusterEvent list -> unit) =
+    let gate = Lock()
+    let mutable areListed = false
+    let waiting = ResizeArray<ClusterEvent>()
+
+    member _.Clone(event: ClusterEvent) =
+        lock gate (fun () ->
+            if areListed then
+                post [ event ]
+            else
+                match event with
+                // What came before is in it.
+                | ClusterEvent.ClonesListed _ -> waiting.Clear()
+                | ClusterEvent.CloneApplied _
+                | ClusterEvent.CloneDeleted _
+                | ClusterEvent.ServiceApplied _
+                | ClusterEvent.ServiceDeleted _
+                | ClusterEvent.ServicesListed _
+                | ClusterEvent.ScopeDenied _ -> ()
+
+                waiting.Add event)
+
+    member _.Service(event: ClusterEvent) =
+        lock gate (fun () ->
+            post (event :: List.ofSeq waiting)
+            areListed <- true
+            waiting.Clear())
+
+// Of a write or of what the election asks for.
+let private commandTimeout = TimeSpan.FromSeconds 10.0
+
+/// `identity` is what this replica is known by among the others: its pod's name.
+let create
+    (logger: ILogger)
+    (clock: TimeProvider)
+    (access: ClusterAccess)
+    (identity: string)
+    (settings: Settings)
+    : RouteSource =
+    let connection = new KubernetesConnection(access)
+
+    let commands =
+        new KubernetesConnection(access |> ClusterAccess.withTimeout commandTimeout)
+
+    let scopes = scopesOf settings
+    let times = WatchTimes.usual clock
+    let metrics = SourceMetrics clock
+
+    let writer =
+        StatusWriter(
+            logger,
+            clock,
+            metrics,
+            commands,
+            settings.Concurrent,
+            settings.WatchLabelSelector,
+            identity
+        )
+
+    let setLeading leads =
+        metrics.IsLeading <- leads
+        writer.SetLeading leads
+
+    let watch (api: ResourceApi<'T>) (emit: WatchAction<'T> -> unit) denied stop =
+        ResourceWatcher(logger, metrics, times, connection, api, emit, denied).RunAsync stop
+
+    let follow post stop scope = [
+        let order = ServicesFirst post
+        let denied () = post [ ClusterEvent.ScopeDenied scope ]
+
+        watch
+            (ResourceApi.clones settings.WatchLabelSelector scope)
+            (cloneEvent scope >> Option.iter order.Clone)
+            denied
+            stop
+
+        watch (ResourceApi.services scope) (serviceEvent scope >> Option.iter order.Service) denied stop
+    ]
+
+    let lead stop : Task =
+        if settings.EnableLeaderElection then
+            let lease =
+                LeaseSettings.usual
+                    (settings.LeaderElectionNamespace |> Option.defaultValue access.Namespace)
+                    settings.LeaderElectionName
+                    identity
+
+            let setLeader name = metrics.Leader <- name
+            Leadership(logger, clock, commands, lease, setLeading, setLeader).RunAsync stop
+        else
+            metrics.Leader <- identity
+            setLeading true
+            Task.CompletedTask
+
+    {
+        Scopes = scopes
+        Metrics = metrics
+        Published = fun routing -> writer.Update(routing.Clones, routing.ChangedClones)
+        Run =
+            fun post stop ->
+                KubernetesLog.cluster logger access.Origin (describeScopes settings)
+
+                (scopes |> List.ofSeq |> List.collect (follow post stop))
+                @ [ writer.RunAsync stop; lead stop ]
+    }

@@ -1,0 +1,125 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Threading
+open K8sReq.Core
+
+/// What has become of one RequestClone's copies since the process began. From any thread.
+[<Sealed>]
+type CloneStatistics(clone: ObjectKey) =
+    let accepted = Counter()
+    let delivered = Counter()
+    let failed = Counter()
+    let dropped = Counter()
+    let retries = Counter()
+    // Of ten thousand RequestClones few may ever get a request.
+    let mutable attempts: ByLabel<struct (int * string), Counter> | null = null
+    let mutable history: CopyHistory | null = null
+    // The last few, each in the place of the one that it pushes out.
+    let mutable failures: CopyFailure[] | null = null
+    let mutable failuresSeen = 0
+
+    static let failuresKept = 4
+
+    let attemptsNow () =
+        match Volatile.Read &attempts with
+        | null ->
+            Interlocked.CompareExchange(&attempts, ByLabel(fun () -> Counter()), null)
+            |> ignore
+
+            nonNull (Volatile.Read &attempts)
+        | made -> made
+
+    let historyNow () =
+        match Volatile.Read &history with
+        | null ->
+            Interlocked.CompareExchange(&history, CopyHistory(), null) |> ignore
+            nonNull (Volatile.Read &history)
+        | made -> made
+
+    let failuresNow () =
+        match Volatile.Read &failures with
+        | null ->
+            Interlocked.CompareExchange(&failures, Array.zeroCreate failuresKept, null)
+            |> ignore
+
+            nonNull (Volatile.Read &failures)
+        | made -> made
+
+    member _.Clone = clone
+    member _.Accept() = accepted.Add 1L
+
+    /// A copy has ended, for good, so long after it was accepted.
+    member _.End(outcome: TargetOutcome, duration: TimeSpan) =
+        let history = historyNow ()
+
+        if TargetOutcome.isDelivered outcome then
+            delivered.Add 1L
+            history.Record duration
+        elif TargetOutcome.isDropped outcome then
+            dropped.Add 1L
+        else
+            failed.Add 1L
+
+    /// Keeps what is known of a copy that was not delivered, for a while.
+    member _.Keep(failure: CopyFailure) : unit =
+        let kept = failuresNow ()
+        let index = Interlocked.Increment &failuresSeen
+        Volatile.Write(&kept[int (uint32 index % uint32 kept.Length)], failure)
+
+    /// The last copies that were not delivered, a few, in no order.
+    member _.Failures: CopyFailure list =
+        match Volatile.Read &failures with
+        | null -> []
+        | kept -> [
+            for index in 0 .. kept.Length - 1 do
+                match Volatile.Read &kept[index] |> box with
+                | null -> ()
+                | failure -> failure :?> CopyFailure
+          ]
+
+    /// What became of its copies in the last minutes; None if none has ended.
+    member _.History: CopyHistory voption =
+        match Volatile.Read &history with
+        | null -> ValueNone
+        | made -> ValueSome made
+
+    /// Whether copies were lately not delivered.
+    member statistics.IsLosing: bool =
+        let totals = statistics.Totals
+
+        match statistics.History with
+        | ValueNone -> false
+        | ValueSome history -> history.HasLost totals
+
+    /// A slot of the history has passed.
+    member statistics.CloseSlot() : unit =
+        match statistics.History with
+        | ValueNone -> ()
+        | ValueSome history -> history.Close statistics.Totals
+
+    member _.Retry() = retries.Add 1L
+
+    /// An attempt has ended: its copy may go on.
+    member _.Attempted(outcome: TargetOutcome) =
+        let status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
+        attemptsNow().Of(struct (status, TargetOutcome.errorType outcome)).Add 1L
+
+    /// Read one after the other, each end before what was accepted: what is pending is never less than nothing.
+    member _.Totals: CopyTotals =
+        let delivered, failed, dropped, retries =
+            delivered.Value, failed.Value, dropped.Value, retries.Value
+
+        {
+            Accepted = accepted.Value
+            Delivered = delivered
+            Failed = failed
+            Dropped = dropped
+            Retries = retries
+        }
+
+    /// How many attempts ended with which status (0 for none) and error type.
+    member _.Attempts: seq<struct (struct (int * string) * int64)> =
+        match Volatile.Read &attempts with
+        | null -> Seq.empty
+        | attempts -> attempts.All |> Seq.map (fun struct (key, count) -> struct (key, count.Value))

@@ -1,0 +1,239 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Buffers
+open System.Threading
+open K8sReq.Core
+
+type private Segment(memory: ReadOnlyMemory<byte>) =
+    inherit ReadOnlySequenceSegment<byte>()
+    do base.Memory <- memory
+
+    member segment.Follow(next: Segment) =
+        next.StartAt(segment.RunningIndex + int64 segment.Memory.Length)
+        segment.Next <- next
+
+    member private segment.StartAt(index: int64) = segment.RunningIndex <- index
+
+/// Where the bytes of a body go while it is read.
+type IBodySink =
+    /// How many have come so far.
+    abstract BodyLength: int64
+    /// False if these bytes cannot be taken: the rest is not worth reading then.
+    abstract TryAppend: ReadOnlySequence<byte> -> bool
+
+/// A request as it is sent: its head and its body in blocks from the shared pool, all taken from the budget. Filled by one
+/// writer, then read by any number of copies, then released once by whoever owns it; nothing may read it after that.
+/// `expectedBody` is the length that the client has announced, or 0.
+[<Sealed>]
+type RequestBuffer(budget: Allowance, expectedBody: int64) =
+    // Rented blocks grow with what has arrived, never with what a client merely announced.
+    static let largestBlock = 64 * 1024
+    static let smallestBlock = 4 * 1024
+    // What a request takes besides its bytes, while copies of it wait.
+    static let overhead = 512L
+
+    let blocks = ResizeArray<byte[]>(1)
+    // Of a body whose length is known at its end only, the head comes last, into a block of its own.
+    let mutable headBlock: byte[] | null = null
+    let mutable headLength = 0
+    let mutable usedOfLast = 0
+    let mutable length = 0L
+    let mutable taken = 0L
+    let mutable isReleased = 0
+
+    let tryRent (size: int) : byte[] | null =
+        let block = ArrayPool.Shared.Rent size
+        let bytes = int64 block.Length + (if taken = 0L then overhead else 0L)
+
+        if budget.TryTake bytes then
+            taken <- taken + bytes
+            block
+        else
+            ArrayPool.Shared.Return block
+            null
+
+    let giveBack (block: byte[]) =
+        ArrayPool.Shared.Return block
+        taken <- taken - int64 block.Length
+        budget.Return(int64 block.Length)
+
+    let tryAddBlock (size: int) : bool =
+        match tryRent size with
+        | null -> false
+        | block ->
+            blocks.Add block
+            usedOfLast <- 0
+            true
+
+    // What is still to come of the body at the most, in one block; 0 where that is not known. What a client announces may be as
+    // large as a number can be.
+    let expected () =
+        int (max 0L (min (int64 largestBlock) (expectedBody - length)))
+
+    // The one block there is, in a larger one: a small request, in one piece, is sent by one call. It doubles, but for what is
+    // not expected.
+    let tryGrow (arrived: int) =
+        let old = blocks[0]
+        let least = usedOfLast + arrived
+
+        let most =
+            if expectedBody > length then
+                max least (usedOfLast + expected ())
+            else
+                largestBlock
+
+        match tryRent (min largestBlock (max least (min most (2 * usedOfLast)))) with
+        | null -> false
+        | larger ->
+            old.AsSpan(0, usedOfLast).CopyTo(larger.AsSpan())
+            blocks[0] <- larger
+            giveBack old
+            true
+
+    // For what has arrived, and for as much again as there is already, if so much is expected.
+    let addBlock (arrived: int) =
+        let doubled = int (min (int64 largestBlock) length)
+        tryAddBlock (min largestBlock (max smallestBlock (max arrived (min doubled (expected ())))))
+
+    // Where the head stands before the body: together with what has come of it, as what is in one piece is sent by one call.
+    let putFirst (head: WireHead) (arrived: int) =
+        let size = WireHead.length head
+
+        if tryAddBlock (max size (min largestBlock (size + arrived))) then
+            WireHead.write (blocks[0].AsSpan()) head
+            headLength <- size
+            usedOfLast <- size
+            true
+        else
+            false
+
+    // The head that is to be put before the first bytes of the body.
+    let mutable awaitedHead: WireHead voption = ValueNone
+
+    /// Of the body so far, in bytes.
+    member _.BodyLength = length
+
+    /// What a copy of the request weighs: its head, its body, and something for being there.
+    member _.Weight = overhead + int64 headLength + length
+
+    /// The head of a request whose length is known before its body: it takes no memory until something of the body has
+    /// come, or `TryEnd` is called. To be called before the first byte of the body.
+    member _.Begin(head: WireHead) : unit = awaitedHead <- ValueSome head
+
+    /// Puts the head before the body, of which there may be something already, or nothing. False if the budget does not
+    /// reach for it.
+    member _.TryPutHead(head: WireHead) : bool =
+        if length = 0L then
+            putFirst head 0
+        else
+            let size = WireHead.length head
+
+            match tryRent size with
+            | null -> false
+            | block ->
+                WireHead.write (block.AsSpan()) head
+                headLength <- size
+                headBlock <- block
+                true
+
+    /// Nothing more comes: the head that was begun with is there now. False if the budget does not reach for it.
+    member _.TryEnd() : bool =
+        match awaitedHead with
+        | ValueSome head ->
+            awaitedHead <- ValueNone
+            putFirst head 0
+        | ValueNone -> true
+
+    // `following`: how many bytes have come behind these.
+    member private _.TryAppend(bytes: ReadOnlySpan<byte>, following: int64) : bool =
+        let mutable rest = bytes
+        let mutable hasRoom = true
+
+        let arrived (rest: int) =
+            int (min (int64 largestBlock) (int64 rest + following))
+
+        match awaitedHead with
+        | ValueSome head when bytes.Length > 0 ->
+            awaitedHead <- ValueNone
+            hasRoom <- putFirst head (arrived bytes.Length)
+        | _ -> ()
+
+        while hasRoom && rest.Length > 0 do
+            if blocks.Count = 0 || usedOfLast = blocks[blocks.Count - 1].Length then
+                hasRoom <-
+                    if blocks.Count = 1 && blocks[0].Length < largestBlock then
+                        tryGrow (arrived rest.Length)
+                    else
+                        addBlock (arrived rest.Length)
+
+            if hasRoom then
+                let last = blocks[blocks.Count - 1]
+                let count = min rest.Length (last.Length - usedOfLast)
+                rest.Slice(0, count).CopyTo(last.AsSpan usedOfLast)
+                rest <- rest.Slice count
+                usedOfLast <- usedOfLast + count
+                length <- length + int64 count
+
+        hasRoom
+
+    /// Copies these bytes to the end; false if the budget does not reach for all of them.
+    member buffer.TryAppend(bytes: ReadOnlySpan<byte>) : bool = buffer.TryAppend(bytes, 0L)
+
+    interface IBodySink with
+        member _.BodyLength = length
+
+        member buffer.TryAppend bytes =
+            let mutable hasRoom = true
+
+            let mutable following = bytes.Length
+
+            for part in bytes do
+                following <- following - int64 part.Length
+                hasRoom <- hasRoom && buffer.TryAppend(part.Span, following)
+
+            hasRoom
+
+    /// All bytes, head and body, in order. Valid until the release.
+    member _.Bytes: ReadOnlySequence<byte> =
+        let used index =
+            if index = blocks.Count - 1 then
+                usedOfLast
+            else
+                blocks[index].Length
+
+        let memory index =
+            ReadOnlyMemory(blocks[index], 0, used index)
+
+        match headBlock with
+        | null when blocks.Count = 0 -> ReadOnlySequence.Empty
+        | null when blocks.Count = 1 -> ReadOnlySequence(memory 0)
+        | head ->
+            let first, rest =
+                match head with
+                | null -> Segment(memory 0), 1
+                | head -> Segment(ReadOnlyMemory(head, 0, headLength)), 0
+
+            let mutable last = first
+
+            for index in rest .. blocks.Count - 1 do
+                let next = Segment(memory index)
+                last.Follow next
+                last <- next
+
+            ReadOnlySequence(first, 0, last, last.Memory.Length)
+
+    /// Gives the memory back. A second release is a defect that would hand one block to two requests: it throws.
+    member _.Release() =
+        if Interlocked.Exchange(&isReleased, 1) = 1 then
+            invalidOp "This request was released before."
+
+        for block in blocks do
+            ArrayPool.Shared.Return block
+
+        match headBlock with
+        | null -> ()
+        | block -> ArrayPool.Shared.Return block
+
+        blocks.Clear()
+        budget.Return taken

@@ -1,0 +1,68 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Collections.Concurrent
+open System.Threading
+open K8sReq.Core
+
+/// A RequestClone's copies: what has become of them, and the lanes that have some now.
+[<Sealed>]
+type CloneEntry(statistics: CloneStatistics) =
+    let gate = Lock()
+    let mutable lanes: Lane list = []
+
+    // A lane that is retired may have copies on their way still.
+    let isOfUse (lane: Lane) =
+        not lane.Retired.IsCancellationRequested || lane.Load <> LaneLoad.empty
+
+    member _.Statistics = statistics
+
+    member _.Add(lane: Lane) : unit =
+        lock gate (fun () -> lanes <- lane :: List.filter isOfUse lanes)
+
+    /// The one in force first.
+    member _.Lanes: Lane list =
+        lock gate (fun () ->
+            lanes <- List.filter isOfUse lanes
+            lanes)
+
+    /// What all lanes hold together, and how long the first copy has waited for its turn.
+    member entry.Load: struct (LaneLoad * TimeSpan) =
+        let lanes = entry.Lanes
+
+        let sum =
+            (LaneLoad.empty, lanes)
+            ||> List.fold (fun sum lane -> LaneLoad.add sum lane.Load)
+
+        let oldest =
+            (TimeSpan.Zero, lanes)
+            ||> List.fold (fun oldest lane -> max oldest lane.OldestWait)
+
+        struct (sum, oldest)
+
+/// Every RequestClone that has or had a lane, for as long as there is such a RequestClone. From any thread.
+[<Sealed>]
+type CloneDirectory() =
+    let clones = ConcurrentDictionary<ObjectKey, CloneEntry>()
+
+    let create =
+        Func<ObjectKey, CloneEntry>(fun clone -> CloneEntry(CloneStatistics clone))
+
+    member _.Of(clone: ObjectKey) : CloneEntry = clones.GetOrAdd(clone, create)
+
+    member _.TryFind(clone: ObjectKey) : CloneEntry voption =
+        match clones.TryGetValue clone with
+        | true, entry -> ValueSome entry
+        | false, _ -> ValueNone
+
+    /// As they are now, in no order.
+    member _.Unordered: CloneEntry seq = clones |> Seq.map _.Value
+
+    /// Ordered by key.
+    member _.All: CloneEntry[] =
+        clones.ToArray() |> Array.sortBy _.Key |> Array.map _.Value
+
+    /// These RequestClones are no more: nothing is told of them from here on.
+    member _.Remove(gone: ObjectKey seq) : unit =
+        for clone in gone do
+            clones.TryRemove clone |> ignore

@@ -1,0 +1,163 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Collections.Generic
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open K8sReq.Core
+
+/// How connections to targets are made and kept.
+type ConnectionLimits = {
+    Timeouts: SendTimeouts
+    /// A connection is closed between two exchanges once it is this old, give or take: behind a Service's address each
+    /// connection leads to one pod, and only a new one follows the Service. Zero for no limit.
+    MaxAge: TimeSpan
+}
+
+/// What a pool tells of itself. Called outside of its lock.
+type PoolEvents = {
+    /// It has no connection any more and makes none: another pool takes its place.
+    Retired: TargetPool -> unit
+    /// An attempt that has to be sent over a connection of another pool, for this one has retired.
+    Resend: Attempt -> unit
+}
+
+/// The connections to one address. From many threads at once.
+///
+/// Mostly the one that was used last is used next. Every fourth send takes the one that has been idle for the longest
+/// instead: behind one address are several pods, and the last one used is always the same pod's.
+and [<Sealed>] TargetPool
+    (clock: TimeProvider, limits: ConnectionLimits, endpoint: IPEndPoint, events: PoolEvents) =
+    let gate = Lock()
+    let all = HashSet<TargetConnection>()
+    let idle = List<TargetConnection>()
+    let mutable sends = 0
+    let mutable isClosing = false
+    // All attempts are given up, those that are still to come as well.
+    let mutable isCancelled = false
+    // It was empty: no connection is made any more, so that nobody has to look for one that no directory knows.
+    let mutable isRetired = false
+
+    // Connections that are made together are not closed together.
+    let retiresAt () =
+        if limits.MaxAge = TimeSpan.Zero then
+            TimeSpan.MaxValue
+        else
+            clock.GetElapsedTime 0L
+            + limits.MaxAge * (0.75 + 0.25 * Random.Shared.NextDouble())
+
+    // To be called under the lock.
+    let takeIdle () : TargetConnection =
+        sends <- sends + 1
+        // Without an age limit, those that are not needed any more have to grow idle to be closed.
+        let takesOldest = sends % 4 = 0 && limits.MaxAge > TimeSpan.Zero
+        let index = if takesOldest then 0 else idle.Count - 1
+        let taken = idle[index]
+        idle.RemoveAt index
+        taken
+
+    // A connection that was made while others were cancelled is cancelled by who made it.
+    let cancelIfLate (connection: TargetConnection) =
+        if Volatile.Read &isCancelled then
+            connection.Cancel()
+
+    // To be called under the lock: a new connection, which belongs to the pool from here on.
+    let create (pool: ConnectionOwner) =
+        try
+            let connection =
+                TargetConnection(clock, limits.Timeouts, retiresAt (), endpoint, pool)
+
+            all.Add connection |> ignore
+            Ok connection
+        // The process has no descriptor left for it.
+        with :? SocketException as error ->
+            Error(TargetOutcome.ConnectFailed error.Message)
+
+    let connect (attempt: Attempt) (made: Result<TargetConnection, TargetOutcome>) =
+        match made with
+        | Ok connection ->
+            connection.Connect attempt
+            cancelIfLate connection
+        | Error outcome -> attempt.Complete(SendResult.ofOutcome outcome)
+
+    /// Sends over a connection that is idle, or over a new one. False if the pool has retired.
+    member pool.TrySend(attempt: Attempt) : bool =
+        let mutable result = ValueNone
+
+        while result.IsNone do
+            let next =
+                lock gate (fun () ->
+                    if idle.Count > 0 then ValueSome(Choice1Of2(takeIdle ()))
+                    elif isRetired then ValueNone
+                    else ValueSome(Choice2Of2(create pool)))
+
+            match next with
+            | ValueNone -> result <- ValueSome false
+            | ValueSome(Choice1Of2 connection) ->
+                if connection.TryBegin attempt then
+                    cancelIfLate connection
+                    result <- ValueSome true
+            | ValueSome(Choice2Of2 made) ->
+                connect attempt made
+                result <- ValueSome true
+
+        result.Value
+
+    /// Gives up the attempts that are under way, and all that come later.
+    member _.Cancel() : unit =
+        let connections =
+            lock gate (fun () ->
+                isCancelled <- true
+                Array.ofSeq all)
+
+        for connection in connections do
+            connection.Cancel()
+
+    /// Closes what is idle, and what will be.
+    member _.Close() : unit =
+        lock gate (fun () -> isClosing <- true)
+
+        for connection in lock gate (fun () -> Array.ofSeq all) do
+            connection.CloseUnlessBusy()
+
+    interface ConnectionOwner with
+        member _.Returned connection =
+            let isKept =
+                lock gate (fun () ->
+                    if not isClosing then
+                        idle.Add connection
+
+                    not isClosing)
+
+            // It may have ended before it was here to be taken away.
+            if not isKept then
+                connection.CloseUnlessBusy()
+            elif connection.IsClosed then
+                lock gate (fun () -> idle.Remove connection |> ignore)
+
+        member pool.Closed connection =
+            let isEmpty =
+                lock gate (fun () ->
+                    all.Remove connection |> ignore
+                    idle.Remove connection |> ignore
+
+                    if all.Count = 0 then
+                        isRetired <- true
+
+                    all.Count = 0)
+
+            if isEmpty then
+                events.Retired pool
+
+        member pool.Ended(attempt, result, mayRepeat) =
+            // Once more, over a connection that nobody has used: part of the same attempt, for the target had nothing of it.
+            if not mayRepeat then
+                attempt.Complete result
+            else
+                let next =
+                    lock gate (fun () -> if isRetired then ValueNone else ValueSome(create pool))
+
+                match next with
+                | ValueSome made -> connect attempt made
+                | ValueNone -> events.Resend attempt

@@ -1,0 +1,132 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Collections.Generic
+open System.Diagnostics.Metrics
+open K8sReq.Core
+
+/// What is measured of requests that come in and of copies that go out, by OpenTelemetry's semantic conventions for HTTP.
+/// What they would say of hosts, addresses and paths is left out: it has no bounds. From any thread.
+[<Sealed>]
+type HttpMetrics(meter: Meter) =
+    static let statusOf (status: int) =
+        if status >= 100 && status <= 599 then status else 0
+
+    static let advice =
+        InstrumentAdvice<float>(HistogramBucketBoundaries = DurationHistogram.OfHttp().Bounds)
+
+    let served =
+        ByLabel<struct (string * int * string), DurationHistogram>(DurationHistogram.OfHttp)
+
+    let sent =
+        ByLabel<struct (string * int * string), DurationHistogram>(DurationHistogram.OfHttp)
+
+    let delivered = DurationHistogram.OfHttp()
+
+    // For those who collect by OpenTelemetry; nobody else makes them cost anything.
+    let servedOut =
+        meter.CreateHistogram<float>(
+            "http.server.request.duration",
+            "s",
+            "From the head of a request to its answer.",
+            null,
+            advice
+        )
+
+    let sentOut =
+        meter.CreateHistogram<float>(
+            "http.client.request.duration",
+            "s",
+            "From the start of an attempt to the head of the target's answer.",
+            null,
+            advice
+        )
+
+    let deliveredOut =
+        meter.CreateHistogram<float>(
+            "k8sreq.delivery.duration",
+            "s",
+            "From the acceptance of a copy to its delivery.",
+            null,
+            advice
+        )
+
+    static let tags (labels: (string * string) list) =
+        ReadOnlySpan(
+            [|
+                for name, value in labels -> KeyValuePair<string, obj | null>(name, box value)
+            |]
+        )
+
+    static let servedLabels (struct (method, status, version)) = [
+        "http.request.method", method
+        "http.response.status_code", string<int> status
+        "network.protocol.version", version
+        "url.scheme", "http"
+    ]
+
+    static let sentLabels (struct (method, status, errorType)) = [
+        "http.request.method", method
+        if status > 0 then
+            "http.response.status_code", string<int> status
+        if errorType <> "" then
+            // The conventions: the status where there is one.
+            "error.type", (if status > 0 then string<int> status else errorType)
+        "network.protocol.version", "1.1"
+        "url.scheme", "http"
+    ]
+
+    /// A request has been answered.
+    member _.Served(method: string, protocol: string, status: int, duration: TimeSpan) : unit =
+        let key =
+            struct (HttpConventions.methodName method, statusOf status, HttpConventions.versionOf protocol)
+
+        served.Of(key).Record duration
+
+        if servedOut.Enabled then
+            servedOut.Record(duration.TotalSeconds, tags (servedLabels key))
+
+    /// An attempt to send a copy has ended.
+    member _.Sent(method: string, outcome: TargetOutcome, duration: TimeSpan) : unit =
+        let status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
+
+        let key =
+            struct (HttpConventions.methodName method, statusOf status, TargetOutcome.errorType outcome)
+
+        sent.Of(key).Record duration
+
+        if sentOut.Enabled then
+            sentOut.Record(duration.TotalSeconds, tags (sentLabels key))
+
+    /// A copy has been delivered.
+    member _.Delivered(duration: TimeSpan) : unit =
+        delivered.Record duration
+
+        if deliveredOut.Enabled then
+            deliveredOut.Record duration.TotalSeconds
+
+    /// How many requests were answered with which status.
+    member _.Requests: (int * int64) list =
+        served.All
+        |> Seq.groupBy (fun struct (struct (_, status, _), _) -> status)
+        |> Seq.map (fun (status, cells) ->
+            status, cells |> Seq.sumBy (fun struct (_, cell) -> cell.Value.Counts |> Array.sum))
+        |> Seq.sortBy fst
+        |> List.ofSeq
+
+    /// The durations; each instrument of the meter has the same name.
+    member _.Families: MetricFamily list = [
+        MetricFamily.histogram "http.server.request.duration" "s" "From the head of a request to its answer." [
+            for struct (key, cell) in served.All -> MetricSample.distribution (servedLabels key) cell.Value
+        ]
+        MetricFamily.histogram
+            "http.client.request.duration"
+            "s"
+            "From the start of an attempt to the head of the target's answer."
+            [
+                for struct (key, cell) in sent.All -> MetricSample.distribution (sentLabels key) cell.Value
+            ]
+        MetricFamily.histogram "k8sreq.delivery.duration" "s" "From the acceptance of a copy to its delivery." [
+            MetricSample.distribution [] delivered.Value
+        ]
+    ]

@@ -1,0 +1,320 @@
+/// Attempts, and the waits between them. The clock stands still unless a test moves it.
+module K8sReq.Proxy.Tests.DeliveryTests
+
+open System
+open System.Threading
+open System.Threading.Channels
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Core
+open K8sReq.Proxy
+open K8sReq.TestKit
+
+let private request = TestRequest.get
+
+let private events = {
+    Overflowed = ignore
+    Recovered = fun _ _ -> ()
+}
+
+let private failure = SendResult.ofOutcome (TargetOutcome.Rejected 503)
+let private success = SendResult.ofOutcome (TargetOutcome.Delivered 200)
+
+let private retrying retries : Target = {
+    Targets.named "a" with
+        Delivery = {
+            AttemptTimeout = None
+            Retry = {
+                Retries = retries
+                Backoff = BackoffPolicy.Exponential
+                Delay = TimeSpan.FromSeconds 1.0
+                Longest = TimeSpan.FromSeconds 4.0
+            }
+        }
+}
+
+/// A lane for one send at a time, and a client whose results a test gives one by one.
+type private Bench(target: Target, queueBytes: int64) =
+    let results = Channel.CreateUnbounded<SendResult>()
+    let mutable attempts = 0
+    let mutable retries = 0
+    let mutable counted = 0
+    let stop = new CancellationTokenSource()
+
+    member val Clock = TestClock()
+
+    member val Lane =
+        target
+        |> Targets.lane
+            {
+                Concurrency = 1
+                QueueBytes = queueBytes
+            }
+            events
+
+    member _.Attempts = Volatile.Read &attempts
+    /// Attempts that were announced as retries.
+    member _.Retries = Volatile.Read &retries
+    /// Attempts that were counted when they had ended.
+    member _.Counted = Volatile.Read &counted
+    member _.Stop() = stop.Cancel()
+
+    member _.Give(result: SendResult) =
+        results.Writer.TryWrite result |> ignore
+
+    member bench.Start() : Task<TargetOutcome> =
+        let services = {
+            Client =
+                fun _ _ ->
+                    ValueTask<SendResult>(
+                        task {
+                            if stop.IsCancellationRequested then
+                                return SendResult.notTried
+                            else
+                                Interlocked.Increment &attempts |> ignore
+
+                                try
+                                    return! results.Reader.ReadAsync stop.Token
+                                with :? OperationCanceledException ->
+                                    return SendResult.ofOutcome TargetOutcome.Cancelled
+                        }
+                    )
+            Clock = bench.Clock
+            Jitter = fun () -> 1.0
+            Retried = fun _ -> Interlocked.Increment &retries |> ignore
+            Attempted = fun _ _ _ _ -> Interlocked.Increment &counted |> ignore
+            Unexpected = raise
+            PaceRetry = fun _ -> System.TimeSpan.Zero
+            Stop = stop.Token
+        }
+
+        match bench.Lane.TryEnter 10L with
+        | LaneEntry.Entered turn ->
+            async {
+                let job = {
+                    Request = request
+                    Bytes = 10L
+                    AcceptedAt = 0L
+                    Trace = ValueNone
+                }
+
+                let! struct (outcome, _) = Delivery.run services job (struct (bench.Lane, turn))
+                return outcome
+            }
+            |> Async.StartAsTask
+        | entry -> failwith $"{entry}"
+
+    /// Lets a wait of this length begin and end.
+    member bench.Pass(seconds: float) : Task<unit> = task {
+        do! bench.Clock.TimerStarted(TimeSpan.FromSeconds seconds)
+        bench.Clock.Advance(TimeSpan.FromSeconds seconds)
+    }
+
+let private outcome (delivery: Task<TargetOutcome>) =
+    delivery |> Waiting.within "the outcome"
+
+let tests =
+    testList "Delivery" [
+        testCaseTask "without retries one attempt is all"
+        <| fun () -> task {
+            let bench = Bench(retrying 0, 100L)
+            bench.Give failure
+            let! ended = outcome (bench.Start())
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 503, 1) "failed"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that fails is sent again after growing waits, until it is delivered"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            let delivery = bench.Start()
+
+            for wait in [ 1.0; 2.0; 4.0; 4.0 ] do
+                bench.Give failure
+                do! bench.Pass wait
+
+            bench.Give success
+            let! ended = outcome delivery
+
+            Expect.equal
+                (ended, bench.Attempts, bench.Retries)
+                (TargetOutcome.Delivered 200, 5, 4)
+                "at the fifth attempt"
+
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "when the attempts are used up the last outcome stands"
+        <| fun () -> task {
+            let bench = Bench(retrying 1, 100L)
+            let delivery = bench.Start()
+            bench.Give failure
+            do! bench.Pass 1.0
+            bench.Give(SendResult.ofOutcome (TargetOutcome.Rejected 500))
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 500, 2) "two attempts"
+        }
+
+        testCaseTask "410 ends it"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            bench.Give(SendResult.ofOutcome (TargetOutcome.Rejected 410))
+            let! ended = outcome (bench.Start())
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 410, 1) "one attempt"
+        }
+
+        testCaseTask "Retry-After is waited for, up to the longest time"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            let delivery = bench.Start()
+
+            for wanted, wait in [ 3.0, 3.0; 60.0, 4.0 ] do
+                bench.Give {
+                    failure with
+                        RetryAfter = ValueSome(TimeSpan.FromSeconds wanted)
+                }
+
+                do! bench.Pass wait
+
+            bench.Give success
+            let! ended = outcome delivery
+            Expect.equal ended (TargetOutcome.Delivered 200) "delivered"
+        }
+
+        testCaseTask "a copy between two attempts holds no place, but its bytes count"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 15L)
+            let first = bench.Start()
+            bench.Give failure
+            do! bench.Clock.TimerStarted(TimeSpan.FromSeconds 1.0)
+            Expect.equal (bench.Lane.Load.Sending, bench.Lane.Load.WaitingBytes) (0, 10L) "it rests"
+            let second = bench.Start()
+
+            match bench.Lane.TryEnter 10L with
+            | LaneEntry.Full -> ()
+            | entry -> failtest $"{entry}"
+
+            bench.Give success
+            let! ended = outcome second
+            Expect.equal ended (TargetOutcome.Delivered 200) "another was sent meanwhile"
+            bench.Clock.Advance(TimeSpan.FromSeconds 1.0)
+            bench.Give success
+            let! ended = outcome first
+            Expect.equal ended (TargetOutcome.Delivered 200) "and then it was"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask
+            "a copy for which there is no room to wait is dropped, and says what its last attempt came to"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 5L)
+            bench.Give failure
+            let! ended = outcome (bench.Start())
+            let dropped = TargetOutcome.NoRoomToRetry(TargetOutcome.Rejected 503)
+            Expect.equal (ended, bench.Attempts) (dropped, 1) "dropped"
+            Expect.isTrue (TargetOutcome.isDropped ended) "and counted so"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that rests when its target is no longer routed is not sent again"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            let delivery = bench.Start()
+            bench.Give failure
+            do! bench.Clock.TimerStarted(TimeSpan.FromSeconds 1.0)
+            bench.Lane.Retire()
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Cancelled, 1) "given up at once"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that fails when its target is no longer routed is not sent again"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            let delivery = bench.Start()
+            bench.Lane.Retire()
+            bench.Give failure
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Cancelled, 1) "it would have been sent again"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "the end of the process ends the wait and the copy"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            let delivery = bench.Start()
+            bench.Give failure
+            do! bench.Clock.TimerStarted(TimeSpan.FromSeconds 1.0)
+            bench.Stop()
+            let! ended = outcome delivery
+            Expect.equal ended TargetOutcome.Cancelled "given up"
+            Expect.equal (bench.Attempts, bench.Counted, bench.Retries) (1, 1, 0) "one attempt, no retry"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "how a target is delivered to may change while a copy rests"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L)
+            let delivery = bench.Start()
+            bench.Give failure
+            do! bench.Clock.TimerStarted(TimeSpan.FromSeconds 1.0)
+            bench.Lane.Update(retrying 0)
+            bench.Clock.Advance(TimeSpan.FromSeconds 1.0)
+            bench.Give failure
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 503, 2) "no third attempt"
+        }
+
+        testCaseTask "over real sockets: a target that fails twice has the copy at the third attempt"
+        <| fun () -> task {
+            let mutable answered = 0
+
+            use target =
+                new TestTarget(fun keep stream reader -> task {
+                    let mutable isOpen = true
+
+                    while isOpen do
+                        match! reader.Read() with
+                        | None -> isOpen <- false
+                        | Some message ->
+                            keep message
+
+                            let status =
+                                if Interlocked.Increment &answered < 3 then
+                                    "503 No"
+                                else
+                                    "200 OK"
+
+                            let answer =
+                                Text.Encoding.ASCII.GetBytes
+                                    $"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"
+
+                            do! stream.WriteAsync(answer, 0, answer.Length)
+                })
+
+            let manifests =
+                (Manifests.route "a.example" [ target.Port ])
+                    .Replace(
+                        "servicePort: http}",
+                        "servicePort: http}, delivery: {retry: 5, backoffDelay: 1ms, backoffMax: 2ms}"
+                    )
+
+            use! proxy = TestProxy.Start manifests
+
+            let! answer =
+                TestClient.roundTrip
+                    proxy.Port
+                    "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 3\r\n\r\nabc"
+
+            Expect.equal (TestClient.status answer) 202 "accepted"
+            let! copies = target.Take 3
+            Expect.equal (copies |> List.map _.Text) [ "abc"; "abc"; "abc" ] "the same each time"
+            do! proxy.Settled()
+            let totals = proxy.Totals
+
+            Expect.equal
+                (totals.Accepted, totals.Delivered, totals.Retries)
+                (1L, 1L, 2L)
+                "one copy, delivered"
+        }
+    ]

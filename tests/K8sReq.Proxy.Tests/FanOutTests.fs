@@ -1,0 +1,255 @@
+module K8sReq.Proxy.Tests.FanOutTests
+
+open System.Collections.Concurrent
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Core
+open K8sReq.Proxy
+open K8sReq.TestKit
+
+let private request = TestRequest.post "abc"B
+
+let private events = {
+    Overflowed = ignore
+    Recovered = fun _ _ -> ()
+}
+
+let private laneOf name =
+    Targets.named name |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+
+// The copy's turn is now.
+let private enter (lane: Lane) : Place =
+    match lane.TryEnter 3L with
+    | LaneEntry.Entered turn -> struct (lane, turn)
+    | entry -> failwith $"{entry}"
+
+// One attempt each: the clock is never asked, and nobody waits between attempts.
+let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
+    Client =
+        fun target request ->
+            async {
+                let! outcome = client target request CancellationToken.None
+                return SendResult.ofOutcome outcome
+            }
+            |> Async.StartAsTask
+            |> ValueTask<SendResult>
+    Clock = System.TimeProvider.System
+    Jitter = fun () -> 1.0
+    Retried = ignore
+    Attempted = fun _ _ _ _ -> ()
+    Unexpected = raise
+    PaceRetry = fun _ -> System.TimeSpan.Zero
+    Stop = CancellationToken.None
+}
+
+/// Runs a fan-out over these places: outcomes by the targets' names, and how often the memory was given back.
+let private runIn client (places: Place list) = task {
+    let outcomes = ConcurrentDictionary<string, TargetOutcome>()
+    let mutable releases = 0
+
+    let released =
+        TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let report _ (lane: Lane) (struct (outcome, _)) _ =
+        Expect.equal releases 0 "released after the last report"
+        Expect.isTrue (outcomes.TryAdd(lane.Target.Clone.Name, outcome)) "reported once"
+
+    let release () =
+        releases <- releases + 1
+        released.TrySetResult(()) |> ignore
+
+    let job = {
+        Request = request
+        Bytes = 3L
+        AcceptedAt = 0L
+        Trace = ValueNone
+    }
+
+    FanOut.start (services client) report release job (ResizeArray places)
+    do! released.Task |> Waiting.within "the release"
+    return outcomes, releases
+}
+
+let private run client names =
+    runIn client (names |> List.map (laneOf >> enter))
+
+let tests =
+    testList "FanOut" [
+        testCaseTask "every target gets the request and has its outcome; the memory is given back once"
+        <| fun () -> task {
+            let! outcomes, releases =
+                run (fun target _ _ -> async { return TargetOutcome.Delivered target.Clone.Name.Length }) [
+                    "a"
+                    "bb"
+                    "ccc"
+                ]
+
+            Expect.equal outcomes["bb"] (TargetOutcome.Delivered 2) "its own"
+            Expect.equal (outcomes.Count, releases) (3, 1) "all, once"
+        }
+
+        testCaseTask "a send that throws, at once or later, touches no sibling"
+        <| fun () -> task {
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
+                fun target _ _ ->
+                    match target.Clone.Name with
+                    | "throws" -> failwith "at once"
+                    | "faults" -> async {
+                        do! Async.Sleep 1
+                        return failwith "later"
+                      }
+                    | _ -> async {
+                        do! Async.Sleep 20
+                        return TargetOutcome.Delivered 200
+                      }
+
+            let! outcomes, releases = run client [ "throws"; "good"; "faults" ]
+            Expect.equal outcomes["throws"] (TargetOutcome.Faulted "at once") "its outcome says so"
+            Expect.equal outcomes["faults"] (TargetOutcome.Faulted "later") "its outcome says so"
+            Expect.equal outcomes["good"] (TargetOutcome.Delivered 200) "not cancelled"
+            Expect.equal releases 1 "once"
+        }
+
+        testCaseTask "a send leaves its lane, whatever its end, and a copy that waits there is sent then"
+        <| fun () -> task {
+            let lane = laneOf "a"
+            let first = enter lane
+            let second = enter lane
+            let mutable sends = 0
+
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
+                fun _ _ _ -> async {
+                    sends <- sends + 1
+
+                    if sends = 1 then
+                        failwith "the first"
+
+                    return TargetOutcome.Delivered 200
+                }
+
+            let waiting = runIn client [ second ]
+            Expect.isFalse waiting.IsCompleted "it waits for the first"
+            let! outcomes, _ = runIn client [ first ]
+            Expect.equal outcomes["a"] (TargetOutcome.Faulted "the first") "failed"
+            let! outcomes, releases = waiting |> Waiting.within "the second"
+            Expect.equal outcomes["a"] (TargetOutcome.Delivered 200) "sent"
+            Expect.equal releases 1 "once"
+            Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that waits in a lane that is retired is cancelled and not sent"
+        <| fun () -> task {
+            let lane = laneOf "a"
+            let _ = enter lane
+            let waiting = runIn (fun _ _ _ -> failwith "sent") [ enter lane ]
+            lane.Retire()
+            let! outcomes, releases = waiting |> Waiting.within "the outcome"
+            Expect.equal (outcomes["a"], releases) (TargetOutcome.Cancelled, 1) "given up"
+        }
+
+        testCaseTask "what observes copies may throw: each copy ends once, and the memory is given back"
+        <| fun () -> task {
+            let mutable unexpected = 0
+            let mutable releases = 0
+            let mutable reports = 0
+
+            let released =
+                TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+            let services = {
+                services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
+                    Attempted = fun _ _ _ _ -> failwith "attempted"
+                    Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
+                    PaceRetry = fun _ -> System.TimeSpan.Zero
+            }
+
+            let report _ _ _ _ =
+                Interlocked.Increment &reports |> ignore
+                failwith "report"
+
+            let release () =
+                Interlocked.Increment &releases |> ignore
+                released.TrySetResult(()) |> ignore
+
+            let job = {
+                Request = request
+                Bytes = 3L
+                AcceptedAt = 0L
+                Trace = ValueNone
+            }
+
+            let lane = laneOf "a"
+            // One is sent at once, the other waits for it.
+            let places = ResizeArray [ enter lane; enter lane ]
+            FanOut.start services report release job places
+            do! released.Task |> Waiting.within "the release"
+            Expect.equal (reports, unexpected, releases) (2, 4, 1) "each was told of"
+            Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a clock that throws leaves no copy without an end"
+        <| fun () -> task {
+            let mutable releases = 0
+            let reported = ConcurrentQueue<TargetOutcome>()
+
+            let released =
+                TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+            let services = {
+                services (fun _ _ _ -> async { return TargetOutcome.Rejected 503 }) with
+                    Clock = {
+                        new System.TimeProvider() with
+                            override _.GetTimestamp() = failwith "no time"
+                    }
+                    Jitter = fun () -> failwith "no jitter"
+                    Unexpected = ignore
+                    PaceRetry = fun _ -> System.TimeSpan.Zero
+            }
+
+            let release () =
+                Interlocked.Increment &releases |> ignore
+                released.TrySetResult(()) |> ignore
+
+            let job = {
+                Request = request
+                Bytes = 3L
+                AcceptedAt = 0L
+                Trace = ValueNone
+            }
+
+            let lane =
+                Targets.named "a" |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+
+            let places = ResizeArray [ enter lane; enter lane ]
+
+            FanOut.start
+                services
+                (fun _ _ (struct (outcome, _)) _ -> reported.Enqueue outcome)
+                release
+                job
+                places
+
+            do! released.Task |> Waiting.within "the release"
+            let failed = TargetOutcome.Rejected 503
+            Expect.equal (List.ofSeq reported, releases) ([ failed; failed ], 1) "as the target answered"
+            Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "sends are under way at the same time"
+        <| fun () -> task {
+            // Each waits for the other: one after the other would never end.
+            let here, there = TaskCompletionSource(), TaskCompletionSource()
+
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
+                fun target _ _ -> async {
+                    let mine, other = if target.Clone.Name = "a" then here, there else there, here
+                    mine.SetResult()
+                    do! other.Task |> Async.AwaitTask
+                    return TargetOutcome.Delivered 200
+                }
+
+            let! outcomes, _ = run client [ "a"; "b" ] |> Waiting.within "both sends"
+            Expect.equal outcomes.Count 2 "both"
+        }
+    ]

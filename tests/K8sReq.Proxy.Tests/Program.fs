@@ -1,0 +1,41 @@
+module K8sReq.Proxy.Tests.Program
+
+open Expecto
+open K8sReq.Kubernetes
+
+[<EntryPoint>]
+let main arguments =
+    // Tests make clients of their own in this process, and the first one that reads anything decides how all read.
+    WatchEventJson.register ()
+
+    runTestsWithCLIArgs
+        []
+        arguments
+        (testList "Proxy" [
+            HttpHandlerTests.tests
+            RequestBufferTests.tests
+            RequestCaptureTests.tests
+            ConnectionFieldTests.tests
+            HeadBlockTests.tests
+            CopyLedgerTests.tests
+            LaneTests.tests
+            HostIndexTests.tests
+            LaneDirectoryTests.tests
+            DeliveryTests.tests
+            FanOutTests.tests
+            ConnectionStateTests.tests
+            TargetClientTests.tests
+            TargetConnectionTests.tests
+            ControllerTests.tests
+            ProxyRequestTests.tests
+            ProxyCopyTests.tests
+            ProxyMatchingTests.tests
+            IsolationTests.tests
+            HostileTargetTests.tests
+            OracleTests.tests
+            HostileClientTests.tests
+            RefusalTests.tests
+            RequestTraceTests.tests
+            CopyHistoryTests.tests
+            AllocationTests.tests
+        ])

@@ -1,0 +1,104 @@
+/// The proxy's pipeline without the server and the sockets: what is left is what the proxy itself costs.
+module K8sReq.TestKit.BarePipeline
+
+open System
+open System.Diagnostics
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open Microsoft.AspNetCore.Http.Features
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Proxy
+open K8sReq.Proxy.DuplicateHandler
+
+let private delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
+
+let private lanes =
+    [| "a"; "b" |]
+    |> Array.map (fun name ->
+        Targets.named name
+        |> Targets.lane
+            {
+                Concurrency = 10
+                QueueBytes = 1_000_000L
+            }
+            {
+                Overflowed = ignore
+                Recovered = fun _ _ -> ()
+            })
+
+/// To two targets that take every copy at once.
+let services (tracing: Tracing) : DuplicateServices = {
+    RoutesKnown = fun () -> ValueTask<bool> true
+    FindLanes = fun _ -> lanes
+    Delivery = {
+        Client = fun _ _ -> ValueTask<SendResult> delivered
+        Clock = TimeProvider.System
+        Jitter = fun () -> 1.0
+        Retried = ignore
+        Attempted = fun _ _ _ _ -> ()
+        Unexpected = raise
+        PaceRetry = fun _ -> System.TimeSpan.Zero
+        Stop = CancellationToken.None
+    }
+    Report = fun _ _ _ _ -> ()
+    Answered = fun _ _ _ _ -> ()
+    Refusals = RefusalLog(Abstractions.NullLogger.Instance, TimeProvider.System)
+    Failed = raise
+    IsDraining = fun () -> false
+    Ledger = CopyLedger()
+    Tracing = tracing
+    Clock = TimeProvider.System
+    Budget = BufferBudget Int64.MaxValue
+    ReadTimeout = TimeSpan.FromSeconds 30.0
+    BodySizeLimit = Some 2_000_000L
+    ViaName = "k8sreq"
+}
+
+let create (tracing: Tracing) : HttpFunc =
+    DuplicateHandler.create (services tracing) earlyReturn
+
+/// Tracing that a library listens to which samples every request like this, as OpenTelemetry's does. The version tells
+/// whose it is: it must be nobody else's.
+let traced
+    (version: string)
+    (sampling: ActivitySamplingResult)
+    (ended: Activity -> unit)
+    : Tracing * IDisposable =
+    let tracing =
+        new Tracing(version, [ TraceForm.W3C; TraceForm.B3Single; TraceForm.B3Multi ])
+
+    let listener =
+        new ActivityListener(
+            ShouldListenTo = (fun source -> source.Version = version),
+            Sample = SampleActivity(fun _ -> sampling),
+            ActivityStopped = ended
+        )
+
+    ActivitySource.AddActivityListener listener
+
+    tracing,
+    {
+        new IDisposable with
+            member _.Dispose() =
+                listener.Dispose()
+                (tracing :> IDisposable).Dispose()
+    }
+
+/// A request as a webhook's sender makes it, without a body.
+let request (method: string) : DefaultHttpContext =
+    let ctx = DefaultHttpContext()
+
+    match ctx.Features.Get<IHttpRequestFeature>() with
+    | null -> failwith "no request"
+    | request ->
+        request.RawTarget <- "/hooks?source=test"
+        request.Method <- method
+        request.Protocol <- "HTTP/1.1"
+
+    ctx.Request.Headers.Host <- "a.example"
+    ctx.Request.Headers.UserAgent <- "test"
+    ctx.Request.Headers.Accept <- "*/*"
+    ctx.Request.Headers.ContentType <- "application/json"
+    ctx
