@@ -44,7 +44,9 @@ let newLane target =
 
 /// Puts a routing in force.
 let publish (lanes: LaneDirectory) (routing: Routing) : Routing =
-    lanes.Update(routing.Routes, routing.ChangedHosts)
+    for lane in lanes.Update(routing.Routes, routing.ChangedHosts).Gone do
+        lane.Retire()
+
     Routing.settled routing
 
 /// So many hosts, each with a RequestClone and a Service of its own, in force.

@@ -86,19 +86,19 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
 
         let expected, nextModel =
             if isSent bytes then
-                Admission.Send,
+                LaneAdmission.Send,
                 {
                     model with
                         Sending = bytes :: model.Sending
                 }
             elif held + bytes <= limits.QueueBytes then
-                Admission.Queue,
+                LaneAdmission.Queue,
                 {
                     model with
                         Waiting = model.Waiting @ [ bytes ]
                 }
             else
-                Admission.Overflow, model
+                LaneAdmission.Overflow, model
 
         next, nextModel, isRight && admission = expected
     | Finish when not model.Sending.IsEmpty -> leave limits (load, model, isRight)
@@ -127,7 +127,7 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
                     Sending = bytes :: model.Sending
                     Resting = rest
             },
-            isRight && admission = Admission.Send
+            isRight && admission = LaneAdmission.Send
         else
             next,
             {
@@ -135,7 +135,7 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
                     Waiting = model.Waiting @ [ bytes ]
                     Resting = rest
             },
-            isRight && admission = Admission.Queue
+            isRight && admission = LaneAdmission.Queue
     | Finish
     | Rest
     | Wake -> load, model, isRight
@@ -181,7 +181,7 @@ let tests =
             let limits = limitsOf 1 10L
             let struct (busy, first) = LaneLoad.offer limits 1000L LaneLoad.empty
             let struct (_, second) = LaneLoad.offer limits 11L busy
-            Expect.equal (first, second) (Admission.Send, Admission.Overflow) "by its size"
+            Expect.equal (first, second) (LaneAdmission.Send, LaneAdmission.Overflow) "by its size"
         }
 
         test "what is being sent has no more bytes than what may wait, however many sends there may be" {
@@ -192,7 +192,7 @@ let tests =
 
             Expect.equal
                 (first, second, third)
-                (Admission.Send, Admission.Queue, Admission.Queue)
+                (LaneAdmission.Send, LaneAdmission.Queue, LaneAdmission.Queue)
                 "in their order"
 
             let ended = LaneLoad.finish 6L three
@@ -206,7 +206,7 @@ let tests =
             let struct (busy, _) = LaneLoad.offer limits System.Int64.MaxValue LaneLoad.empty
             let struct (full, first) = LaneLoad.offer limits System.Int64.MaxValue busy
             let struct (_, second) = LaneLoad.offer limits 1L full
-            Expect.equal (first, second) (Admission.Queue, Admission.Overflow) "to the last byte"
+            Expect.equal (first, second) (LaneAdmission.Queue, LaneAdmission.Overflow) "to the last byte"
         }
 
         test "a lane has recovered at half its queue" {

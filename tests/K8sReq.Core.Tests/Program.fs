@@ -15,6 +15,7 @@ let main arguments =
             RequestCloneTests.tests
             ClusterStateTests.tests
             ResolutionTests.tests
+            HostMapTests.tests
             RouteTableTests.tests
             RoutingTests.tests
             ConditionsTests.tests

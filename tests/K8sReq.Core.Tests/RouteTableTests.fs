@@ -71,7 +71,7 @@ module private Model =
 
 let private routesOf (table: RouteTable) =
     [
-        for KeyValue(host, targets) in table.Routes do
+        for host, targets in table.Routes.Ordered do
             for target in targets -> host.Value, string target.Clone, (string target.Address, target.Port)
     ]
     |> List.sort
@@ -145,8 +145,8 @@ let tests =
                     Model.services events |> List.map (fun service -> service.Key, service) |> dict
 
                 tableAfter events
-                |> _.Routes
-                |> Seq.collect _.Value
+                |> _.Routes.Ordered
+                |> Seq.collect snd
                 |> Seq.forall (fun target ->
                     services.ContainsKey target.Service
                     && services[target.Service].Address = ServiceAddress.ClusterIP target.Address

@@ -106,12 +106,15 @@ let private scaleTests =
                 ||> List.fold (fun routing clone -> Routing.evolve routing (ClusterEvent.CloneApplied clone))
 
             let keys =
-                routing.Routes[host "a.example"] |> Array.map (fun target -> target.Clone)
+                (routing.Routes.TryGet(host "a.example")).Value
+                |> Array.map (fun target -> target.Clone)
 
             Expect.equal keys (keys |> Array.sort) "sorted"
             Expect.hasLength keys 300 "all"
         }
     ]
+
+let private asMap (routes: HostMap<Target[]>) = Map.ofList routes.Ordered
 
 // Two of a namespace for a host, by name; and those that are left out.
 let private limitedTable events =
@@ -123,10 +126,11 @@ let private limitedTable events =
         |> Array.collect (fun (_, ofNamespace) -> Array.truncate 2 ofNamespace)
         |> Array.sortBy _.Clone
 
-    let routes = table.Routes |> Map.map (fun _ targets -> kept targets)
+    let all = asMap table.Routes
+    let routes = all |> Map.map (fun _ targets -> kept targets)
 
     let excess = [
-        for KeyValue(host, targets) in table.Routes do
+        for KeyValue(host, targets) in all do
             for target in targets do
                 if not (Array.contains target routes[host]) then
                     target.Clone
@@ -156,7 +160,7 @@ let private agreesWithLimit (events: ClusterEvent list) (routing: Routing) =
 
     let targets = routes |> Map.values |> Seq.sumBy Array.length
 
-    routing.Routes = routes
+    asMap routing.Routes = routes
     && saidSo = excess
     && Set.ofSeq (Map.keys routing.Excess) = excess
     && routing.Counts = {
@@ -189,7 +193,9 @@ let tests =
                 ]
 
             let routed (routing: Routing) =
-                routing.Routes[host "a.example"] |> Array.map _.Clone.Name |> List.ofArray
+                (routing.Routes.TryGet(host "a.example")).Value
+                |> Array.map _.Clone.Name
+                |> List.ofArray
 
             let names = all |> List.map _.Key.Name |> List.sort
             Expect.equal (routed routing) (List.take 2 names) "the first two"
@@ -214,7 +220,7 @@ let tests =
                 let oneByOne = List.fold Routing.evolve before second
                 let atOnce = Routing.fold before second
 
-                atOnce.Routes = oneByOne.Routes
+                asMap atOnce.Routes = asMap oneByOne.Routes
                 && atOnce.Counts = oneByOne.Counts
                 && atOnce.Clones = oneByOne.Clones
                 && atOnce.ChangedClones = oneByOne.ChangedClones)
@@ -226,11 +232,11 @@ let tests =
                 let table = Routing.table routing
                 let expected = tableFromNothing events
 
-                table.Routes = expected.Routes
+                asMap table.Routes = asMap expected.Routes
                 && table.Clones = expected.Clones
                 && routing.Counts = {
                                         Hosts = table.Routes.Count
-                                        Targets = table.Routes |> Seq.sumBy _.Value.Length
+                                        Targets = table.Routes.Ordered |> Seq.sumBy (snd >> Array.length)
                                         Unrouted = table.Unrouted.Length
                                     }
                 && routing.State = ClusterState.fold ClusterState.initial events)
@@ -245,7 +251,7 @@ let tests =
                     Seq.append one.Keys other.Keys
                     |> Seq.forall (fun key -> changed.Contains key || one.TryFind key = other.TryFind key)
 
-                unchanged now.ChangedHosts before.Routes now.Routes
+                unchanged now.ChangedHosts (asMap before.Routes) (asMap now.Routes)
                 && unchanged now.ChangedClones before.Clones now.Clones)
 
         property "the same listing again changes nothing" (fun (events: ClusterEvent list) ->

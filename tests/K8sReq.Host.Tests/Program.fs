@@ -28,4 +28,5 @@ let main arguments =
             ProgramTests.tests
             StalledReaderTests.tests
             WebhookTests.tests
+            LayerTests.tests
         ])

@@ -1,4 +1,4 @@
-/// Real webhooks, and bodies that are hard on whoever decodes them: a copy is faithful if its signature still verifies.
+/// Webhook bodies, and bodies that are hard to decode: a copy is faithful if its signature still verifies.
 module K8sReq.Host.Tests.WebhookTests
 
 open System
@@ -20,18 +20,21 @@ let private signatureOf (body: byte[]) =
 
 type private Webhook = { Event: string; Body: byte[] }
 
-// Beside the repository where it is developed; no part of it.
-let private folder =
-    Path.Combine(PublishedProgram.Root, "..", "shared", "data", "github-webhooks")
-
-let private github () =
-    Directory.GetFiles(folder, "*.payload.json")
+/// Files of bodies: of each, the event's name is what stands before the first dot.
+let private bodiesIn (folder: string) =
+    Directory.GetFiles folder
     |> Array.sort
     |> Array.map (fun path -> {
-        Event = (string (Path.GetFileName path)).Split("__")[0]
+        Event = (string (Path.GetFileName path)).Split('.')[0]
         Body = File.ReadAllBytes path
     })
     |> List.ofArray
+
+let private own () =
+    bodiesIn (Path.Combine(PublishedProgram.Root, "tests", "K8sReq.Host.Tests", "webhooks"))
+
+/// More of them, if this variable names a folder.
+let private variable = "K8SREQ_TEST_WEBHOOKS"
 
 let private generated =
     let random = Random 7
@@ -61,7 +64,7 @@ let private post (client: HttpClient) port (delivery: string) (webhook: Webhook)
     use request =
         new HttpRequestMessage(
             HttpMethod.Post,
-            $"http://127.0.0.1:{port}/hooks?source=github",
+            $"http://127.0.0.1:{port}/hooks?source=test",
             Content = content
         )
 
@@ -149,13 +152,21 @@ let tests =
         testCaseTask "bodies that are hard to keep as they are"
         <| fun () -> task { do! deliver generated 40 }
 
-        testCaseTask "GitHub's, alone and hundreds at once"
+        testCaseTask "webhooks of several kinds, alone and hundreds at once"
         <| fun () -> task {
-            if not (Directory.Exists folder) then
-                skiptest "the folder of GitHub's webhooks is not here"
+            let webhooks = own ()
+            Expect.hasLength webhooks 5 "they are there"
+            do! deliver webhooks 60
+        }
 
-            let webhooks = github ()
-            Expect.isGreaterThan webhooks.Length 20 "they are there"
-            do! deliver webhooks 10
+        testCaseTask $"webhooks from the folder that {variable} names, alone and hundreds at once"
+        <| fun () -> task {
+            match Environment.GetEnvironmentVariable variable with
+            | null
+            | "" -> skiptest $"{variable} names no folder"
+            | folder ->
+                let webhooks = bodiesIn folder
+                Expect.isNonEmpty webhooks "bodies"
+                do! deliver webhooks 10
         }
     ]

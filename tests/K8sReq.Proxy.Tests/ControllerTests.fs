@@ -37,14 +37,21 @@ let private clonesListed =
 let private servicesListed port =
     ClusterEvent.ServicesListed(WatchScope.AllNamespaces, [ service port ])
 
+let private publishTo (holder: SnapshotHolder) (routing: Routing) =
+    holder.Publish {
+        Snapshot.empty with
+            Table = Routing.table routing
+            Counts = routing.Counts
+    }
+
 /// Runs a controller for as long as the test takes.
 let private withController test = task {
     use stop = new CancellationTokenSource()
     let log = new LogKeeper()
-    let holder = RouteTableHolder()
+    let holder = SnapshotHolder()
 
     let controller =
-        Controller(log, TargetPolicy.permissive, everything, holder, Routing.table >> holder.Publish)
+        Controller(log, TargetPolicy.permissive, everything, holder, publishTo holder)
 
     let running = controller.RunAsync stop.Token
     do! test controller holder log
@@ -52,9 +59,9 @@ let private withController test = task {
     do! running.ContinueWith(fun (_: Task) -> ())
 }
 
-let private routedTo port (holder: RouteTableHolder) =
+let private routedTo port (holder: SnapshotHolder) =
     Waiting.until $"a route to port {port}" (fun () ->
-        holder.Current.Find "a.example"
+        holder.Current.Table.Find "a.example"
         |> Array.exists (fun target -> target.Port = port)
         |> Task.FromResult)
 
@@ -69,7 +76,7 @@ let tests =
                     Expect.isFalse holder.IsKnown "not yet"
                     controller.Post [ servicesListed 80 ]
                     do! holder.WhenKnown |> _.WaitAsync(Waiting.patience)
-                    Expect.equal (holder.Current.Find "a.example").Length 1 "with its route"
+                    Expect.equal (holder.Current.Table.Find "a.example").Length 1 "with its route"
                 })
         }
 
@@ -83,7 +90,7 @@ let tests =
                     ]
 
                     do! holder.WhenKnown |> _.WaitAsync(Waiting.patience)
-                    Expect.isEmpty holder.Current.Routes "nothing routed"
+                    Expect.equal holder.Current.Table.Routes.Count 0 "nothing routed"
                 })
         }
 
@@ -99,7 +106,7 @@ let tests =
 
                     do!
                         Waiting.until "the route to go" (fun () ->
-                            Task.FromResult(holder.Current.Find("a.example").Length = 0))
+                            Task.FromResult(holder.Current.Table.Find("a.example").Length = 0))
 
                     // Something else changes; the reason is the same.
                     controller.Post [
@@ -133,7 +140,7 @@ let tests =
                     let watching =
                         Task.Run(fun () ->
                             while not (Volatile.Read &isOver) do
-                                if holder.Current.Find("a.example").Length <> 1 then
+                                if holder.Current.Table.Find("a.example").Length <> 1 then
                                     gaps <- gaps + 1)
 
                     for port in 1..2000 do

@@ -181,19 +181,11 @@ let tests =
             isHandler (text "")
             isHandler (route "/")
             isHandler GET_HEAD
-            isHandler DuplicateHandler.refuseTunnels
-            isHandler DuplicateHandler.refuseUnclearFraming
-            isHandler DuplicateHandler.refuseMalformed
-            isHandler (DuplicateHandler.requireTarget System.TimeProvider.System (fun _ -> [||]))
-
-            isHandler (
-                DuplicateHandler.withCarriedHeaders
-                    System.TimeProvider.System
-                    K8sReq.Proxy.Tracing.Off
-                    "k8sreq"
-                    (fun _ -> pass)
-            )
-
+            isHandler Guards.parseHead
+            isHandler (Guards.requireValid System.TimeProvider.System)
+            isHandler (Guards.requireTarget System.TimeProvider.System (fun () -> K8sReq.Core.HostMap.Empty))
+            isHandler (Guards.requireCopyable System.TimeProvider.System "k8sreq")
+            isHandler (DuplicateHandler.create (BarePipeline.services Tracing.Off))
             isHandler (K8sReq.Host.Admin.Probes.handler (fun () -> true))
             isHandler (K8sReq.Host.Commands.Receive.handler "name" TextWriter.Null)
         }

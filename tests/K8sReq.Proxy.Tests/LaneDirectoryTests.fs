@@ -13,13 +13,32 @@ let private events = {
     Recovered = fun _ _ -> ()
 }
 
-let private directory () =
-    LaneDirectory(Targets.lane limits events)
+/// A directory, and the hosts that it has given last.
+[<Sealed>]
+type private Published() =
+    let lanes = LaneDirectory(Targets.lane limits events)
+    let mutable hosts = HostMap<HostEntry>.Empty
+
+    member _.Update(routes, changed) =
+        let update = lanes.Update(routes, changed)
+        hosts <- update.Hosts
+
+        for lane in update.Gone do
+            lane.Retire()
+
+    member _.Find(host: string) : Lane[] =
+        match hosts.TryFind host with
+        | ValueSome entry -> entry.Lanes
+        | ValueNone -> [||]
+
+let private directory () = Published()
+
+let private hostsOf (routes: HostMap<Target[]>) = routes.Ordered |> List.map fst
 
 // Every host of a table and of the one before it may have changed.
-let private update (lanes: LaneDirectory) (table: RouteTable) =
-    let hosts = Targets.table [ Targets.named "a" ] |> _.Routes.Keys
-    lanes.Update(table.Routes, Set.ofSeq (Seq.append hosts table.Routes.Keys))
+let private update (lanes: Published) (table: RouteTable) =
+    let hosts = hostsOf (Targets.table [ Targets.named "a" ]).Routes
+    lanes.Update(table.Routes, Set.ofList (hosts @ hostsOf table.Routes))
 
 let private isRetired (lane: Lane) =
     match lane.TryEnter 1L with
@@ -63,7 +82,7 @@ let tests =
             let before = Targets.table [ Targets.named "a"; Targets.named "b" ]
             let moved = { Targets.named "a" with Host = other }
             let now = Targets.table [ moved; Targets.named "b" ]
-            let changed = Set.ofSeq (Seq.append before.Routes.Keys now.Routes.Keys)
+            let changed = Set.ofList (hostsOf before.Routes @ hostsOf now.Routes)
             lanes.Update(before.Routes, changed)
             let kept = lanes.Find "a.example"
             lanes.Update(now.Routes, changed)
@@ -79,11 +98,13 @@ let tests =
                 let before = Targets.table all
 
                 let now =
-                    before.Routes |> Map.map (fun _ targets -> Array.removeAt (count / 2) targets)
+                    before.Routes.Ordered
+                    |> List.map (fun (host, targets) -> host, Array.removeAt (count / 2) targets)
+                    |> HostMap.ofSeq
 
-                let changed = Set.ofSeq before.Routes.Keys
+                let changed = Set.ofList (hostsOf before.Routes)
 
-                let update (routes: Map<HostName, Target[]>) =
+                let update (routes: HostMap<Target[]>) =
                     let start = GC.GetAllocatedBytesForCurrentThread()
                     lanes.Update(routes, changed)
                     GC.GetAllocatedBytesForCurrentThread() - start

@@ -19,7 +19,6 @@ let main arguments =
             HeadBlockTests.tests
             CopyLedgerTests.tests
             LaneTests.tests
-            HostIndexTests.tests
             LaneDirectoryTests.tests
             DeliveryTests.tests
             FanOutTests.tests

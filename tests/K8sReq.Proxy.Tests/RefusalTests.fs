@@ -332,7 +332,7 @@ let tests =
 
             let services = {
                 BarePipeline.services Tracing.Off with
-                    FindLanes = fun _ -> failwith "a defect"
+                    Hosts = fun () -> failwith "a defect"
                     Answered = fun _ _ status _ -> answered.Add status
                     Failed = fun error -> failed.Add error.Message
             }

@@ -68,6 +68,7 @@ let tests =
                         (TimeSpan.FromSeconds 30.0)
                         (Allowance(budget, null, null))
                         (Some 1000L)
+                        (RequestCapture.headOf ctx)
                         [||]
                         ctx
 

@@ -8,7 +8,6 @@ open System.Text
 open Expecto
 open K8sReq.Core
 open K8sReq.Proxy
-open K8sReq.Proxy.DuplicateHandler
 open K8sReq.TestKit
 
 let private kinds (ended: ConcurrentQueue<Activity>) =
@@ -41,7 +40,7 @@ let tests =
                 DuplicateHandler.create
                     {
                         BarePipeline.services tracing with
-                            FindLanes = fun _ -> failwith "a defect"
+                            Hosts = fun () -> failwith "a defect"
                     }
                     earlyReturn
 

@@ -10,28 +10,30 @@ open Microsoft.AspNetCore.Http.Features
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Proxy
-open K8sReq.Proxy.DuplicateHandler
 
 let private delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
-let private lanes =
-    [| "a"; "b" |]
-    |> Array.map (fun name ->
-        Targets.named name
-        |> Targets.lane
-            {
-                Concurrency = 10
-                QueueBytes = 1_000_000L
-            }
-            {
-                Overflowed = ignore
-                Recovered = fun _ _ -> ()
-            })
+let private hosts =
+    let lanes =
+        [| "a"; "b" |]
+        |> Array.map (fun name ->
+            Targets.named name
+            |> Targets.lane
+                {
+                    Concurrency = 10
+                    QueueBytes = 1_000_000L
+                }
+                {
+                    Overflowed = ignore
+                    Recovered = fun _ _ -> ()
+                })
+
+    HostMap.ofSeq [ (Targets.named "a").Host, HostEntry(lanes, BudgetShare.ofHost ()) ]
 
 /// To two targets that take every copy at once.
 let services (tracing: Tracing) : DuplicateServices = {
     RoutesKnown = fun () -> ValueTask<bool> true
-    FindLanes = fun _ -> lanes
+    Hosts = fun () -> hosts
     Delivery = {
         Client = fun _ _ -> ValueTask<SendResult> delivered
         Clock = TimeProvider.System

@@ -151,6 +151,8 @@ let private afterComplete =
             do! write stream $"{line}\r\n{fields}\r\n{body}"
         })
         |> leavingOne
+        // So may the next request here: the target takes it, and closes.
+        |> orOutcome broke
         answersAndResets
             $"{name} and resets the connection afterwards"
             outcome

@@ -22,7 +22,7 @@ type LaneLoad = {
 
 /// What becomes of a copy that is offered to a lane.
 [<RequireQualifiedAccess>]
-type Admission =
+type LaneAdmission =
     | Send
     | Queue
     | Overflow
@@ -67,13 +67,13 @@ module LaneLoad =
     }
 
     /// A copy of this size (bytes) is offered. It is sent at once only where none waits before it.
-    let offer (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * Admission) =
+    let offer (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * LaneAdmission) =
         if load.Queued = 0 && hasPlace limits bytes load then
-            struct (send bytes load, Admission.Send)
+            struct (send bytes load, LaneAdmission.Send)
         elif bytes <= limits.QueueBytes - load.WaitingBytes then
-            struct (enqueue bytes load, Admission.Queue)
+            struct (enqueue bytes load, LaneAdmission.Queue)
         else
-            struct (load, Admission.Overflow)
+            struct (load, LaneAdmission.Overflow)
 
     /// The send of a copy of this size has ended.
     let finish (bytes: int64) (load: LaneLoad) : LaneLoad = {
@@ -109,7 +109,7 @@ module LaneLoad =
             ValueNone
 
     /// A copy has rested. It is sent if a place is free, else it queues; its bytes are counted already, so there is room.
-    let wake (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * Admission) =
+    let wake (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * LaneAdmission) =
         let awake = {
             load with
                 Resting = load.Resting - 1
@@ -117,9 +117,9 @@ module LaneLoad =
         }
 
         if awake.Queued = 0 && hasPlace limits bytes awake then
-            struct (send bytes awake, Admission.Send)
+            struct (send bytes awake, LaneAdmission.Send)
         else
-            struct (enqueue bytes awake, Admission.Queue)
+            struct (enqueue bytes awake, LaneAdmission.Queue)
 
     /// All that queues is given up.
     let clearQueue (load: LaneLoad) : LaneLoad = {

@@ -55,15 +55,16 @@ module HostName =
         && label[0] <> '-'
         && label[label.Length - 1] <> '-'
 
-    // RFC 3986 section 3.2.3 allows an empty port.
+    // RFC 3986 section 3.2.3 allows an empty port. Read digit by digit: the library's reader allocates.
     let private isPortText (text: ReadOnlySpan<char>) =
         let mutable port = 0
-        let isNumber = text.Length <= 5 && text.IndexOfAnyExceptInRange('0', '9') < 0
+        let mutable isNumber = text.Length <= 5
 
-        text.IsEmpty
-        || (isNumber
-            && Int32.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, &port)
-            && port <= 65535)
+        for digit in text do
+            isNumber <- isNumber && Char.IsAsciiDigit digit
+            port <- port * 10 + int digit - int '0'
+
+        isNumber && port <= 65535
 
     let private isPort (text: string) = isPortText (text.AsSpan())
 

@@ -4,21 +4,21 @@ open System
 
 /// The request target: what stands between the method and the version on the request line (RFC 9112 section 3.2).
 module RequestTarget =
-    // The rest behind "scheme://", or None if the target is not absolute.
-    let private tryAfterScheme (raw: string) =
+    // The rest behind "scheme://", or none if the target is not absolute.
+    let private tryAfterScheme (raw: string) : string voption =
         match
             if raw.StartsWith '/' then
                 -1
             else
                 raw.IndexOf("://", StringComparison.Ordinal)
         with
-        | -1 -> None
-        | schemeEnd -> Some(raw.Substring(schemeEnd + 3))
+        | -1 -> ValueNone
+        | schemeEnd -> ValueSome(raw.Substring(schemeEnd + 3))
 
-    /// The host and port that an absolute target names, as they are written there; None for other targets.
-    let tryAuthority (raw: string) : string option =
+    /// The host and port that an absolute target names, as they are written there; none for other targets.
+    let tryAuthority (raw: string) : string voption =
         tryAfterScheme raw
-        |> Option.map (fun rest ->
+        |> ValueOption.map (fun rest ->
             let authority =
                 match rest.IndexOfAny [| '/'; '?' |] with
                 | -1 -> rest
@@ -31,8 +31,8 @@ module RequestTarget =
     /// Of an absolute target (`http://a.example/x?y`), which clients send to proxies, scheme and authority are cut off.
     let originForm (raw: string) : string =
         match tryAfterScheme raw with
-        | None -> raw
-        | Some rest ->
+        | ValueNone -> raw
+        | ValueSome rest ->
             match rest.IndexOfAny [| '/'; '?' |] with
             | -1 -> "/"
             | start when rest[start] = '/' -> rest.Substring start

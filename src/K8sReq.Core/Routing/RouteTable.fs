@@ -8,7 +8,7 @@ type ResolvedClone = {
 
 /// The snapshot that requests are routed by: immutable, made from one state of the cluster.
 [<Sealed; AllowNullLiteral(false)>]
-type RouteTable private (routes: Map<HostName, Target[]>, clones: Map<ObjectKey, ResolvedClone>) =
+type RouteTable private (routes: HostMap<Target[]>, clones: Map<ObjectKey, ResolvedClone>) =
     let unrouted =
         lazy
             [
@@ -30,9 +30,7 @@ type RouteTable private (routes: Map<HostName, Target[]>, clones: Map<ObjectKey,
     /// The targets of a host in any of its spellings (capitals, port, trailing dot); empty if there are none.
     /// The array is shared: read it only.
     member _.Find(host: string) : Target[] =
-        match HostName.parse host with
-        | Ok host -> routes.TryFind host |> Option.defaultValue [||]
-        | Error _ -> [||]
+        routes.TryFind host |> ValueOption.defaultValue [||]
 
     static member internal Create(routes, clones) = RouteTable(routes, clones)
 
@@ -52,7 +50,7 @@ module RouteTable =
             |> List.choose (fun (_, clone) -> Result.toOption clone.Resolved)
             |> List.groupBy _.Host
             |> List.map (fun (host, targets) -> host, List.toArray targets)
-            |> Map.ofList
+            |> HostMap.ofSeq
 
         RouteTable.Create(routes, clones)
 

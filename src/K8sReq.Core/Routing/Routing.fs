@@ -18,7 +18,7 @@ type Routing = {
     /// The RequestClones that name a Service, by the Service.
     Dependents: Map<ObjectKey, Set<ObjectKey>>
     /// The targets of each host, ordered by RequestClone.
-    Routes: Map<HostName, Target[]>
+    Routes: HostMap<Target[]>
     /// The targets of hosts that have more than are routed, all of them.
     Crowded: Map<HostName, Target[]>
     /// Those that are not routed for that.
@@ -43,7 +43,7 @@ module Routing =
         Policy = TargetPolicy.permissive
         Clones = Map.empty
         Dependents = Map.empty
-        Routes = Map.empty
+        Routes = HostMap.Empty
         Crowded = Map.empty
         Excess = Map.empty
         Counts = { Hosts = 0; Targets = 0; Unrouted = 0 }
@@ -248,30 +248,30 @@ module Routing =
     // Each host that anything has moved at gets its array once, however much has: a host may have thousands of targets.
     let private place (changes: Changes) : Routing =
         let placeOne (routing: Routing) host moved =
-            let before = routing.Routes.TryFind host
+            let before = routing.Routes.TryGet host
 
             let allBefore =
-                routing.Crowded.TryFind host |> Option.orElse before |> Option.defaultValue [||]
+                routing.Crowded.TryFind host
+                |> Option.defaultWith (fun () -> before |> ValueOption.defaultValue [||])
 
             let struct (now, routing) = limit host allBefore (merge allBefore moved) routing
 
             match before, now with
-            | None, [||] -> routing
-            | before, now ->
-                let hosts =
-                    match before, now with
-                    | None, _ -> routing.Counts.Hosts + 1
-                    | Some _, [||] -> routing.Counts.Hosts - 1
-                    | Some _, _ -> routing.Counts.Hosts
+            | ValueNone, [||] -> routing
+            | _ ->
+                let routes =
+                    if now.Length = 0 then
+                        routing.Routes.Remove host
+                    else
+                        routing.Routes.Set(host, now)
 
                 {
                     routing with
-                        Routes =
-                            if now.Length = 0 then
-                                Map.remove host routing.Routes
-                            else
-                                Map.add host now routing.Routes
-                        Counts = { routing.Counts with Hosts = hosts }
+                        Routes = routes
+                        Counts = {
+                            routing.Counts with
+                                Hosts = routes.Count
+                        }
                         ChangedHosts = Set.add host routing.ChangedHosts
                 }
 

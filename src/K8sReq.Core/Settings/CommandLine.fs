@@ -80,7 +80,7 @@ module CommandLine =
             else
                 $" (default {spec.Default})"
 
-        $"  {SettingSpec.flag spec, -28}{SettingSpec.variable spec, -28}{spec.Help}{byDefault}{Environment.NewLine}"
+        $"  {SettingSpec.flag spec, -28}{SettingSpec.variable spec, -28}{spec.Help}{byDefault}\n"
         + $"""  {"", -56}{spec.Accepted}"""
 
     /// The text of `--help`.
@@ -98,4 +98,4 @@ module CommandLine =
             "Settings of the proxy, as flags or environment variables; a flag wins:"
             yield! List.map settingLine Settings.specs
         ]
-        |> String.concat Environment.NewLine
+        |> String.concat "\n"

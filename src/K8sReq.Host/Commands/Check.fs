@@ -23,7 +23,7 @@ let private table (header: string list) (rows: string list list) =
         |> _.TrimEnd())
 
 let private routes (routeTable: RouteTable) = [
-    for KeyValue(host, targets) in routeTable.Routes do
+    for host, targets in routeTable.Routes.Ordered do
         for target in targets ->
             [ host.Value; string target.Clone; $"{target.Service.Name}"; target.Endpoint ]
 ]

@@ -161,7 +161,7 @@ let start
     let unfollowing = new CancellationTokenSource()
     let refusing = new CancellationTokenSource()
     let abandoning = new CancellationTokenSource()
-    let holder = RouteTableHolder()
+    let holder = SnapshotHolder()
     let ledger = CopyLedger()
     let events = laneEvents logger
     let clones = CloneDirectory()
@@ -174,7 +174,6 @@ let start
     let paces = RetryPaces(clock, settings.RetriesPerSecond)
     let turns = Turns Environment.ProcessorCount
     let abandoned = ConcurrentDictionary<Target, int>()
-    let counts = StrongBox Routing.initial.Counts
 
     let lanes =
         LaneDirectory(fun target ->
@@ -184,9 +183,16 @@ let start
             lane)
 
     let publish (routing: Routing) =
-        lanes.Update(routing.Routes, routing.ChangedHosts)
-        holder.Publish(Routing.table routing)
-        Volatile.Write(&counts.Value, routing.Counts)
+        let update = lanes.Update(routing.Routes, routing.ChangedHosts)
+
+        holder.Publish {
+            Table = Routing.table routing
+            Counts = routing.Counts
+            Hosts = update.Hosts
+        }
+
+        for lane in update.Gone do
+            lane.Retire()
 
         clones.Remove(routing.ChangedClones |> Set.filter (routing.Clones.ContainsKey >> not))
         source.Published routing
@@ -220,7 +226,7 @@ let start
     let proxy =
         DuplicateHandler.create {
             RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
-            FindLanes = lanes.Find
+            Hosts = fun () -> holder.Current.Hosts
             Delivery = {
                 Client = client
                 Clock = clock
@@ -259,7 +265,7 @@ let start
             Clones = clones
             Source = source.Metrics
             Budget = budget
-            Routes = fun () -> Volatile.Read &counts.Value
+            Routes = fun () -> holder.Current.Counts
             IsReady = isReady
         }
 
@@ -274,8 +280,8 @@ let start
         StartedAt = clock.GetUtcNow()
         Clock = clock
         IsReady = isReady
-        Table = fun () -> holder.Current
-        Counts = fun () -> Volatile.Read &counts.Value
+        Table = fun () -> holder.Current.Table
+        Counts = fun () -> holder.Current.Counts
         Clones = clones
         Totals = fun () -> ledger.Totals
         Requests = fun () -> http.Requests

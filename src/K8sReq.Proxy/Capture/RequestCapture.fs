@@ -12,18 +12,6 @@ open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
 open K8sReq.Core
 
-/// Why a request could not be captured whole. Nothing of it may be copied then.
-[<RequireQualifiedAccess>]
-type CaptureError =
-    | TooLarge of limit: int64
-    | TooSlow of limit: TimeSpan
-    /// The server's own word for what is wrong with the request.
-    | Malformed of status: int * reason: string
-    /// All captured requests together hold as much memory as they may.
-    | BudgetSpent
-    /// There is nobody to answer.
-    | ClientGone
-
 /// A request with the memory that it is in; whoever holds it releases that memory, once.
 [<NoEquality; NoComparison>]
 type Captured = {
@@ -65,13 +53,6 @@ module RequestCapture =
         | null -> ()
         | lines -> lines.MessageEnded()
 
-    /// The host that a request is for, with its port if it has one, as the client wrote it: what an absolute request
-    /// target says, and only without one what the Host field says (RFC 9112 section 3.2.2).
-    let hostOf (ctx: HttpContext) : string =
-        match RequestTarget.tryAuthority (rawTarget ctx) with
-        | Some authority -> authority
-        | None -> string ctx.Request.Headers.Host
-
     /// The lines of the head, the values of one name in their order. HTTP/2's pseudo-header fields are not among them.
     let headerLines (headers: IHeaderDictionary) : HeaderLine[] =
         let lines = ResizeArray<HeaderLine>(headers.Count)
@@ -83,11 +64,16 @@ module RequestCapture =
 
         lines.ToArray()
 
-    /// Looks a field of the head up.
-    let fieldOf (headers: IHeaderDictionary) : FieldLookup =
-        fun name ->
-            let values = headers[name]
-            if values.Count = 0 then null else values.ToString()
+    /// The head of the request, parsed.
+    let headOf (ctx: HttpContext) : RequestHead =
+        let request = ctx.Request
+
+        RequestHead.create
+            request.Method
+            (rawTarget ctx)
+            (string request.Headers.Host)
+            (HttpProtocol.IsHttp10 request.Protocol)
+            (headerLines request.Headers)
 
     // Whether a message has a body is said by its framing (RFC 9112 section 6.3), not by its method. HTTP/2 has
     // neither field if the client does not know the length, and says it by the stream's end.
@@ -104,7 +90,7 @@ module RequestCapture =
         (limit: int64)
         (ctx: HttpContext)
         (body: IBodySink)
-        : Task<Result<unit, CaptureError>> = task {
+        : Task<Result<unit, Refusal>> = task {
         let reader = ctx.Request.BodyReader
         let mutable timer: ITimer | null = null
         let mutable isLate = false
@@ -128,21 +114,21 @@ module RequestCapture =
                     result <- awaited
 
                 if body.BodyLength + result.Buffer.Length > limit then
-                    outcome <- ValueSome(Error(CaptureError.TooLarge limit))
+                    outcome <- ValueSome(Error(Refusal.TooLarge limit))
                 elif not (body.TryAppend result.Buffer) then
-                    outcome <- ValueSome(Error CaptureError.BudgetSpent)
+                    outcome <- ValueSome(Error Refusal.Busy)
                 else if result.IsCompleted then
                     outcome <- ValueSome(Ok())
                 elif Volatile.Read &isLate then
-                    outcome <- ValueSome(Error(CaptureError.TooSlow timeout))
+                    outcome <- ValueSome(Error(Refusal.TooSlow timeout))
 
                 reader.AdvanceTo result.Buffer.End
         with
         | :? BadHttpRequestException as error ->
             HandledRefusal.mark error
-            outcome <- ValueSome(Error(CaptureError.Malformed(error.StatusCode, error.Message)))
+            outcome <- ValueSome(Error(Refusal.BadBody(error.StatusCode, error.Message)))
         | :? OperationCanceledException
-        | :? IOException -> outcome <- ValueSome(Error CaptureError.ClientGone)
+        | :? IOException -> outcome <- ValueSome(Error Refusal.ClientGone)
         | error -> unexpected <- error
 
         match timer with
@@ -158,7 +144,7 @@ module RequestCapture =
             return outcome.Value
         | error ->
             ExceptionDispatchInfo.Throw error
-            return Error CaptureError.ClientGone
+            return Error Refusal.ClientGone
     }
 
     /// Reads what there is of a body that nobody wants, so that the connection can go on with the next request. False if
@@ -189,11 +175,11 @@ module RequestCapture =
                 }
             )
 
-    // The lines of the head that copies carry, as the first bytes of a copy.
-    let private headOf (ctx: HttpContext) (target: string) (host: string) lines contentLength : WireHead = {
-        Method = ctx.Request.Method
-        Target = RequestTarget.originForm target
-        Host = host
+    // The head of the copies, with these lines.
+    let private wireHead (head: RequestHead) (lines: HeaderLine[]) (contentLength: int64 voption) : WireHead = {
+        Method = head.Method
+        Target = RequestTarget.originForm head.Target
+        Host = head.Host
         Lines = lines
         ContentLength = contentLength
     }
@@ -224,26 +210,27 @@ module RequestCapture =
         weight
 
     /// Copies all of a request that its copies need, so that nothing touches the context afterwards. `lines` are
-    /// the head's lines that copies carry. A body that is declared larger than the limit (bytes) is not read. Throws what
+    /// the headers that copies carry. A body that is declared larger than the limit (bytes) is not read. Throws what
     /// the server's reader throws, if it is none of the failures that are expected; holds no memory then.
     let capture
         (clock: TimeProvider)
         (timeout: TimeSpan)
         (allowance: Allowance)
         (limit: int64 option)
+        (head: RequestHead)
         (lines: HeaderLine[])
         (ctx: HttpContext)
-        : Task<Result<Captured, CaptureError>> = task {
+        : Task<Result<Captured, Refusal>> = task {
         let limit = defaultArg limit Int64.MaxValue
         let declared = ctx.Request.ContentLength
-        let headWith = headOf ctx (rawTarget ctx) (hostOf ctx) lines
+        let headWith = wireHead head lines
 
         if declared.GetValueOrDefault() > limit then
-            return Error(CaptureError.TooLarge limit)
+            return Error(Refusal.TooLarge limit)
         else
             let buffer = RequestBuffer(allowance, declared.GetValueOrDefault())
 
-            let give (result: Result<WireHead, CaptureError>) =
+            let give (result: Result<WireHead, Refusal>) =
                 match result with
                 | Ok head -> Ok(captured head buffer)
                 | Error error ->
@@ -254,7 +241,7 @@ module RequestCapture =
                 if buffer.TryPutHead head then
                     Ok head
                 else
-                    Error CaptureError.BudgetSpent
+                    Error Refusal.Busy
 
             try
                 if not (hasBody ctx) then
@@ -269,7 +256,7 @@ module RequestCapture =
                         give (
                             match read with
                             | Ok() when buffer.TryEnd() -> Ok head
-                            | Ok() -> Error CaptureError.BudgetSpent
+                            | Ok() -> Error Refusal.Busy
                             | Error error -> Error error
                         )
                 else
@@ -281,5 +268,5 @@ module RequestCapture =
                 // Nobody else does: who called sees the exception alone.
                 buffer.Release()
                 ExceptionDispatchInfo.Throw error
-                return Error CaptureError.ClientGone
+                return Error Refusal.ClientGone
     }

@@ -100,9 +100,6 @@ type Lane
 
     member _.Statistics = statistics
 
-    /// What the requests of its host hold of the memory, together with those of its other lanes. Null where no host has it.
-    member val Share: BudgetShare | null = null with get, set
-
     member _.Load = lock gate (fun () -> load)
 
     /// For how long the first copy in the queue has waited for its turn.
@@ -123,9 +120,9 @@ type Lane
                     load <- next
 
                     match admission with
-                    | Admission.Send -> atOnce, false
-                    | Admission.Queue -> LaneEntry.Entered(enqueue bytes), false
-                    | Admission.Overflow ->
+                    | LaneAdmission.Send -> atOnce, false
+                    | LaneAdmission.Queue -> LaneEntry.Entered(enqueue bytes), false
+                    | LaneAdmission.Overflow ->
                         dropped <- dropped + 1L
                         LaneEntry.Full, dropped = 1L)
 
@@ -166,13 +163,13 @@ type Lane
                 }
 
                 LaneEntry.Retired
-            | Admission.Send ->
+            | LaneAdmission.Send ->
                 load <- awake
                 let turn = TaskCompletionSource<bool>()
                 complete turn true
                 LaneEntry.Entered turn.Task
-            | Admission.Queue
-            | Admission.Overflow ->
+            | LaneAdmission.Queue
+            | LaneAdmission.Overflow ->
                 load <- awake
                 LaneEntry.Entered(enqueue bytes))
 

@@ -5,9 +5,27 @@ open System.Collections.Generic
 open System.Net
 open K8sReq.Core
 
-/// The lanes of the routing table in force, by host. One writer, any number of readers, no lock.
+/// What a request needs to know of its host: one lane for each target, ordered by RequestClone, and what the requests of
+/// the host hold of the memory.
+[<Sealed>]
+type HostEntry(lanes: Lane[], share: BudgetShare) =
+    /// Shared: read it only.
+    member _.Lanes = lanes
+    member _.Share = share
+
+/// The lanes that the hosts of a new routing table have, and those that have come to their end.
+[<NoEquality; NoComparison>]
+type LaneUpdate = {
+    Hosts: HostMap<HostEntry>
+    /// To be retired once the hosts are published, so that whoever meets one finds what takes its place.
+    Gone: Lane list
+}
+
+/// Keeps the lanes of targets from one routing table to the next. For one writer.
 [<Sealed>]
 type LaneDirectory(createLane: Target -> Lane) =
+    let mutable hosts = HostMap<HostEntry>.Empty
+
     // A lane leads to an address for a RequestClone. How copies are delivered may change on the way.
     let keyOf (target: Target) =
         struct (target.Clone, target.Address, target.Port)
@@ -60,42 +78,25 @@ type LaneDirectory(createLane: Target -> Lane) =
         else
             createLane target
 
-    let index = HostIndex<Lane[]>()
-    let lanes = Dictionary<HostName, Lane[]>()
-    let shares = Dictionary<HostName, BudgetShare>()
+    let shareOf (before: HostEntry voption) =
+        match before with
+        | ValueSome entry -> entry.Share
+        | ValueNone -> BudgetShare.ofHost ()
 
-    // Before the lanes of a host are found by it.
-    let share host (ofHost: Lane[]) =
-        let share =
-            match shares.TryGetValue host with
-            | true, known -> known
-            | false, _ ->
-                let made = BudgetShare.ofHost ()
-                shares[host] <- made
-                made
-
-        for lane in ofHost do
-            lane.Share <- share
-
-    /// The lanes of a host in any of its spellings; empty if there are none. Read it only.
-    member _.Find(host: string) : Lane[] =
-        index.TryFind host |> ValueOption.defaultValue [||]
-
-    /// Puts the targets of these hosts in force, those of each host at once. A target that was routed before keeps its
-    /// lane; the lanes of those that are routed no more are retired after that, so that whoever meets one finds what
-    /// takes its place here.
-    member _.Update(routes: Map<HostName, Target[]>, changed: Set<HostName>) : unit =
+    /// The hosts with the targets of these routes, where `changed` names all hosts whose targets are not the same as before. A
+    /// target that was routed before keeps its lane, also when its RequestClone has moved to another host.
+    member _.Update(routes: HostMap<Target[]>, changed: Set<HostName>) : LaneUpdate =
         // By what the lanes lead to: a RequestClone may have moved from one host to another.
         let gone = Dictionary<struct (ObjectKey * IPAddress * int), Lane>()
         let updated = ResizeArray<struct (HostName * Target[] * Lane[])>()
 
         for host in changed do
             let before =
-                match lanes.TryGetValue host with
-                | true, lanes -> lanes
-                | false, _ -> [||]
+                match hosts.TryGet host with
+                | ValueSome entry -> entry.Lanes
+                | ValueNone -> [||]
 
-            let targets = routes.TryFind host |> Option.defaultValue [||]
+            let targets = routes.TryGet host |> ValueOption.defaultValue [||]
             let now = keep (fun lane -> gone[keyOf lane.Target] <- lane) before targets
             updated.Add(struct (host, targets, now))
 
@@ -104,14 +105,13 @@ type LaneDirectory(createLane: Target -> Lane) =
                 if isNull (box now[index]) then
                     now[index] <- take gone targets[index]
 
-            if now.Length > 0 then
-                share host now
-                lanes[host] <- now
-                index.Set(host, now)
-            else
-                lanes.Remove host |> ignore
-                shares.Remove host |> ignore
-                index.Remove host
+            hosts <-
+                if now.Length > 0 then
+                    hosts.Set(host, HostEntry(now, shareOf (hosts.TryGet host)))
+                else
+                    hosts.Remove host
 
-        for lane in gone.Values do
-            lane.Retire()
+        {
+            Hosts = hosts
+            Gone = List.ofSeq gone.Values
+        }

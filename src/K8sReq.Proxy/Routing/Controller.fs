@@ -6,15 +6,15 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 
-/// Folds the events of the sources into the routing and publishes its table, by `publish`, which is told what has
-/// changed since the last time and puts the table into the holder. The one writer of both.
+/// Folds the events of the sources into the routing and publishes it, by `publish`, which is told what has
+/// changed since the last time and puts a snapshot into the holder. The one writer of both.
 [<Sealed>]
 type Controller
     (
         logger: ILogger,
         policy: TargetPolicy,
         scopes: Set<WatchScope>,
-        holder: RouteTableHolder,
+        holder: SnapshotHolder,
         publish: Routing -> unit
     ) =
     let events =
@@ -69,7 +69,7 @@ type Controller
 
             if isNews && ClusterState.isSynced scopes routing.State then
                 let wasKnown = holder.IsKnown
-                reportUnrouted holder.Current routing
+                reportUnrouted holder.Current.Table routing
                 publish routing
                 reportRoutes wasKnown routing
                 routing <- Routing.settled routing

@@ -149,7 +149,7 @@ module HttpServer =
     let private optionsFor (limits: ServerLimits) =
         let options = KestrelServerOptions()
         options.AddServerHeader <- false
-        // A request target in absolute form may name another host than the Host field; see RequestCapture.hostOf.
+        // A request target in absolute form may name another host than the Host field; see RequestHead.create.
         options.AllowHostHeaderOverride <- true
         // Kestrel takes a connection with prior knowledge of HTTP/2 for one with TLS; its scheme says http all the same.
         options.AllowAlternateSchemes <- true

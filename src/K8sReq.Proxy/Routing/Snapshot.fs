@@ -5,22 +5,39 @@ open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 
-/// The routing table in force: one writer, any number of readers, no lock.
+/// What requests are routed by, all of it from one state of the cluster. Immutable.
+[<NoEquality; NoComparison>]
+type Snapshot = {
+    Table: RouteTable
+    Counts: RoutingCounts
+    /// The hosts of the table, each with the lanes to its targets.
+    Hosts: HostMap<HostEntry>
+}
+
+module Snapshot =
+    let empty: Snapshot = {
+        Table = RouteTable.empty
+        Counts = Routing.initial.Counts
+        Hosts = HostMap.Empty
+    }
+
+/// The snapshot in force: one writer, any number of readers, no lock. It is published by one write, and a request reads it
+/// once.
 [<Sealed>]
-type RouteTableHolder() =
-    let mutable current = RouteTable.empty
+type SnapshotHolder() =
+    let mutable current = Snapshot.empty
     let known = TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
 
-    /// The table in force. A request reads it once.
+    /// The snapshot in force.
     member _.Current = Volatile.Read &current
 
-    /// Whether a table has been published: before that, no route is known, and none being there means nothing.
+    /// Whether a snapshot has been published: before that, no route is known, and none being there means nothing.
     member _.IsKnown = known.Task.IsCompleted
 
-    /// Completed once a table has been published.
+    /// Completed once a snapshot has been published.
     member _.WhenKnown: Task = known.Task
 
-    /// Whether a table has been published, for a request that needs one: true at once or as soon as there is one, false
+    /// Whether a snapshot has been published, for a request that needs one: true at once or as soon as there is one, false
     /// when it has waited for the limit, or when `refused` is cancelled before.
     member _.WaitUntilKnown
         (clock: TimeProvider, limit: TimeSpan, refused: CancellationToken)
@@ -40,7 +57,7 @@ type RouteTableHolder() =
                     }
                 )
 
-    /// Puts a table in force, for all requests that come after.
-    member _.Publish(table: RouteTable) =
-        Volatile.Write(&current, table)
+    /// Puts a snapshot in force, for all requests that come after.
+    member _.Publish(snapshot: Snapshot) =
+        Volatile.Write(&current, snapshot)
         known.TrySetResult() |> ignore

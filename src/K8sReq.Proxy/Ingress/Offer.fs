@@ -1,0 +1,154 @@
+/// Receives a request whole, and offers a copy of it to every target of its host.
+module K8sReq.Proxy.Offer
+
+open System
+open System.Collections.Generic
+open Microsoft.AspNetCore.Http
+open K8sReq.Core
+
+// The headers that copies carry.
+let private carried (viaName: string) (request: IngressRequest) : HeaderLine[] =
+    let lines = ForwardHeaders.carried viaName request.Head.Lines
+
+    match request.Trace with
+    | ValueSome trace -> trace.Carried lines
+    | ValueNone -> lines
+
+// Offers the copy to every lane of the host: the places that it has found are added, the lanes that had none are given.
+// A lane that is met retired means that the table has changed just now: the lanes that are there instead are offered it
+// too, but for those of RequestClones that have been offered it already, by a lane to another address.
+let rec private enter
+    (hosts: unit -> HostMap<HostEntry>)
+    (host: string)
+    (entry: HostEntry | null)
+    (bytes: int64)
+    (places: ResizeArray<Place>)
+    (offered: HashSet<ObjectKey> voption)
+    (full: Lane list)
+    : Lane list =
+    let mutable full = full
+    let mutable hasMetRetired = false
+
+    match entry with
+    | null -> ()
+    | entry ->
+        for lane in entry.Lanes do
+            if offered.IsNone || not (offered.Value.Contains lane.Target.Clone) then
+                match lane.TryEnter bytes with
+                | LaneEntry.Entered turn -> places.Add(struct (lane, turn))
+                | LaneEntry.Full -> full <- lane :: full
+                | LaneEntry.Retired -> hasMetRetired <- true
+
+    if hasMetRetired then
+        let offered = HashSet<ObjectKey>()
+
+        for struct (lane, _) in places do
+            offered.Add lane.Target.Clone |> ignore
+
+        for lane in full do
+            offered.Add lane.Target.Clone |> ignore
+
+        let now = hosts().TryFind host |> ValueOption.toObj
+        enter hosts host now bytes places (ValueSome offered) full
+    else
+        full
+
+// What the host has now: the table may have changed since the head came, for a body takes its time.
+let private entryNow (services: DuplicateServices) (request: IngressRequest) : HostEntry | null =
+    let now = services.Hosts()
+
+    if Object.ReferenceEquals(now, request.Hosts) then
+        request.Entry
+    else
+        now.TryFind request.Head.Host |> ValueOption.toObj
+
+/// Offers a copy to every target that the host has now, sends those that found room on their way, and goes on at once.
+/// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
+let private offer (services: DuplicateServices) : Captured -> IngressRequest -> HttpHandler =
+    let report: CopyReport =
+        fun job lane (struct (outcome, _) as ended) duration ->
+            try
+                lane.Statistics.End(outcome, duration)
+                services.Report job lane ended duration
+            finally
+                // Last: whoever waits for the last copy finds all of them reported.
+                services.Ledger.End outcome
+
+    let noTarget = Refusals.refuseReceived Refusal.NoTarget
+    let busy = Refusals.refuseReceived Refusal.Busy
+
+    fun captured request next ctx ->
+        let copied, buffer = captured.Request, captured.Buffer
+        let bytes = buffer.Weight
+        let places = ResizeArray<Place>(2)
+
+        let full =
+            enter services.Hosts copied.Host (entryNow services request) bytes places ValueNone []
+
+        if places.Count > 0 then
+            let job = {
+                Request = copied
+                Bytes = bytes
+                AcceptedAt = services.Clock.GetTimestamp()
+                Trace = request.Trace
+            }
+
+            // From here to the start of the copies nothing may throw: they would never end.
+            services.Ledger.Accept(places.Count + full.Length)
+
+            for struct (lane, _) in places do
+                lane.Statistics.Accept()
+
+            for lane in full do
+                lane.Statistics.Accept()
+
+                try
+                    report job lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
+                with error ->
+                    services.Failed error
+
+            FanOut.start services.Delivery report buffer.Release job places
+            next ctx
+        else
+            buffer.Release()
+            if full.IsEmpty then noTarget ctx else busy ctx
+
+/// Receives the request whole, sends its copies on their way, and goes on. Refuses it where it cannot be received or no
+/// target has room for it.
+let copies (services: DuplicateServices) : HttpHandler =
+    let offer = offer services
+
+    fun next ctx ->
+        let request = IngressRequest.Of ctx
+        let lines = carried services.ViaName request
+
+        let share: BudgetShare | null =
+            match request.Entry with
+            | null -> null
+            | entry -> entry.Share
+
+        let allowance = Allowance(services.Budget, share, ctx.Features.Get<BudgetShare>())
+
+        // As long as its body is waited for, the server holds the head.
+        let headWeight = RequestCapture.headWeight request.Head.Lines
+
+        if not (allowance.TryTake headWeight) then
+            Refusals.refuse services.Clock Refusal.Busy ctx
+        else
+            task {
+                try
+                    match!
+                        RequestCapture.capture
+                            services.Clock
+                            services.ReadTimeout
+                            allowance
+                            services.BodySizeLimit
+                            request.Head
+                            lines
+                            ctx
+                    with
+                    | Ok captured -> return! offer captured request next ctx
+                    | Error refusal -> return! Refusals.refuse services.Clock refusal ctx
+                finally
+                    allowance.Return headWeight
+            }
