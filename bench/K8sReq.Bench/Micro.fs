@@ -81,12 +81,8 @@ type Request() =
 type Copies() =
     let lane = Inputs.newLane (Targets.named "a")
 
-    let job = {
-        Request = TestRequest.get
-        Bytes = 100L
-        AcceptedAt = 0L
-        Trace = ValueNone
-    }
+    let accepted copies =
+        AcceptedRequest(TestRequest.get, 100L, 0L, ValueNone, copies, ignore)
 
     let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
@@ -94,14 +90,15 @@ type Copies() =
         Client = fun _ _ -> ValueTask<SendResult> delivered
         Clock = TimeProvider.System
         Jitter = fun () -> 1.0
-        Retried = ignore
-        Attempted = fun _ _ _ _ -> ()
+        Store = MemoryStore.create ()
+        Attempted = fun _ _ _ _ _ -> ()
+        Ended = fun _ _ _ _ -> ()
         Unexpected = raise
         PaceRetry = fun _ -> System.TimeSpan.Zero
         Stop = CancellationToken.None
     }
 
-    let enter () : Place =
+    let enter () : LaneSlot =
         match lane.TryEnter 100L with
         | LaneEntry.Entered turn -> struct (lane, turn)
         | entry -> failwith $"{entry}"
@@ -114,16 +111,18 @@ type Copies() =
     /// What the proxy does for a copy whose turn it is.
     [<Benchmark(Baseline = true)>]
     member _.FanOutToTwo() =
-        let places = ResizeArray 2
-        places.Add(enter ())
-        places.Add(enter ())
-        FanOut.start services (fun _ _ _ _ -> ()) ignore job places
+        let slots = ResizeArray 2
+        slots.Add(enter ())
+        slots.Add(enter ())
+        FanOut.start services (accepted 2) slots
 
     /// The same by what is kept for copies that wait.
     [<Benchmark>]
     member _.FanOutToTwoByAsyncParallel() : Task =
+        let request = accepted 2
+
         [ enter (); enter () ]
-        |> List.map (Delivery.run services job)
+        |> List.mapi (FanOut.deliver services request)
         |> Async.Parallel
         |> Async.Ignore
         |> Async.StartAsTask

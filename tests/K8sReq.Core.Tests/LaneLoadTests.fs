@@ -33,7 +33,7 @@ let private limitsOf concurrency queueBytes = {
 type private Model = {
     Sending: int64 list
     Waiting: int64 list
-    Resting: int64 list
+    Parked: int64 list
 }
 
 let private isFree limits bytes (model: Model) =
@@ -75,7 +75,7 @@ let private leave limits (load: LaneLoad, model: Model, isRight: bool) =
 
 // Each step on both; the model says what must come of it.
 let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
-    let held = List.sum model.Waiting + List.sum model.Resting
+    let held = List.sum model.Waiting + List.sum model.Parked
 
     let isSent bytes =
         model.Waiting.IsEmpty && isFree limits bytes model
@@ -105,27 +105,27 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
     | Rest when not model.Sending.IsEmpty ->
         let bytes = List.last model.Sending
 
-        match LaneLoad.tryRest limits bytes load with
-        | ValueSome resting ->
+        match LaneLoad.tryPark limits bytes load with
+        | ValueSome parked ->
             leave
                 limits
-                (resting,
+                (parked,
                  {
                      model with
-                         Resting = model.Resting @ [ bytes ]
+                         Parked = model.Parked @ [ bytes ]
                  },
                  isRight && held + bytes <= limits.QueueBytes)
         | ValueNone -> load, model, isRight && held + bytes > limits.QueueBytes
-    | Wake when not model.Resting.IsEmpty ->
-        let bytes, rest = model.Resting.Head, model.Resting.Tail
-        let struct (next, admission) = LaneLoad.wake limits bytes load
+    | Wake when not model.Parked.IsEmpty ->
+        let bytes, rest = model.Parked.Head, model.Parked.Tail
+        let struct (next, admission) = LaneLoad.unpark limits bytes load
 
         if isSent bytes then
             next,
             {
                 model with
                     Sending = bytes :: model.Sending
-                    Resting = rest
+                    Parked = rest
             },
             isRight && admission = LaneAdmission.Send
         else
@@ -133,7 +133,7 @@ let private step limits (load: LaneLoad, model: Model, isRight: bool) action =
             {
                 model with
                     Waiting = model.Waiting @ [ bytes ]
-                    Resting = rest
+                    Parked = rest
             },
             isRight && admission = LaneAdmission.Queue
     | Finish
@@ -147,8 +147,8 @@ let private agrees limits (load: LaneLoad, model: Model, isRight: bool) =
     && load.SendingBytes = List.sum model.Sending
     && load.Queued = model.Waiting.Length
     && load.QueuedBytes = List.sum model.Waiting
-    && load.Resting = model.Resting.Length
-    && load.RestingBytes = List.sum model.Resting
+    && load.Parked = model.Parked.Length
+    && load.ParkedBytes = List.sum model.Parked
     && load.Sending <= limits.Concurrency
     && load.WaitingBytes <= limits.QueueBytes
     // One copy alone may be larger.
@@ -171,7 +171,7 @@ let tests =
                          {
                              Sending = []
                              Waiting = []
-                             Resting = []
+                             Parked = []
                          },
                          true)
 

@@ -26,6 +26,8 @@ let main arguments =
             RotationTests.tests
             TargetPolicyTests.tests
             ConnectionLimitTests.tests
+            DeliveryStepTests.tests
+            AdmissionTests.tests
             LaneLoadTests.tests
             MessageSyntaxTests.tests
             RequestTargetTests.tests

@@ -81,8 +81,14 @@ type private Bench(target: Target, queueBytes: int64) =
                     )
             Clock = bench.Clock
             Jitter = fun () -> 1.0
-            Retried = fun _ -> Interlocked.Increment &retries |> ignore
-            Attempted = fun _ _ _ _ -> Interlocked.Increment &counted |> ignore
+            Store = MemoryStore.create ()
+            Attempted =
+                fun _ _ number _ _ ->
+                    Interlocked.Increment &counted |> ignore
+
+                    if number > 1 then
+                        Interlocked.Increment &retries |> ignore
+            Ended = fun _ _ _ _ -> ()
             Unexpected = raise
             PaceRetry = fun _ -> System.TimeSpan.Zero
             Stop = stop.Token
@@ -91,14 +97,11 @@ type private Bench(target: Target, queueBytes: int64) =
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
             async {
-                let job = {
-                    Request = request
-                    Bytes = 10L
-                    AcceptedAt = 0L
-                    Trace = ValueNone
-                }
+                let accepted = AcceptedRequest(request, 10L, 0L, ValueNone, 1, ignore)
 
-                let! struct (outcome, _) = Delivery.run services job (struct (bench.Lane, turn))
+                let! struct (outcome, _) =
+                    FanOut.deliver services accepted 0 (struct (bench.Lane, turn))
+
                 return outcome
             }
             |> Async.StartAsTask

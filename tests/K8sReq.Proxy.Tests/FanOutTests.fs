@@ -19,12 +19,15 @@ let private laneOf name =
     Targets.named name |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
 
 // The copy's turn is now.
-let private enter (lane: Lane) : Place =
+let private enter (lane: Lane) : LaneSlot =
     match lane.TryEnter 3L with
     | LaneEntry.Entered turn -> struct (lane, turn)
     | entry -> failwith $"{entry}"
 
 // One attempt each: the clock is never asked, and nobody waits between attempts.
+let private accepted copies release =
+    AcceptedRequest(request, 3L, 0L, ValueNone, copies, release)
+
 let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
     Client =
         fun target request ->
@@ -36,15 +39,16 @@ let private services (client: Target -> CapturedRequest -> CancellationToken -> 
             |> ValueTask<SendResult>
     Clock = System.TimeProvider.System
     Jitter = fun () -> 1.0
-    Retried = ignore
-    Attempted = fun _ _ _ _ -> ()
+    Store = MemoryStore.create ()
+    Attempted = fun _ _ _ _ _ -> ()
+    Ended = fun _ _ _ _ -> ()
     Unexpected = raise
     PaceRetry = fun _ -> System.TimeSpan.Zero
     Stop = CancellationToken.None
 }
 
 /// Runs a fan-out over these places: outcomes by the targets' names, and how often the memory was given back.
-let private runIn client (places: Place list) = task {
+let private runIn client (slots: LaneSlot list) = task {
     let outcomes = ConcurrentDictionary<string, TargetOutcome>()
     let mutable releases = 0
 
@@ -59,14 +63,9 @@ let private runIn client (places: Place list) = task {
         releases <- releases + 1
         released.TrySetResult(()) |> ignore
 
-    let job = {
-        Request = request
-        Bytes = 3L
-        AcceptedAt = 0L
-        Trace = ValueNone
-    }
+    let services = { services client with Ended = report }
 
-    FanOut.start (services client) report release job (ResizeArray places)
+    FanOut.start services (accepted slots.Length release) (ResizeArray slots)
     do! released.Task |> Waiting.within "the release"
     return outcomes, releases
 }
@@ -157,32 +156,26 @@ let tests =
             let released =
                 TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-            let services = {
-                services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
-                    Attempted = fun _ _ _ _ -> failwith "attempted"
-                    Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
-                    PaceRetry = fun _ -> System.TimeSpan.Zero
-            }
-
             let report _ _ _ _ =
                 Interlocked.Increment &reports |> ignore
                 failwith "report"
+
+            let services = {
+                services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
+                    Attempted = fun _ _ _ _ _ -> failwith "attempted"
+                    Ended = report
+                    Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
+                    PaceRetry = fun _ -> System.TimeSpan.Zero
+            }
 
             let release () =
                 Interlocked.Increment &releases |> ignore
                 released.TrySetResult(()) |> ignore
 
-            let job = {
-                Request = request
-                Bytes = 3L
-                AcceptedAt = 0L
-                Trace = ValueNone
-            }
-
             let lane = laneOf "a"
             // One is sent at once, the other waits for it.
-            let places = ResizeArray [ enter lane; enter lane ]
-            FanOut.start services report release job places
+            let slots = ResizeArray [ enter lane; enter lane ]
+            FanOut.start services (accepted 2 release) slots
             do! released.Task |> Waiting.within "the release"
             Expect.equal (reports, unexpected, releases) (2, 4, 1) "each was told of"
             Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
@@ -203,6 +196,7 @@ let tests =
                             override _.GetTimestamp() = failwith "no time"
                     }
                     Jitter = fun () -> failwith "no jitter"
+                    Ended = fun _ _ (struct (outcome, _)) _ -> reported.Enqueue outcome
                     Unexpected = ignore
                     PaceRetry = fun _ -> System.TimeSpan.Zero
             }
@@ -211,24 +205,11 @@ let tests =
                 Interlocked.Increment &releases |> ignore
                 released.TrySetResult(()) |> ignore
 
-            let job = {
-                Request = request
-                Bytes = 3L
-                AcceptedAt = 0L
-                Trace = ValueNone
-            }
-
             let lane =
                 Targets.named "a" |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
 
-            let places = ResizeArray [ enter lane; enter lane ]
-
-            FanOut.start
-                services
-                (fun _ _ (struct (outcome, _)) _ -> reported.Enqueue outcome)
-                release
-                job
-                places
+            let slots = ResizeArray [ enter lane; enter lane ]
+            FanOut.start services (accepted 2 release) slots
 
             do! released.Task |> Waiting.within "the release"
             let failed = TargetOutcome.Rejected 503

@@ -99,9 +99,9 @@ let tests =
                 enter lane 1L |> follow lane.Target.Clone.Name
                 lane.Leave 1L
 
-            Expect.isTrue (quiet[1].TryRest 1L) "a retry"
+            Expect.isTrue (quiet[1].TryPark 1L) "a retry"
 
-            match quiet[1].Wake 1L with
+            match quiet[1].Unpark 1L with
             | LaneEntry.Entered turn -> follow "retried" turn
             | entry -> failtest $"{entry}"
 

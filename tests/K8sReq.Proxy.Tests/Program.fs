@@ -17,7 +17,7 @@ let main arguments =
             RequestCaptureTests.tests
             ConnectionFieldTests.tests
             HeadBlockTests.tests
-            CopyLedgerTests.tests
+            CopyAccountsTests.tests
             LaneTests.tests
             LaneDirectoryTests.tests
             DeliveryTests.tests

@@ -82,8 +82,8 @@ let tests =
                                             fun target request ->
                                                 note ()
                                                 services.Delivery.Client target request
+                                        Ended = fun _ _ _ _ -> note ()
                                 }
-                                Report = fun _ _ _ _ -> note ()
                         }
                         earlyReturn
 

@@ -13,12 +13,12 @@ type LaneLoad = {
     Queued: int
     QueuedBytes: int64
     /// Between two attempts: these hold no place, but their bytes count.
-    Resting: int
-    RestingBytes: int64
+    Parked: int
+    ParkedBytes: int64
 } with
 
     /// What counts against the limit.
-    member load.WaitingBytes = load.QueuedBytes + load.RestingBytes
+    member load.WaitingBytes = load.QueuedBytes + load.ParkedBytes
 
 /// What becomes of a copy that is offered to a lane.
 [<RequireQualifiedAccess>]
@@ -34,8 +34,8 @@ module LaneLoad =
         SendingBytes = 0L
         Queued = 0
         QueuedBytes = 0L
-        Resting = 0
-        RestingBytes = 0L
+        Parked = 0
+        ParkedBytes = 0L
     }
 
     /// What two lanes hold together.
@@ -44,8 +44,8 @@ module LaneLoad =
         SendingBytes = one.SendingBytes + other.SendingBytes
         Queued = one.Queued + other.Queued
         QueuedBytes = one.QueuedBytes + other.QueuedBytes
-        Resting = one.Resting + other.Resting
-        RestingBytes = one.RestingBytes + other.RestingBytes
+        Parked = one.Parked + other.Parked
+        ParkedBytes = one.ParkedBytes + other.ParkedBytes
     }
 
     let private enqueue bytes (load: LaneLoad) = {
@@ -98,22 +98,22 @@ module LaneLoad =
 
     /// A copy that was sent without success is to wait for its next attempt; None if there is no room for it. Its
     /// place is given up by `finish`, as after every send.
-    let tryRest (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : LaneLoad voption =
+    let tryPark (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : LaneLoad voption =
         if bytes <= limits.QueueBytes - load.WaitingBytes then
             ValueSome {
                 load with
-                    Resting = load.Resting + 1
-                    RestingBytes = load.RestingBytes + bytes
+                    Parked = load.Parked + 1
+                    ParkedBytes = load.ParkedBytes + bytes
             }
         else
             ValueNone
 
     /// A copy has rested. It is sent if a place is free, else it queues; its bytes are counted already, so there is room.
-    let wake (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * LaneAdmission) =
+    let unpark (limits: LaneLimits) (bytes: int64) (load: LaneLoad) : struct (LaneLoad * LaneAdmission) =
         let awake = {
             load with
-                Resting = load.Resting - 1
-                RestingBytes = load.RestingBytes - bytes
+                Parked = load.Parked - 1
+                ParkedBytes = load.ParkedBytes - bytes
         }
 
         if awake.Queued = 0 && hasPlace limits bytes awake then

@@ -93,7 +93,7 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
             "k8sreq.queue.items"
             "{copy}"
             "Copies that wait, for their turn or for their next attempt."
-            (ofLoad (fun load -> float (load.Queued + load.Resting)))
+            (ofLoad (fun load -> float (load.Queued + load.Parked)))
         MetricFamily.gauge
             "k8sreq.queue.bytes"
             "By"

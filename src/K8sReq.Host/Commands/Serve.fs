@@ -48,8 +48,8 @@ let private reportCopy
     (failures: FailureLog)
     (abandoned: ConcurrentDictionary<Target, int>)
     (isAbandoning: unit -> bool)
-    : CopyReport =
-    fun job lane (struct (outcome, attempts)) duration ->
+    : AcceptedRequest -> Lane -> CopyEnd -> TimeSpan -> unit =
+    fun request lane (struct (outcome, attempts)) duration ->
         if TargetOutcome.isDelivered outcome then
             http.Delivered duration
         else
@@ -60,7 +60,7 @@ let private reportCopy
                 Attempts = attempts
                 Duration = duration
                 TraceId =
-                    match job.Trace with
+                    match request.Trace with
                     | ValueSome trace -> trace.TraceId
                     | ValueNone -> ""
             }
@@ -162,7 +162,7 @@ let start
     let refusing = new CancellationTokenSource()
     let abandoning = new CancellationTokenSource()
     let holder = SnapshotHolder()
-    let ledger = CopyLedger()
+    let accounts = CopyAccounts()
     let events = laneEvents logger
     let clones = CloneDirectory()
     let failures = new FailureLog(logger, clock)
@@ -223,6 +223,9 @@ let start
             }
             abandoning.Token
 
+    let reportCopy =
+        reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
+
     let proxy =
         DuplicateHandler.create {
             RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
@@ -231,23 +234,27 @@ let start
                 Client = client
                 Clock = clock
                 Jitter = Random.Shared.NextDouble
-                Retried =
-                    fun lane ->
-                        lane.Statistics.Retry()
-                        ledger.Retry()
+                Store = MemoryStore.create ()
                 Attempted =
-                    fun _ request result duration -> http.Sent(request.Method, result.Outcome, duration)
+                    fun request lane number outcome duration ->
+                        accounts.AttemptEnded(lane.Statistics, number, outcome)
+                        http.Sent(request.Request.Method, outcome, duration)
+                Ended =
+                    fun request lane (struct (outcome, _) as ended) duration ->
+                        try
+                            reportCopy request lane ended duration
+                        finally
+                            accounts.Ended(lane.Statistics, outcome, duration)
                 Unexpected = fun error -> Log.unexpected logger error
                 PaceRetry = fun lane -> paces.Take lane.Target.Clone.Namespace
                 Stop = abandoning.Token
             }
-            Report = reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
             Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
             Refusals = refusals
             Failed = Log.unexpected logger
             IsDraining = fun () -> Volatile.Read &isStopping
             Budget = budget
-            Ledger = ledger
+            Accounts = accounts
             Tracing = tracing
             Clock = clock
             ReadTimeout = settings.ReadTimeout
@@ -283,7 +290,7 @@ let start
         Table = fun () -> holder.Current.Table
         Counts = fun () -> holder.Current.Counts
         Clones = clones
-        Totals = fun () -> ledger.Totals
+        Totals = fun () -> accounts.Totals
         Requests = fun () -> http.Requests
         Source = source.Metrics
         Budget = budget
@@ -399,14 +406,14 @@ let start
             unfollowing.Cancel()
 
             try
-                do! ledger.WhenIdle().WaitAsync giveUp.Token
+                do! accounts.WhenIdle().WaitAsync giveUp.Token
             with :? OperationCanceledException ->
                 abandoning.Cancel()
 
                 // Each of them ends at once now; what is counted is then complete. One that does not is a defect, which
                 // is not to keep the process.
                 try
-                    do! ledger.WhenIdle().WaitAsync(longestAbandoning, clock, CancellationToken.None)
+                    do! accounts.WhenIdle().WaitAsync(longestAbandoning, clock, CancellationToken.None)
                 with :? TimeoutException as error ->
                     Log.unexpected logger error
 
@@ -426,7 +433,7 @@ let start
             meter.Dispose()
             (tracing :> IDisposable).Dispose()
             do! stopAdmin ()
-            return ledger.Totals
+            return accounts.Totals
         }
 
         return
@@ -436,7 +443,7 @@ let start
                 MetricsPort = adminServers[1].Port
                 StatusPort = adminServers[2].Port
                 RoutesKnown = holder.WhenKnown
-                Totals = fun () -> ledger.Totals
+                Totals = fun () -> accounts.Totals
                 Stop = stop
                 Failed = firstFailure (controlling :: following)
             }

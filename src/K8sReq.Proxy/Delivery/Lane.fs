@@ -136,13 +136,13 @@ type Lane
         lock gate (fun () -> leave bytes) |> announce
 
     /// A send of so many bytes has ended without success: the next one begins, and the copy waits outside of the queue
-    /// until `Wake`. False if there is no room for it, or the lane is retired: then it has not left.
-    member _.TryRest(bytes: int64) : bool =
+    /// until `Unpark`. False if there is no room for it, or the lane is retired: then it has not left.
+    member _.TryPark(bytes: int64) : bool =
         let result =
             lock gate (fun () ->
-                match LaneLoad.tryRest limits bytes load with
-                | ValueSome resting when not retired.IsCancellationRequested ->
-                    load <- resting
+                match LaneLoad.tryPark limits bytes load with
+                | ValueSome parked when not retired.IsCancellationRequested ->
+                    load <- parked
                     ValueSome(leave bytes)
                 | _ -> ValueNone)
 
@@ -150,16 +150,16 @@ type Lane
         result.IsSome
 
     /// A copy that has rested wants to be sent again. Never `Full`.
-    member _.Wake(bytes: int64) : LaneEntry =
+    member _.Unpark(bytes: int64) : LaneEntry =
         lock gate (fun () ->
-            let struct (awake, admission) = LaneLoad.wake limits bytes load
+            let struct (awake, admission) = LaneLoad.unpark limits bytes load
 
             match admission with
             | _ when retired.IsCancellationRequested ->
                 load <- {
                     load with
-                        Resting = awake.Resting
-                        RestingBytes = awake.RestingBytes
+                        Parked = awake.Parked
+                        ParkedBytes = awake.ParkedBytes
                 }
 
                 LaneEntry.Retired

@@ -12,7 +12,6 @@ type DuplicateServices = {
     /// The snapshot in force.
     Hosts: unit -> HostMap<HostEntry>
     Delivery: DeliveryServices
-    Report: CopyReport
     /// Told of every answer: the request's method and protocol, the status, and the time since the request's head came.
     Answered: string -> string -> int -> TimeSpan -> unit
     Refusals: RefusalLog
@@ -20,7 +19,7 @@ type DuplicateServices = {
     Failed: exn -> unit
     /// From the first moment of the drain on every answer ends its connection: the next request is to go elsewhere.
     IsDraining: unit -> bool
-    Ledger: CopyLedger
+    Accounts: CopyAccounts
     Clock: TimeProvider
     Tracing: Tracing
     Budget: BufferBudget

@@ -14,7 +14,7 @@ let private carried (viaName: string) (request: IngressRequest) : HeaderLine[] =
     | ValueSome trace -> trace.Carried lines
     | ValueNone -> lines
 
-// Offers the copy to every lane of the host: the places that it has found are added, the lanes that had none are given.
+// Offers the copy to every lane of the host: the slots that it gets are added, the lanes that had none are given.
 // A lane that is met retired means that the table has changed just now: the lanes that are there instead are offered it
 // too, but for those of RequestClones that have been offered it already, by a lane to another address.
 let rec private enter
@@ -22,7 +22,7 @@ let rec private enter
     (host: string)
     (entry: HostEntry | null)
     (bytes: int64)
-    (places: ResizeArray<Place>)
+    (slots: ResizeArray<LaneSlot>)
     (offered: HashSet<ObjectKey> voption)
     (full: Lane list)
     : Lane list =
@@ -35,23 +35,34 @@ let rec private enter
         for lane in entry.Lanes do
             if offered.IsNone || not (offered.Value.Contains lane.Target.Clone) then
                 match lane.TryEnter bytes with
-                | LaneEntry.Entered turn -> places.Add(struct (lane, turn))
+                | LaneEntry.Entered turn -> slots.Add(struct (lane, turn))
                 | LaneEntry.Full -> full <- lane :: full
                 | LaneEntry.Retired -> hasMetRetired <- true
 
     if hasMetRetired then
         let offered = HashSet<ObjectKey>()
 
-        for struct (lane, _) in places do
+        for struct (lane, _) in slots do
             offered.Add lane.Target.Clone |> ignore
 
         for lane in full do
             offered.Add lane.Target.Clone |> ignore
 
         let now = hosts().TryFind host |> ValueOption.toObj
-        enter hosts host now bytes places (ValueSome offered) full
+        enter hosts host now bytes slots (ValueSome offered) full
     else
         full
+
+// A slot that is not used: given back now, or when its turn comes.
+let private giveUp (struct (lane, turn): LaneSlot) (bytes: int64) : unit =
+    let leave () =
+        if turn.Result then
+            lane.Leave bytes
+
+    if turn.IsCompleted then
+        leave ()
+    else
+        turn.GetAwaiter().UnsafeOnCompleted(fun () -> leave ())
 
 // What the host has now: the table may have changed since the head came, for a body takes its time.
 let private entryNow (services: DuplicateServices) (request: IngressRequest) : HostEntry | null =
@@ -65,50 +76,66 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
 /// Offers a copy to every target that the host has now, sends those that found room on their way, and goes on at once.
 /// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
 let private offer (services: DuplicateServices) : Captured -> IngressRequest -> HttpHandler =
-    let report: CopyReport =
-        fun job lane (struct (outcome, _) as ended) duration ->
-            try
-                lane.Statistics.End(outcome, duration)
-                services.Report job lane ended duration
-            finally
-                // Last: whoever waits for the last copy finds all of them reported.
-                services.Ledger.End outcome
-
     let noTarget = Refusals.refuseReceived Refusal.NoTarget
     let busy = Refusals.refuseReceived Refusal.Busy
+
+    // A copy that found no room in its queue has ended with its acceptance.
+    let drop accepted lane =
+        try
+            services.Delivery.Ended accepted lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
+        with error ->
+            services.Failed error
+
+    // From here to the start of the copies nothing may throw: they would never end.
+    let accept (accepted: AcceptedRequest) (slots: ResizeArray<LaneSlot>) (full: Lane list) =
+        for struct (lane, _) in slots do
+            services.Accounts.Accepted lane.Statistics
+
+        for lane in full do
+            services.Accounts.Accepted lane.Statistics
+            drop accepted lane
+
+        FanOut.start services.Delivery accepted slots
 
     fun captured request next ctx ->
         let copied, buffer = captured.Request, captured.Buffer
         let bytes = buffer.Weight
-        let places = ResizeArray<Place>(2)
+        let slots = ResizeArray<LaneSlot>(2)
 
         let full =
-            enter services.Hosts copied.Host (entryNow services request) bytes places ValueNone []
+            enter services.Hosts copied.Host (entryNow services request) bytes slots ValueNone []
 
-        if places.Count > 0 then
-            let job = {
-                Request = copied
-                Bytes = bytes
-                AcceptedAt = services.Clock.GetTimestamp()
-                Trace = request.Trace
-            }
+        if slots.Count > 0 then
+            let accepted =
+                AcceptedRequest(
+                    copied,
+                    bytes,
+                    services.Clock.GetTimestamp(),
+                    request.Trace,
+                    slots.Count,
+                    buffer.Release
+                )
 
-            // From here to the start of the copies nothing may throw: they would never end.
-            services.Ledger.Accept(places.Count + full.Length)
+            let goOn isKept =
+                if isKept then
+                    accept accepted slots full
+                    next ctx
+                else
+                    for slot in slots do
+                        giveUp slot bytes
 
-            for struct (lane, _) in places do
-                lane.Statistics.Accept()
+                    buffer.Release()
+                    busy ctx
 
-            for lane in full do
-                lane.Statistics.Accept()
+            let kept = services.Delivery.Store.Append accepted
 
-                try
-                    report job lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
-                with error ->
-                    services.Failed error
-
-            FanOut.start services.Delivery report buffer.Release job places
-            next ctx
+            if kept.IsCompletedSuccessfully then
+                goOn kept.Result
+            else
+                task {
+                    let! isKept = kept
+                    return! goOn isKept
+                }
         else
             buffer.Release()
             if full.IsEmpty then noTarget ctx else busy ctx

@@ -55,7 +55,7 @@ let private queue (json: Utf8JsonWriter) (load: LaneLoad) (oldest: TimeSpan) =
     json.WriteNumber("inFlight", load.Sending)
 
     field json "queue" (fun () ->
-        json.WriteNumber("items", load.Queued + load.Resting)
+        json.WriteNumber("items", load.Queued + load.Parked)
         json.WriteNumber("bytes", load.WaitingBytes)
         seconds json "oldestSeconds" (Some oldest))
 

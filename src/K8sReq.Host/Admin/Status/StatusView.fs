@@ -98,11 +98,11 @@ let summary (now: StatusSummary) : XmlNode =
                 str "no room, or no longer routed"
             ]
             tile "" "In flight" (number (int64 load.Sending)) [
-                if load.Queued + load.Resting = 0 then
+                if load.Queued + load.Parked = 0 then
                     str "none waits"
                 else
                     str
-                        $"{number (int64 (load.Queued + load.Resting))} more wait ({bytes load.WaitingBytes}), the first for {duration now.OldestWait}"
+                        $"{number (int64 (load.Queued + load.Parked))} more wait ({bytes load.WaitingBytes}), the first for {duration now.OldestWait}"
             ]
             tile (toneIf (now.Counts.Unrouted > 0) "warn") "Routes" (number (int64 now.Counts.Targets)) [
                 str

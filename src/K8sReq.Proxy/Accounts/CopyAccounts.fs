@@ -1,38 +1,50 @@
 namespace K8sReq.Proxy
 
+open System
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 
-/// Keeps the totals and tells when no copy is under way.
+/// Counts what becomes of copies, each fact once: for its RequestClone and in all. Tells when no copy is pending. From any
+/// thread.
 [<Sealed>]
-type CopyLedger() =
-    let gate = Lock()
-
+type CopyAccounts() =
+    let gate = obj ()
+    // Guarded by the gate: accepted = delivered + failed + dropped + pending.
     let mutable totals = CopyTotals.zero
-
+    // Guarded by the gate: set while somebody waits for the last copy.
     let mutable idle: TaskCompletionSource | null = null
 
     member _.Totals = lock gate (fun () -> totals)
 
-    /// To be called before the client is told that its copies were accepted.
-    member _.Accept(copies: int) =
+    /// A copy was accepted. To be called before the client is told so.
+    member _.Accepted(clone: CloneStatistics) : unit =
         lock gate (fun () ->
             totals <- {
                 totals with
-                    Accepted = totals.Accepted + int64 copies
+                    Accepted = totals.Accepted + 1L
             })
 
-    /// To be called before each attempt after a copy's first.
-    member _.Retry() =
-        lock gate (fun () ->
-            totals <- {
-                totals with
-                    Retries = totals.Retries + 1L
-            })
+        clone.Accept()
 
-    /// To be called once for every accepted copy.
-    member _.End(outcome: TargetOutcome) =
+    /// An attempt of this number has ended: its copy may go on.
+    member _.AttemptEnded(clone: CloneStatistics, number: int, outcome: TargetOutcome) : unit =
+        clone.Attempted outcome
+
+        if number > 1 then
+            clone.Retry()
+
+            lock gate (fun () ->
+                totals <- {
+                    totals with
+                        Retries = totals.Retries + 1L
+                })
+
+    /// A copy has ended, so long after it was accepted. To be called once for every accepted copy, after everything else
+    /// that is told of it: who waits for the last copy finds all of them reported.
+    member _.Ended(clone: CloneStatistics, outcome: TargetOutcome, duration: TimeSpan) : unit =
+        clone.End(outcome, duration)
+
         lock gate (fun () ->
             totals <-
                 if TargetOutcome.isDelivered outcome then
@@ -57,7 +69,7 @@ type CopyLedger() =
                 if totals.Pending = 0L then
                     waiting.TrySetResult() |> ignore)
 
-    /// Completed once no copy is under way. For the time after the last copy was accepted.
+    /// Completed once no copy is pending. For the time after the last copy was accepted.
     member _.WhenIdle() : Task =
         lock gate (fun () ->
             if totals.Pending = 0L then

@@ -1,4 +1,4 @@
-module K8sReq.Proxy.Tests.CopyLedgerTests
+module K8sReq.Proxy.Tests.CopyAccountsTests
 
 open System.Threading.Tasks
 open Expecto
@@ -6,13 +6,19 @@ open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.TestKit
 
+let private clone = CloneStatistics(ObjectKey.create "shop" "a")
+
+let private accept (accounts: CopyAccounts) (copies: int) =
+    for _ in 1..copies do
+        accounts.Accepted clone
+
 let tests =
-    testList "CopyLedger" [
+    testList "CopyAccounts" [
         testProperty
             "accepted = delivered + failed + dropped + pending, after any sequence"
             (fun (accepts: byte list) (ends: byte list) ->
-                let ledger = CopyLedger()
-                accepts |> List.iter (int >> ledger.Accept)
+                let accounts = CopyAccounts()
+                accepts |> List.iter (int >> accept accounts)
                 let accepted = accepts |> List.sumBy int64
 
                 let outcomes = [|
@@ -27,7 +33,8 @@ let tests =
                     |> List.truncate (int accepted)
                     |> List.map (fun choice -> outcomes[int choice % outcomes.Length])
 
-                ended |> List.iter ledger.End
+                ended
+                |> List.iter (fun outcome -> accounts.Ended(clone, outcome, System.TimeSpan.Zero))
 
                 let count isSo =
                     ended |> List.filter isSo |> List.length |> int64
@@ -40,38 +47,38 @@ let tests =
                     Retries = 0L
                 }
 
-                ledger.Totals = expected
-                && ledger.Totals.Pending = accepted - int64 ended.Length)
+                accounts.Totals = expected
+                && accounts.Totals.Pending = accepted - int64 ended.Length)
 
         testCaseTask "idle at once if nothing is under way"
-        <| fun () -> task { do! CopyLedger().WhenIdle() }
+        <| fun () -> task { do! CopyAccounts().WhenIdle() }
 
         testCaseTask "idle once the last copy has ended, whatever its end"
         <| fun () -> task {
-            let ledger = CopyLedger()
-            ledger.Accept 2
-            let idle = ledger.WhenIdle()
-            ledger.End(TargetOutcome.Delivered 200)
+            let accounts = CopyAccounts()
+            accept accounts 2
+            let idle = accounts.WhenIdle()
+            accounts.Ended(clone, TargetOutcome.Delivered 200, System.TimeSpan.Zero)
             Expect.isFalse idle.IsCompleted "one is still under way"
-            ledger.End(TargetOutcome.ConnectFailed "refused")
+            accounts.Ended(clone, TargetOutcome.ConnectFailed "refused", System.TimeSpan.Zero)
             do! idle
         }
 
         testCaseTask "counts right from many threads at once"
         <| fun () -> task {
-            let ledger = CopyLedger()
+            let accounts = CopyAccounts()
 
             let work () =
                 for _ in 1..1000 do
-                    ledger.Accept 2
-                    ledger.End(TargetOutcome.Delivered 200)
-                    ledger.Retry()
-                    ledger.End(TargetOutcome.Rejected 500)
+                    accept accounts 2
+                    accounts.Ended(clone, TargetOutcome.Delivered 200, System.TimeSpan.Zero)
+                    accounts.AttemptEnded(clone, 2, TargetOutcome.Rejected 500)
+                    accounts.Ended(clone, TargetOutcome.Rejected 500, System.TimeSpan.Zero)
 
             do! Task.WhenAll [ for _ in 1..8 -> Task.Run work ]
 
             Expect.equal
-                ledger.Totals
+                accounts.Totals
                 {
                     Accepted = 16000L
                     Delivered = 8000L

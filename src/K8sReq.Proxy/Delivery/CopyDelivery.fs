@@ -1,0 +1,201 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open K8sReq.Core
+
+/// One copy on its way: does what `DeliveryStep` says, and tells it what came of that. It holds a place in a lane's books
+/// from its acceptance to its end. One thread at a time runs it: whatever it waits for goes on here.
+[<Sealed>]
+type CopyDelivery
+    (services: DeliveryServices, request: AcceptedRequest, lane: Lane, copy: int, ended: CopyEnd -> unit) =
+    // All of it belongs to the one thread that runs the copy.
+    let mutable state = DeliveryStep.initial
+    let mutable holdsSlot = false
+    let mutable began = 0L
+    let mutable span: AttemptSpan voption = ValueNone
+    let mutable sending = Unchecked.defaultof<ValueTask<SendResult>>
+
+    let id = {
+        Request = request.Number
+        Copy = copy
+    }
+
+    let faulted (error: exn) =
+        SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
+
+    // What observes copies may throw: no copy goes without its end for that.
+    let guarded (byDefault: 'T) (ask: unit -> 'T) : 'T =
+        try
+            ask ()
+        with error ->
+            services.Unexpected error
+            byDefault
+
+    let startSpan (number: int) =
+        match request.Trace with
+        | ValueSome trace when trace.IsRecorded ->
+            guarded ValueNone (fun () ->
+                ValueSome(trace.StartAttempt(request.Request.Method, lane.Target, number)))
+        | _ -> ValueNone
+
+    // Whatever the client is: one that throws would hold its slot for ever.
+    let send () : ValueTask<SendResult> =
+        try
+            match span with
+            | ValueNone -> services.Client lane.Target request.Request
+            | ValueSome span ->
+                services.Client lane.Target (CapturedRequest.withFields span.Fields request.Request)
+        with error ->
+            ValueTask<SendResult>(faulted error)
+
+    let resultOf (sending: ValueTask<SendResult>) : SendResult =
+        try
+            sending.GetAwaiter().GetResult()
+        with error ->
+            faulted error
+
+    let attempted (result: SendResult) =
+        try
+            match span with
+            | ValueSome span -> span.End result.Outcome
+            | ValueNone -> ()
+
+            if result.IsAttempt then
+                services.Attempted
+                    request
+                    lane
+                    (state.Copy.Attempts + 1)
+                    result.Outcome
+                    (services.Clock.GetElapsedTime began)
+        with error ->
+            services.Unexpected error
+
+    // Ends early where going on is pointless: what comes after finds that out.
+    let wait (time: TimeSpan) : Task = task {
+        use over =
+            CancellationTokenSource.CreateLinkedTokenSource(services.Stop, lane.Retired)
+
+        try
+            do! Task.Delay(time, services.Clock, over.Token)
+        with
+        | :? OperationCanceledException -> ()
+        // The copy counts in its lane: whatever happens, it goes on.
+        | error -> services.Unexpected error
+    }
+
+    /// Goes on with what has come about for the copy.
+    member private copy.Handle(signal: DeliverySignal) : unit =
+        let struct (next, action) =
+            DeliveryStep.step lane.Target.Delivery.Retry state signal
+
+        state <- next
+
+        match action with
+        | DeliveryAction.Nothing -> ()
+        | DeliveryAction.Send number -> copy.Send number
+        | DeliveryAction.Park time -> copy.Park time
+        | DeliveryAction.Queue -> copy.AwaitTurn(lane.Unpark request.Bytes)
+        | DeliveryAction.End outcome -> copy.End outcome
+
+    member private copy.TurnCame() =
+        holdsSlot <- true
+        copy.Handle DeliverySignal.TurnCame
+
+    member private copy.AwaitTurn(entry: LaneEntry) : unit =
+        match entry with
+        | LaneEntry.Entered turn -> copy.Await turn
+        | LaneEntry.Full
+        | LaneEntry.Retired -> copy.Handle DeliverySignal.TurnLost
+
+    // Goes on where the turn is given: what it begins is done by whoever gives turns, one at a time.
+    member private copy.Await(turn: Task<bool>) : unit =
+        let goOn () =
+            // A first attempt that had to wait begins now.
+            began <- guarded 0L services.Clock.GetTimestamp
+
+            if turn.Result then
+                copy.TurnCame()
+            else
+                copy.Handle DeliverySignal.TurnLost
+
+        if turn.IsCompleted then
+            goOn ()
+        else
+            turn.GetAwaiter().UnsafeOnCompleted(fun () -> goOn ())
+
+    member private copy.Send(number: int) : unit =
+        span <- startSpan number
+        sending <- send ()
+        let awaiter = sending.ConfigureAwait(false).GetAwaiter()
+
+        if awaiter.IsCompleted then
+            copy.Sent()
+        else
+            awaiter.UnsafeOnCompleted(fun () -> copy.Sent())
+
+    member private copy.Sent() : unit =
+        let result = resultOf sending
+        attempted result
+
+        copy.Handle(
+            DeliverySignal.AttemptEnded {
+                Outcome = result.Outcome
+                IsAttempt = result.IsAttempt
+                RetryAfter = result.RetryAfter
+                Jitter =
+                    if TargetOutcome.isDelivered result.Outcome then
+                        1.0
+                    else
+                        guarded 1.0 services.Jitter
+                MayRetry = not (lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested)
+            }
+        )
+
+    member private copy.Park(time: TimeSpan) : unit =
+        if lane.TryPark request.Bytes then
+            holdsSlot <- false
+            services.Store.Parked request id state.Copy time
+            copy.WaitForBackoff time |> ignore
+        else
+            copy.Handle DeliverySignal.ParkRefused
+
+    member private copy.WaitForBackoff(time: TimeSpan) : Task = task {
+        do! wait time
+
+        // What a tenant's failing targets cost the others is bounded.
+        let pace = guarded TimeSpan.Zero (fun () -> services.PaceRetry lane)
+
+        if pace > TimeSpan.Zero then
+            do! wait pace
+
+        copy.Handle DeliverySignal.BackoffEnded
+    }
+
+    member private _.End(outcome: TargetOutcome) : unit =
+        if holdsSlot then
+            holdsSlot <- false
+            lane.Leave request.Bytes
+
+        let attempts = state.Copy.Attempts
+
+        let duration =
+            guarded TimeSpan.Zero (fun () -> services.Clock.GetElapsedTime request.AcceptedAt)
+
+        try
+            services.Ended request lane (struct (outcome, attempts)) duration
+        with error ->
+            services.Unexpected error
+
+        services.Store.Ended request id outcome
+        ended (struct (outcome, attempts))
+
+    /// Begins: with the first attempt at once if the turn has come already, without anything between here and the socket.
+    member copy.Start(turn: Task<bool>) : unit =
+        if turn.IsCompletedSuccessfully && turn.Result then
+            // A first attempt begins when its copy is accepted.
+            began <- request.AcceptedAt
+            copy.TurnCame()
+        else
+            copy.Await turn

@@ -1,0 +1,32 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Threading
+open System.Threading.Tasks
+open K8sReq.Core
+
+/// How a copy has ended, after how many attempts.
+type CopyEnd = (struct (TargetOutcome * int))
+
+/// A copy's slot in a target's queue: true once it may be sent (see `LaneEntry.Entered`).
+type LaneSlot = (struct (Lane * Task<bool>))
+
+/// What copies are delivered with.
+[<NoEquality; NoComparison>]
+type DeliveryServices = {
+    Client: TargetClient
+    Store: CopyStore
+    Clock: TimeProvider
+    /// From 0 to 1, another one each time, from any thread.
+    Jitter: unit -> float
+    /// Told of the end of every attempt, with its number from 1 and its duration; of none that was not tried.
+    Attempted: AcceptedRequest -> Lane -> int -> TargetOutcome -> TimeSpan -> unit
+    /// Told of the end of every copy, once, with the time since it was accepted.
+    Ended: AcceptedRequest -> Lane -> CopyEnd -> TimeSpan -> unit
+    /// Told of what should never happen: what observes copies has thrown. The copies go on.
+    Unexpected: exn -> unit
+    /// How long an attempt after the first that could begin now is to wait for the sake of others (see `RetryPaces`).
+    PaceRetry: Lane -> TimeSpan
+    /// Ends the waits between attempts. What is being sent, the client ends.
+    Stop: CancellationToken
+}
