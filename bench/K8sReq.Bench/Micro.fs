@@ -82,7 +82,7 @@ type Copies() =
     let lane = Inputs.newLane (Targets.named "a")
 
     let accepted copies =
-        AcceptedRequest(TestRequest.get, 100L, 0L, ValueNone, copies, ignore)
+        AcceptedRequest(TestRequest.get, 100L, 0L, null, copies, ignore)
 
     let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 

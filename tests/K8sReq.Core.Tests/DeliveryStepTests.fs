@@ -28,12 +28,8 @@ let private state phase attempts last = {
     Phase = phase
     Copy = {
         Attempts = attempts
-        Last = last
-        End =
-            if phase = DeliveryPhase.Ended then
-                ValueSome delivered
-            else
-                ValueNone
+        Outcome = last
+        IsEnded = (phase = DeliveryPhase.Ended)
     }
 }
 
@@ -185,9 +181,7 @@ let tests =
                 let count isSo =
                     states
                     |> List.filter (fun state ->
-                        match state.Copy.End with
-                        | ValueSome outcome -> isSo outcome
-                        | ValueNone -> false)
+                        state.Copy.IsEnded && state.Copy.Outcome |> ValueOption.exists isSo)
                     |> List.length
 
                 let isFailed outcome =

@@ -97,7 +97,7 @@ type private Bench(target: Target, queueBytes: int64) =
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
             async {
-                let accepted = AcceptedRequest(request, 10L, 0L, ValueNone, 1, ignore)
+                let accepted = AcceptedRequest(request, 10L, 0L, null, 1, ignore)
 
                 let! struct (outcome, _) =
                     FanOut.deliver services accepted 0 (struct (bench.Lane, turn))

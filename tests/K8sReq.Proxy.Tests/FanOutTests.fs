@@ -26,7 +26,7 @@ let private enter (lane: Lane) : LaneSlot =
 
 // One attempt each: the clock is never asked, and nobody waits between attempts.
 let private accepted copies release =
-    AcceptedRequest(request, 3L, 0L, ValueNone, copies, release)
+    AcceptedRequest(request, 3L, 0L, null, copies, release)
 
 let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
     Client =

@@ -5,20 +5,18 @@ namespace K8sReq.Core
 type CopyState = {
     /// Attempts that have ended.
     Attempts: int
-    /// How the last one ended.
-    Last: TargetOutcome voption
-    /// How the copy ended, for good.
-    End: TargetOutcome voption
-} with
-
-    member state.IsEnded = state.End.IsSome
+    /// How the last one ended; once the copy has ended, its outcome.
+    Outcome: TargetOutcome voption
+    /// It has ended for good.
+    IsEnded: bool
+}
 
 module CopyState =
     /// A copy that was accepted and not sent yet.
     let accepted: CopyState = {
         Attempts = 0
-        Last = ValueNone
-        End = ValueNone
+        Outcome = ValueNone
+        IsEnded = false
     }
 
     /// The state after one more event. A copy that has ended stays as it is.
@@ -30,6 +28,10 @@ module CopyState =
         | CopyEvent.AttemptEnded(outcome, isAttempt) -> {
             state with
                 Attempts = state.Attempts + (if isAttempt then 1 else 0)
-                Last = ValueSome outcome
+                Outcome = ValueSome outcome
           }
-        | CopyEvent.Ended outcome -> { state with End = ValueSome outcome }
+        | CopyEvent.Ended outcome -> {
+            state with
+                Outcome = ValueSome outcome
+                IsEnded = true
+          }

@@ -111,7 +111,7 @@ module DeliveryStep =
                     },
                     DeliveryAction.Queue)
         | DeliveryPhase.Backoff, DeliverySignal.ParkRefused ->
-            let last = state.Copy.Last |> ValueOption.defaultValue TargetOutcome.Cancelled
+            let last = state.Copy.Outcome |> ValueOption.defaultValue TargetOutcome.Cancelled
             ended (TargetOutcome.NoRoomToRetry last) state.Copy
         | (DeliveryPhase.Queued | DeliveryPhase.Sending | DeliveryPhase.Backoff | DeliveryPhase.Ended), _ ->
             struct (state, DeliveryAction.Nothing)

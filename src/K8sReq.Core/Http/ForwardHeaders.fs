@@ -34,13 +34,22 @@ module ForwardHeaders =
         value.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
 
     /// The fields that the Connection fields among these lines name, Connection itself aside.
-    let private connectionOptions (lines: HeaderLine[]) =
-        lines
-        |> Array.collect (fun (struct (name, value)) ->
+    let private connectionOptions (lines: HeaderLine[]) : string[] =
+        let mutable options = Array.empty<string>
+
+        for struct (name, value) in lines do
             if isNamed "Connection" name then
-                listMembers value
-            else
-                [||])
+                options <- Array.append options (listMembers value)
+
+        options
+
+    let private isNamedBy (options: string[]) (name: string) =
+        let mutable isFound = false
+
+        for option in options do
+            isFound <- isFound || isNamed option name
+
+        isFound
 
     // A member is "protocol received-by [comment]"; the comment may hold commas, and then its pieces have
     // no received-by that is ours.
@@ -75,6 +84,21 @@ module ForwardHeaders =
         let isCarried (struct (name, _): HeaderLine) =
             not (hopByHop.Contains name)
             && not (written.Contains name)
-            && not (named |> Array.exists (fun option -> isNamed option name))
+            && not (isNamedBy named name)
 
-        Array.append (Array.filter isCarried lines) [| struct ("Via", $"1.1 {viaName}") |]
+        let mutable count = 1
+
+        for line in lines do
+            if isCarried line then
+                count <- count + 1
+
+        let carried = Array.zeroCreate<HeaderLine> count
+        let mutable next = 0
+
+        for line in lines do
+            if isCarried line then
+                carried[next] <- line
+                next <- next + 1
+
+        carried[next] <- struct ("Via", String.Concat("1.1 ", viaName))
+        carried

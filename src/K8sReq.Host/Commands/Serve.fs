@@ -61,8 +61,8 @@ let private reportCopy
                 Duration = duration
                 TraceId =
                     match request.Trace with
-                    | ValueSome trace -> trace.TraceId
-                    | ValueNone -> ""
+                    | null -> ""
+                    | trace -> trace.TraceId
             }
 
             lane.Statistics.Keep failure

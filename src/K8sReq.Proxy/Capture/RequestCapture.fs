@@ -55,14 +55,23 @@ module RequestCapture =
 
     /// The lines of the head, the values of one name in their order. HTTP/2's pseudo-header fields are not among them.
     let headerLines (headers: IHeaderDictionary) : HeaderLine[] =
-        let lines = ResizeArray<HeaderLine>(headers.Count)
+        // Nearly always one line for each name.
+        let mutable lines = Array.zeroCreate<HeaderLine> headers.Count
+        let mutable count = 0
 
         for KeyValue(name, values) in headers do
             if not (name.StartsWith ':') then
-                for value in values do
-                    lines.Add(struct (name, string value))
+                for index in 0 .. values.Count - 1 do
+                    if count = lines.Length then
+                        Array.Resize(&lines, 2 * count)
 
-        lines.ToArray()
+                    lines[count] <- struct (name, string values[index])
+                    count <- count + 1
+
+        if count < lines.Length then
+            Array.Resize(&lines, count)
+
+        lines
 
     /// The head of the request, parsed.
     let headOf (ctx: HttpContext) : RequestHead =

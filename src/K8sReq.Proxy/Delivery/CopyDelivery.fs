@@ -14,13 +14,7 @@ type CopyDelivery
     let mutable state = DeliveryStep.initial
     let mutable holdsSlot = false
     let mutable began = 0L
-    let mutable span: AttemptSpan voption = ValueNone
-    let mutable sending = Unchecked.defaultof<ValueTask<SendResult>>
-
-    let id = {
-        Request = request.Number
-        Copy = copy
-    }
+    let mutable span: AttemptSpan | null = null
 
     let faulted (error: exn) =
         SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
@@ -33,22 +27,37 @@ type CopyDelivery
             services.Unexpected error
             byDefault
 
-    let startSpan (number: int) =
+    let idOf () = {
+        Request = request.Number
+        Copy = copy
+    }
+
+    let startSpan (number: int) : AttemptSpan | null =
         match request.Trace with
-        | ValueSome trace when trace.IsRecorded ->
-            guarded ValueNone (fun () ->
-                ValueSome(trace.StartAttempt(request.Request.Method, lane.Target, number)))
-        | _ -> ValueNone
+        | null -> null
+        | trace when trace.IsRecorded ->
+            try
+                trace.StartAttempt(request.Request.Method, lane.Target, number)
+            with error ->
+                services.Unexpected error
+                null
+        | _ -> null
 
     // Whatever the client is: one that throws would hold its slot for ever.
     let send () : ValueTask<SendResult> =
         try
             match span with
-            | ValueNone -> services.Client lane.Target request.Request
-            | ValueSome span ->
-                services.Client lane.Target (CapturedRequest.withFields span.Fields request.Request)
+            | null -> services.Client lane.Target request.Request
+            | span -> services.Client lane.Target (CapturedRequest.withFields span.Fields request.Request)
         with error ->
             ValueTask<SendResult>(faulted error)
+
+    let elapsedSince (time: int64) : TimeSpan =
+        try
+            services.Clock.GetElapsedTime time
+        with error ->
+            services.Unexpected error
+            TimeSpan.Zero
 
     let resultOf (sending: ValueTask<SendResult>) : SendResult =
         try
@@ -59,8 +68,8 @@ type CopyDelivery
     let attempted (result: SendResult) =
         try
             match span with
-            | ValueSome span -> span.End result.Outcome
-            | ValueNone -> ()
+            | null -> ()
+            | span -> span.End result.Outcome
 
             if result.IsAttempt then
                 services.Attempted
@@ -127,16 +136,15 @@ type CopyDelivery
 
     member private copy.Send(number: int) : unit =
         span <- startSpan number
-        sending <- send ()
+        let sending = send ()
         let awaiter = sending.ConfigureAwait(false).GetAwaiter()
 
         if awaiter.IsCompleted then
-            copy.Sent()
+            copy.Sent(resultOf sending)
         else
-            awaiter.UnsafeOnCompleted(fun () -> copy.Sent())
+            awaiter.UnsafeOnCompleted(fun () -> copy.Sent(resultOf sending))
 
-    member private copy.Sent() : unit =
-        let result = resultOf sending
+    member private copy.Sent(result: SendResult) : unit =
         attempted result
 
         copy.Handle(
@@ -156,7 +164,7 @@ type CopyDelivery
     member private copy.Park(time: TimeSpan) : unit =
         if lane.TryPark request.Bytes then
             holdsSlot <- false
-            services.Store.Parked request id state.Copy time
+            services.Store.Parked request (idOf ()) state.Copy time
             copy.WaitForBackoff time |> ignore
         else
             copy.Handle DeliverySignal.ParkRefused
@@ -179,16 +187,14 @@ type CopyDelivery
             lane.Leave request.Bytes
 
         let attempts = state.Copy.Attempts
-
-        let duration =
-            guarded TimeSpan.Zero (fun () -> services.Clock.GetElapsedTime request.AcceptedAt)
+        let duration = elapsedSince request.AcceptedAt
 
         try
             services.Ended request lane (struct (outcome, attempts)) duration
         with error ->
             services.Unexpected error
 
-        services.Store.Ended request id outcome
+        services.Store.Ended request (idOf ()) outcome
         ended (struct (outcome, attempts))
 
     /// Begins: with the first attempt at once if the turn has come already, without anything between here and the socket.

@@ -12,7 +12,7 @@ type AcceptedRequest
         request: CapturedRequest,
         bytes: int64,
         acceptedAt: int64,
-        trace: RequestTrace voption,
+        trace: RequestTrace | null,
         copies: int,
         release: unit -> unit
     ) =
@@ -23,6 +23,7 @@ type AcceptedRequest
     member _.Bytes = bytes
     /// On the clock of the deliveries.
     member _.AcceptedAt = acceptedAt
+    /// Null where it is not traced.
     member _.Trace = trace
     member _.Copies = copies
 

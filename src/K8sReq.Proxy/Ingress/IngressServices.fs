@@ -42,7 +42,7 @@ type IngressRequest(head: RequestHead) =
     member val Entry: HostEntry | null = null with get, set
 
     /// Its place in a trace, where it has one.
-    member val Trace: RequestTrace voption = ValueNone with get, set
+    member val Trace: RequestTrace | null = null with get, set
 
     /// Why it was refused, for the log.
     member val Refused: Refusal voption = ValueNone with get, set

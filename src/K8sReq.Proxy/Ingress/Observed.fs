@@ -22,10 +22,10 @@ let traced (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
                 match services.Tracing.Start(head.Method, (fun name -> RequestHead.valueOf name head)) with
                 | ValueNone -> pipeline ctx
                 | ValueSome trace when not trace.IsRecorded ->
-                    request.Trace <- ValueSome trace
+                    request.Trace <- trace
                     pipeline ctx
                 | ValueSome trace -> task {
-                    request.Trace <- ValueSome trace
+                    request.Trace <- trace
                     trace.Describe(head.Method, head.Target, head.Host, ctx.Request.Protocol)
                     // What the server answers when the pipeline throws.
                     let mutable status = StatusCodes.Status500InternalServerError

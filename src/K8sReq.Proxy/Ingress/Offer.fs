@@ -11,8 +11,8 @@ let private carried (viaName: string) (request: IngressRequest) : HeaderLine[] =
     let lines = ForwardHeaders.carried viaName request.Head.Lines
 
     match request.Trace with
-    | ValueSome trace -> trace.Carried lines
-    | ValueNone -> lines
+    | null -> lines
+    | trace -> trace.Carried lines
 
 // Offers the copy to every lane of the host: the slots that it gets are added, the lanes that had none are given.
 // A lane that is met retired means that the table has changed just now: the lanes that are there instead are offered it
@@ -97,6 +97,17 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
         FanOut.start services.Delivery accepted slots
 
+    let goOn accepted slots full (next: HttpFunc) ctx =
+        accept accepted slots full
+        next ctx
+
+    let notKept (buffer: RequestBuffer) (slots: ResizeArray<LaneSlot>) bytes ctx =
+        for slot in slots do
+            giveUp slot bytes
+
+        buffer.Release()
+        busy ctx
+
     fun captured request next ctx ->
         let copied, buffer = captured.Request, captured.Buffer
         let bytes = buffer.Weight
@@ -116,26 +127,22 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
                     buffer.Release
                 )
 
-            let goOn isKept =
-                if isKept then
-                    accept accepted slots full
-                    next ctx
-                else
-                    for slot in slots do
-                        giveUp slot bytes
-
-                    buffer.Release()
-                    busy ctx
-
             let kept = services.Delivery.Store.Append accepted
 
-            if kept.IsCompletedSuccessfully then
-                goOn kept.Result
-            else
+            if not kept.IsCompletedSuccessfully then
                 task {
                     let! isKept = kept
-                    return! goOn isKept
+
+                    return!
+                        if isKept then
+                            goOn accepted slots full next ctx
+                        else
+                            notKept buffer slots bytes ctx
                 }
+            elif kept.Result then
+                goOn accepted slots full next ctx
+            else
+                notKept buffer slots bytes ctx
         else
             buffer.Release()
             if full.IsEmpty then noTarget ctx else busy ctx
