@@ -126,10 +126,27 @@ let publishNative () =
 // "… – 167 passed, 0 ignored, 0 failed, 0 errored."
 let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
 
+/// A test program, and the program that it tests if that is not the published one.
+type TestRun = {
+    Name: string
+    Arguments: string list
+    Program: string option
+}
+
+let expecto name arguments = {
+    Name = name
+    Arguments = [ "--no-spinner"; "--colours"; "0" ] @ arguments
+    Program = None
+}
+
 /// Runs one test program; passed, failed, skipped.
-let runTests (name, arguments) =
+let runTests (test: TestRun) =
+    let name = test.Name
+
     let assembly =
         Path.Combine(root, "tests", name, "bin", "Release", "net10.0", name + ".dll")
+
+    Environment.SetEnvironmentVariable("K8SREQ_TEST_PROGRAM", Option.toObj test.Program)
 
     let mutable counted = None
 
@@ -141,7 +158,7 @@ let runTests (name, arguments) =
             let number (group: int) = int found.Groups[group].Value
             counted <- Some(number 1, number 3 + number 4, number 2)
 
-    let code = exitCodeOf "dotnet" (assembly :: arguments) (Some onLine)
+    let code = exitCodeOf "dotnet" (assembly :: test.Arguments) (Some onLine)
 
     match counted, code with
     | Some(passed, 0, skipped), 0 -> passed, 0, skipped
@@ -149,9 +166,6 @@ let runTests (name, arguments) =
     | None, _ ->
         eprintfn "build: %s ended with exit code %d before it counted its tests" name code
         0, 1, 0
-
-let expecto name =
-    name, [ "--no-spinner"; "--colours"; "0" ]
 
 /// Runs test programs, and ends with a line that counts.
 let report programs =
@@ -165,41 +179,85 @@ let report programs =
     if failed > 0 then
         raise (Stop 1)
 
-let test () =
+/// The test programs by what they are called on the command line, and whether they start the published program.
+let suites = [
+    "core", "K8sReq.Core.Tests", false
+    "proxy", "K8sReq.Proxy.Tests", false
+    "kubernetes", "K8sReq.Kubernetes.Tests", true
+    "host", "K8sReq.Host.Tests", true
+    "chart", "K8sReq.Chart.Tests", true
+]
+
+let native = Path.Combine(nativeArtifacts, "k8sreq" + extension)
+
+/// The tests that start the program, with the native one. The test programs leave out the others.
+let withNative name arguments = {
+    expecto name arguments with
+        Program = Some native
+}
+
+let nativeSuites () = [ withNative "K8sReq.Kubernetes.Tests" []; withNative "K8sReq.Host.Tests" [] ]
+
+/// This variable adds the native program to all tests; it needs a C compiler's linker.
+let testsNative = Environment.GetEnvironmentVariable "K8SREQ_TEST_NATIVE" = "1"
+
+let testAll () =
     build ()
     publish ()
 
-    report [
-        expecto "K8sReq.Core.Tests"
-        expecto "K8sReq.Proxy.Tests"
-        expecto "K8sReq.Kubernetes.Tests"
-        expecto "K8sReq.Host.Tests"
-        expecto "K8sReq.Chart.Tests"
-        "K8sReq.Attack", [ "--short" ]
-    ]
+    if testsNative then
+        publishNative ()
 
-/// Whatever is tested with the program as a process, with the native one.
+    report (
+        [ for _, project, _ in suites -> expecto project [] ]
+        @ [
+            {
+                Name = "K8sReq.Attack"
+                Arguments = [ "--short" ]
+                Program = None
+            }
+        ]
+        @ (if testsNative then nativeSuites () else [])
+    )
+
+/// One test program, and what it needs alone; further arguments go to it, such as --filter.
+let testOne suite arguments =
+    match suites |> List.tryFind (fun (name, _, _) -> name = suite) with
+    | None ->
+        let names = suites |> List.map (fun (name, _, _) -> name) |> String.concat ", "
+        eprintfn "build: there are no tests called \"%s\"; there are %s" suite names
+        raise (Stop 2)
+    | Some(_, project, startsProgram) ->
+        dotnet [
+            "build"
+            Path.Combine(root, "tests", project)
+            "-c"
+            "Release"
+            "-v"
+            "quiet"
+            "--nologo"
+        ]
+
+        if startsProgram then
+            publish ()
+
+        report [ expecto project arguments ]
+
+let test arguments =
+    match arguments with
+    | [] -> testAll ()
+    | suite :: rest -> testOne suite rest
+
 let testNative () =
     build ()
     publishNative ()
-
-    Environment.SetEnvironmentVariable(
-        "K8SREQ_TEST_PROGRAM",
-        Path.Combine(nativeArtifacts, "k8sreq" + extension)
-    )
-
-    report [
-        expecto "K8sReq.Proxy.Tests"
-        expecto "K8sReq.Kubernetes.Tests"
-        expecto "K8sReq.Host.Tests"
-        expecto "K8sReq.Chart.Tests"
-    ]
+    report (nativeSuites ())
 
 /// The chart and the bases alone.
 let chart () =
     build ()
     publish ()
-    report [ expecto "K8sReq.Chart.Tests" ]
+    report [ expecto "K8sReq.Chart.Tests" [] ]
 
 /// Runs a program of this repository against the published one.
 let runAgainstPublished folder name arguments =
@@ -243,7 +301,7 @@ let check () =
 
 let ci () =
     check ()
-    test ()
+    test []
 
 /// Ends a process that this script started.
 let stop (started: Process) =
@@ -316,7 +374,9 @@ let runExample arguments =
 let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
-    "test", "all tests, against the published program too", (fun _ -> test ())
+    "test",
+    "all tests, against the published program too; -- core|proxy|kubernetes|host|chart [--filter LIST]: some of them",
+    test
     "chart", "render the chart and the bases with helm and kubectl, and check them", (fun _ -> chart ())
     "soak",
     "a minute of load over good and bad targets, then the totals; -- SECONDS; -- --chaos SECONDS: targets are killed",

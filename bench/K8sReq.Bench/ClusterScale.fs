@@ -96,7 +96,7 @@ let run () : Task = task {
         )
 
     let! port = program.Says @"Proxy listening on port (\d+)"
-    let! _ = program.Says @"Routes: (\d+) hosts"
+    let! _ = program.Says @"Routes: (\d+) hosts?"
     let ready = started.Elapsed
     let memoryWhenReady = ProcessView.peakMemory program.Id
     do! settled server objects

@@ -5,6 +5,7 @@ open System.Collections.Generic
 open System.Threading
 open Microsoft.Extensions.Logging
 open K8sReq.Core
+open K8sReq.Proxy
 
 /// What the libraries log, the server above all, is written by what clients do: no more than so many lines of one kind in
 /// so much time, and then how many more there were.
@@ -17,7 +18,7 @@ type private LimitedLogger(inner: ILogger, clock: TimeProvider) =
     let windows = Dictionary<int, LogWindow>()
 
     let offer (event: EventId) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let window =
                 match windows.TryGetValue event.Id with
                 | true, window -> window

@@ -18,7 +18,7 @@ let manifestProblem: ILogger -> string -> unit =
 
 /// What was wrong in the folder of manifests and is no more.
 let manifestProblemGone: ILogger -> string -> unit =
-    message1<string> LogLevel.Information (EventId(5, "ManifestProblemGone")) "No longer: {Problem}"
+    message1<string> LogLevel.Information (EventId(5, "ManifestProblemGone")) "Fixed: {Problem}"
 
 /// The version, and every setting in force.
 let starting: ILogger -> string -> string -> unit =
@@ -57,7 +57,7 @@ let unexpected: ILogger -> exn -> unit =
         LoggerMessage.Define(
             LogLevel.Error,
             EventId(28, "Unexpected"),
-            "Unexpected error. Please report it with the lines that follow"
+            "Unexpected error. Please report it with the lines below"
         )
 
     fun (logger: ILogger) (error: exn) -> define.Invoke(logger, error)
@@ -73,7 +73,7 @@ let acceptFailed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Error
         (EventId(32, "AcceptFailed"))
-        "No connection can be accepted ({Reason}); it is tried again and again. This is said once a minute at most"
+        "Cannot accept connections: {Reason}. Retrying. Logged at most once per minute"
 
 let private failedWith =
     LoggerMessage.Define<string, string>(

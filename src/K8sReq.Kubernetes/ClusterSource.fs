@@ -42,7 +42,7 @@ type private ServicesFirst(post: ClusterEvent list -> unit) =
     let waiting = ResizeArray<ClusterEvent>()
 
     member _.Clone(event: ClusterEvent) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             if areListed then
                 post [ event ]
             else
@@ -59,7 +59,7 @@ type private ServicesFirst(post: ClusterEvent list -> unit) =
                 waiting.Add event)
 
     member _.Service(event: ClusterEvent) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             post (event :: List.ofSeq waiting)
             areListed <- true
             waiting.Clear())

@@ -204,7 +204,7 @@ type KubernetesConnection(access: ClusterAccess) =
     /// Loads the configuration anew, unless somebody has done so since `failed` was got. What still runs on the former
     /// client goes on; it is left to the garbage collector for that.
     member _.Renew(failed: IKubernetes) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             if Object.ReferenceEquals(failed, client) then
                 Volatile.Write(&client, create ()))
 

@@ -9,43 +9,43 @@ let credentialsNotRenewed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Warning
         (EventId(13, "CredentialsNotRenewed"))
-        "The credentials could not be read anew: {Reason}"
+        "Cannot read the credentials again: {Reason}"
 
 let private watchFaultMessage =
     message3<string, string, string>
         LogLevel.Warning
         (EventId(14, "WatchFault"))
-        "{Watched}: {What}. It is tried again and again. {Detail}"
+        "Cannot watch {Watched}: {What}. Retrying. {Detail}"
 
 /// The kind and scope that is listed and watched, and what stands in the way.
 let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
     let what, detail =
         match fault with
-        | WatchFault.Unauthorized detail -> "the API server does not accept the credentials (401)", detail
+        | WatchFault.Unauthorized detail -> "the API server rejects the credentials (401)", detail
         | WatchFault.Forbidden detail -> "a permission is missing (403)", detail
         | WatchFault.UnknownKind detail ->
             "the API server does not know this kind (404); is its CustomResourceDefinition installed?", detail
-        | WatchFault.Untrusted detail -> "no trusted authority vouches for the API server", detail
-        | WatchFault.Unreachable detail -> "the API server cannot be asked", detail
+        | WatchFault.Untrusted detail -> "the API server's certificate is not trusted", detail
+        | WatchFault.Unreachable detail -> "the API server cannot be reached", detail
 
     watchFaultMessage logger name what detail
 
 let watchRecovered: ILogger -> string -> unit =
-    message1<string> LogLevel.Information (EventId(15, "WatchRecovered")) "{Watched}: followed again"
+    message1<string> LogLevel.Information (EventId(15, "WatchRecovered")) "{Watched}: watching again"
 
 /// RequestClone and reason.
 let statusNotWritten: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Warning
         (EventId(16, "StatusNotWritten"))
-        "The status of {Clone} could not be written: {Reason}"
+        "Cannot write the status of {Clone}: {Reason}"
 
 /// RequestClone and what the API server said.
 let statusRefused: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Warning
         (EventId(26, "StatusRefused"))
-        "The API server refuses the status of {Clone}: {Reason}. What its status says may be out of date. Logged once; it is retried with backoff"
+        "The API server refuses the status of {Clone}: {Reason}. The status may be out of date. Logged once; retrying with backoff"
 
 let refusalsNotLogged: ILogger -> int64 -> unit =
     message1<int64>
@@ -57,7 +57,7 @@ let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Warning
         (EventId(17, "EventNotWritten"))
-        "The event about {Clone} could not be written: {Reason}"
+        "Cannot write the event about {Clone}: {Reason}"
 
 /// The name of the leader.
 let leading: ILogger -> string -> unit =
@@ -67,7 +67,7 @@ let leading: ILogger -> string -> unit =
         "{Identity} is the leader now: it writes statuses and events"
 
 let notLeading: ILogger -> string -> unit =
-    message1<string> LogLevel.Information (EventId(19, "NotLeading")) "{Identity} is not the leader any more"
+    message1<string> LogLevel.Information (EventId(19, "NotLeading")) "{Identity} is no longer the leader"
 
 let otherLeader: ILogger -> string -> unit =
     message1<string> LogLevel.Information (EventId(20, "OtherLeader")) "The leader is {Leader}"
@@ -76,11 +76,11 @@ let leaderElectionFailed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Warning
         (EventId(21, "LeaderElectionFailed"))
-        "Leader election does not work at the moment; requests are copied all the same: {Reason}"
+        "Leader election failed: {Reason}. Requests are still copied. Retrying"
 
 /// Where the cluster was found.
 let cluster: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Information
         (EventId(22, "Cluster"))
-        "The routes come from the cluster of {Origin}, {Scopes}"
+        "Reading routes from the cluster of {Origin}, {Scopes}"

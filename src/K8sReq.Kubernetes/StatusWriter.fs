@@ -75,7 +75,7 @@ type StatusWriter
 
     // What has to be written now: of those that have been touched or have waited long enough, or of all.
     let plan () =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let time = now ()
             let isTimeForAll = time - plannedAll >= replanInterval
 
@@ -122,7 +122,7 @@ type StatusWriter
 
     // Until something is to be done without anybody waking the loop.
     let longestRest () =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let time = now ()
             let toReplan = max TimeSpan.Zero (plannedAll + replanInterval - time)
 
@@ -132,7 +132,7 @@ type StatusWriter
             | None -> toReplan)
 
     let remember (patch: StatusPatch) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             held <- held.Remove patch.Key
 
             written[patch.Key] <-
@@ -140,7 +140,7 @@ type StatusWriter
 
     // To be written in a later round, of this one or of what is so then.
     let postpone (patch: StatusPatch) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             if clones.ContainsKey patch.Key then
                 touched.Add patch.Key |> ignore
             else
@@ -149,7 +149,7 @@ type StatusWriter
 
     // Whether this status fails for the first time.
     let hold (patch: StatusPatch) (failure: StatusFailure) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let after, isFirst =
                 StatusRetry.failed (Random.Shared.NextDouble()) (now ()) failure patch held
 
@@ -160,7 +160,7 @@ type StatusWriter
     let refused (patch: StatusPatch) (error: exn) =
         if hold patch StatusFailure.OfObject then
             let struct (isLogged, omitted) =
-                lock gate (fun () ->
+                exclusively gate (fun () ->
                     let struct (window, isLogged, omitted) =
                         LogWindow.offer mostRefusalsLogged refusalWindow (now ()) refusals
 
@@ -189,7 +189,7 @@ type StatusWriter
             KubernetesLog.statusNotWritten logger (string patch.Key) (ApiFailure.describe error)
 
         match wait with
-        | Some wait -> lock gate (fun () -> askedFor <- max askedFor (min wait longestRetryAfter))
+        | Some wait -> exclusively gate (fun () -> askedFor <- max askedFor (min wait longestRetryAfter))
         | None -> ()
 
         if ApiFailure.needsRenewal error then
@@ -239,7 +239,7 @@ type StatusWriter
 
     /// What is so now, and which RequestClones have changed, or whose Services have.
     member _.Update(now: Map<ObjectKey, ResolvedClone>, changed: ObjectKey seq) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             if selector <> "" then
                 let at = clock.GetUtcNow()
 
@@ -257,7 +257,7 @@ type StatusWriter
 
     /// Whether this replica is the one that writes. The one that becomes it plans everything again.
     member _.SetLeading(leads: bool) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             isLeading <- leads
             written.Clear()
             held <- Map.empty

@@ -102,7 +102,7 @@ let private run (name: string) (path: string) (options: Options) (attack: Attack
     use program = start path attack folder
     let! port = program.Says @"Proxy listening on port (\d+)"
     let! probePort = program.Says @"Probes listening on port (\d+)"
-    let! _ = program.Says @"Routes: (\d+) hosts"
+    let! _ = program.Says @"Routes: (\d+) hosts?"
     use stop = new CancellationTokenSource()
     use over = new CancellationTokenSource()
     let neighbour = Neighbour(int port)

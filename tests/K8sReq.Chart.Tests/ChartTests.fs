@@ -95,7 +95,7 @@ let private expectConsistent (objects: JsonElement list) =
 
     Expect.equal (List.distinct names) names "each variable once"
 
-    let known = "POD_NAME" :: (Settings.specs |> List.map SettingSpec.variable)
+    let known = "POD_NAME" :: (KnownSettings.specs |> List.map SettingSpec.variable)
 
     for name in names do
         Expect.isTrue

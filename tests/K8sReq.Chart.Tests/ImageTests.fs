@@ -64,7 +64,7 @@ let tests =
                 )
 
             let! port = program.Says @"Probes listening on port (\d+)"
-            let! _ = program.Says @"Routes: (\d+) hosts"
+            let! _ = program.Says @"Routes: (\d+) hosts?"
             use client = new HttpClient()
             let! health = client.GetAsync $"http://127.0.0.1:{port}/healthz"
             let! ready = client.GetAsync $"http://127.0.0.1:{port}/readyz"

@@ -19,7 +19,7 @@ let tests =
         }
 
         test "help names every setting as flag and as variable" {
-            for spec in Settings.specs do
+            for spec in KnownSettings.specs do
                 Expect.stringContains CommandLine.help (SettingSpec.flag spec + " ") "the flag"
                 Expect.stringContains CommandLine.help (SettingSpec.variable spec + " ") "the variable"
                 Expect.stringContains CommandLine.help spec.Accepted "what is accepted"

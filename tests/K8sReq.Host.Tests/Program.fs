@@ -1,32 +1,42 @@
 module K8sReq.Host.Tests.Program
 
+open System
 open Expecto
 open K8sReq.Kubernetes
+
+/// What starts the program: it runs with every build of it.
+let private ofTheProgram = [
+    TracingTests.tests
+    LogTests.tests
+    PrometheusTests.tests
+    MetricsTableTests.tests
+    StatusBrowserTests.tests
+    ProgramTests.tests
+    StalledReaderTests.tests
+    WebhookTests.tests
+]
+
+let private ofItsParts = [
+    ManifestFileTests.tests
+    ManifestFolderTests.tests
+    CheckTests.tests
+    ReceiveTests.tests
+    ServeTests.tests
+    MetricsTests.tests
+    StatusPageTests.tests
+    LoadTests.tests
+    LayerTests.tests
+]
 
 [<EntryPoint>]
 let main arguments =
     // Tests make clients of their own in this process, and the first one that reads anything decides how all read.
     WatchEventJson.register ()
 
-    runTestsWithCLIArgs
-        []
-        arguments
-        (testList "Host" [
-            ManifestFileTests.tests
-            ManifestFolderTests.tests
-            CheckTests.tests
-            ReceiveTests.tests
-            ServeTests.tests
-            MetricsTests.tests
-            TracingTests.tests
-            LogTests.tests
-            PrometheusTests.tests
-            MetricsTableTests.tests
-            StatusPageTests.tests
-            StatusBrowserTests.tests
-            LoadTests.tests
-            ProgramTests.tests
-            StalledReaderTests.tests
-            WebhookTests.tests
-            LayerTests.tests
-        ])
+    let tests =
+        match Environment.GetEnvironmentVariable "K8SREQ_TEST_PROGRAM" with
+        | null
+        | "" -> ofItsParts @ ofTheProgram
+        | _ -> ofTheProgram
+
+    runTestsWithCLIArgs [] arguments (testList "Host" tests)

@@ -309,9 +309,7 @@ let tests =
 
             Expect.exists
                 proxy.Log
-                (fun line ->
-                    line.Contains "Given up for shop/copy-0 at 127.0.0.1:"
-                    && line.Contains ": 1 copies")
+                (fun line -> line.Contains "copies for shop/copy-0 (127.0.0.1:" && line.Contains ": 1 copies")
                 "and named by target"
         }
     ]

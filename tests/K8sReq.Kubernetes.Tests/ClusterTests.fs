@@ -35,7 +35,7 @@ type private Replica(program: PublishedProgram, port: int, probePort: int) =
     static member Ready(server: ApiServer, folder: TestFolder, name: string, arguments: string list) = task {
         let! program, probePort = Replica.Start(server, folder, name, arguments)
         let! port = program.Says @"Proxy listening on port (\d+)"
-        let! _ = program.Says @"Routes: (\d+) hosts"
+        let! _ = program.Says @"Routes: (\d+) hosts?"
         return new Replica(program, int port, probePort)
     }
 
@@ -267,7 +267,7 @@ let tests =
                     let! during = replica.Send "a.example"
                     let! ready = replica.Probe "/readyz"
                     Expect.equal (during, ready) (202, 200) "it goes on, and is ready"
-                    let! _ = replica.Program.Says "the API server cannot be asked"
+                    let! _ = replica.Program.Says "the API server cannot be reached"
                     // Nobody sees these happen.
                     server.Put(clone "shop" "new" "new.example" "app" "http")
                     server.Put(clone "shop" "copy" "moved.example" "app" "http")
@@ -279,7 +279,7 @@ let tests =
                     do! replica.Answers("moved.example", 202)
                     do! replica.Answers("a.example", 503)
                     do! replica.Answers("goes.example", 503)
-                    let! _ = replica.Program.Says "followed again"
+                    let! _ = replica.Program.Says "watching again"
                     do! isReady server "shop" "new" ("True", "ServiceBackendReady", "1")
                 })
         }
@@ -354,7 +354,7 @@ let tests =
                     server.Fault <- fun _ -> Some(Fault.Status 500)
                     let! program, _ = Replica.Start(server, folder, "replica-1", [])
                     use program = program
-                    let! _ = program.Says "the API server cannot be asked"
+                    let! _ = program.Says "the API server cannot be reached"
                     server.Fault <- fun _ -> Some(Fault.TooManyRequests 1)
 
                     do!
@@ -389,8 +389,8 @@ let tests =
                     Expect.equal (TestClient.status answer) 503 "not ready: the routes are not known"
                     server.Fault <- fun _ -> None
                     let! port = program.Says @"Proxy listening on port (\d+)"
-                    let! _ = program.Says "Services in all namespaces: followed again"
-                    let! _ = program.Says @"Routes: (\d+) hosts"
+                    let! _ = program.Says "Services in all namespaces: watching again"
+                    let! _ = program.Says @"Routes: (\d+) hosts?"
                     use replica = new Replica(program, int port, probePort)
                     let! ready = replica.Probe "/readyz"
                     Expect.equal ready 200 "ready"
@@ -524,7 +524,7 @@ let tests =
                     do! replica.Answers("a.example", 202)
                     server.Token <- Some "second"
                     server.ResetWatches() |> ignore
-                    let! _ = replica.Program.Says "does not accept the credentials"
+                    let! _ = replica.Program.Says "rejects the credentials"
                     server.Put(clone "shop" "new" "new.example" "app" "http")
                     server.Kubeconfig folder.Path |> ignore
                     do! replica.Answers("new.example", 202)
@@ -542,7 +542,7 @@ let tests =
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
                     server.Token <- Some "second"
                     server.ResetWatches() |> ignore
-                    let! _ = replica.Program.Says "Leader election does not work at the moment"
+                    let! _ = replica.Program.Says "Leader election failed"
                     server.Kubeconfig folder.Path |> ignore
 
                     let renewals () =
@@ -675,7 +675,7 @@ let tests =
 
                     use! replica = Replica.Ready(server, folder, "replica-1", [])
                     do! replica.Answers("a.example", 202)
-                    let! _ = replica.Program.Says "The status of shop/copy could not be written"
+                    let! _ = replica.Program.Says "Cannot write the status of shop/copy"
                     server.Fault <- fun _ -> None
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
                 })
@@ -793,7 +793,7 @@ let tests =
                                 None
 
                     use! replica = Replica.Ready(server, folder, "replica-1", [])
-                    let! _ = replica.Program.Says "The status of shop/copy could not be written"
+                    let! _ = replica.Program.Says "Cannot write the status of shop/copy"
                     do! replica.Answers("a.example", 202)
                     server.Fault <- fun _ -> None
                     do! isReady server "shop" "copy" ("True", "ServiceBackendReady", "1")
@@ -860,7 +860,7 @@ let tests =
                             else
                                 None
 
-                    let! _ = second.Program.Says "second is not the leader any more"
+                    let! _ = second.Program.Says "second is no longer the leader"
                     let! status = second.Send "b.example"
                     Expect.equal status 202 "requests are copied all the same"
                     server.Put(clone "shop" "copy" "c.example" "app" "http")

@@ -86,7 +86,7 @@ let private startReplica (driver: ClusterDriver) name (namespaces: string list) 
         )
 
     let! port = program.Says @"Proxy listening on port (\d+)"
-    let! _ = program.Says @"Routes: (\d+) hosts"
+    let! _ = program.Says @"Routes: (\d+) hosts?"
     return program, int port
 }
 

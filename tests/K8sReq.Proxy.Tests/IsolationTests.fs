@@ -70,7 +70,7 @@ let tests =
                 (20L, 10L, 9L, 1L)
                 "each is accounted for"
 
-            let told = proxy.Log |> List.filter (fun line -> line.Contains "are dropped")
+            let told = proxy.Log |> List.filter (fun line -> line.Contains "dropping copies")
             Expect.equal told.Length 1 "the log says so once"
             Expect.stringContains told.Head "shop/copy-0" "of whom"
             answers.Release() |> ignore
@@ -78,7 +78,7 @@ let tests =
 
             Expect.exists
                 proxy.Log
-                (fun line -> line.Contains "takes copies again; 9 were dropped")
+                (fun line -> line.Contains "has room again: 9 copies were dropped")
                 "and when it is over"
         }
 

@@ -265,9 +265,6 @@ let tests =
             proxy.Folder.Write("all.yaml", Manifests.route "b.example" [ target.Port ])
             do! becomes proxy "b.example" 202
 
-            Expect.exists
-                proxy.Log
-                (fun line -> line.Contains "No longer: ")
-                "and the log says that it is mended"
+            Expect.exists proxy.Log (fun line -> line.Contains "Fixed: ") "and the log says that it is mended"
         }
     ]

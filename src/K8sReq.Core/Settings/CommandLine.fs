@@ -96,6 +96,6 @@ module CommandLine =
             "  k8sreq --help | --version"
             ""
             "Settings of the proxy, as flags or environment variables; a flag wins:"
-            yield! List.map settingLine Settings.specs
+            yield! List.map settingLine KnownSettings.specs
         ]
         |> String.concat "\n"

@@ -117,7 +117,7 @@ let private snapshots
     let gate = Threading.Lock()
 
     fun () ->
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             match taken with
             | ValueSome(struct (at, families)) when clock.GetElapsedTime at < TimeSpan.FromSeconds 1.0 ->
                 families

@@ -9,17 +9,17 @@ open K8sReq.Core
 /// thread.
 [<Sealed>]
 type CopyAccounts() =
-    let gate = obj ()
+    let gate = Lock()
     // Guarded by the gate: accepted = delivered + failed + dropped + pending.
     let mutable totals = CopyTotals.zero
     // Guarded by the gate: set while somebody waits for the last copy.
     let mutable idle: TaskCompletionSource | null = null
 
-    member _.Totals = lock gate (fun () -> totals)
+    member _.Totals = exclusively gate (fun () -> totals)
 
     /// A copy was accepted. To be called before the client is told so.
     member _.Accepted(clone: CloneStatistics) : unit =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             totals <- {
                 totals with
                     Accepted = totals.Accepted + 1L
@@ -34,7 +34,7 @@ type CopyAccounts() =
         if number > 1 then
             clone.Retry()
 
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 totals <- {
                     totals with
                         Retries = totals.Retries + 1L
@@ -45,7 +45,7 @@ type CopyAccounts() =
     member _.Ended(clone: CloneStatistics, outcome: TargetOutcome, duration: TimeSpan) : unit =
         clone.End(outcome, duration)
 
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             totals <-
                 if TargetOutcome.isDelivered outcome then
                     {
@@ -71,7 +71,7 @@ type CopyAccounts() =
 
     /// Completed once no copy is pending. For the time after the last copy was accepted.
     member _.WhenIdle() : Task =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             if totals.Pending = 0L then
                 Task.CompletedTask
             else

@@ -18,11 +18,11 @@ type CloneEntry(statistics: CloneStatistics) =
     member _.Statistics = statistics
 
     member _.Add(lane: Lane) : unit =
-        lock gate (fun () -> lanes <- lane :: List.filter isOfUse lanes)
+        exclusively gate (fun () -> lanes <- lane :: List.filter isOfUse lanes)
 
     /// The one in force first.
     member _.Lanes: Lane list =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             lanes <- List.filter isOfUse lanes
             lanes)
 

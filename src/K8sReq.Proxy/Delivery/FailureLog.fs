@@ -75,7 +75,7 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
                     (TargetOutcome.describe failure.Outcome)
                     failure.Attempts
                     failure.Duration
-                    (if failure.TraceId = "" then "-" else failure.TraceId)
+                    failure.TraceId
 
     interface IDisposable with
         member _.Dispose() =

@@ -100,11 +100,11 @@ type Lane
 
     member _.Statistics = statistics
 
-    member _.Load = lock gate (fun () -> load)
+    member _.Load = exclusively gate (fun () -> load)
 
     /// For how long the first copy in the queue has waited for its turn.
     member _.OldestWait: TimeSpan =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             match waiting.TryPeek() with
             | true, struct (_, since, _) -> clock.GetElapsedTime since
             | false, _ -> TimeSpan.Zero)
@@ -112,7 +112,7 @@ type Lane
     /// Offers a copy of so many bytes.
     member _.TryEnter(bytes: int64) : LaneEntry =
         let entry, isFirstDrop =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 if retired.IsCancellationRequested then
                     LaneEntry.Retired, false
                 else
@@ -133,13 +133,13 @@ type Lane
 
     /// The send of a copy of so many bytes has ended: the next ones begin.
     member _.Leave(bytes: int64) : unit =
-        lock gate (fun () -> leave bytes) |> announce
+        exclusively gate (fun () -> leave bytes) |> announce
 
     /// A send of so many bytes has ended without success: the next one begins, and the copy waits outside of the queue
     /// until `Unpark`. False if there is no room for it, or the lane is retired: then it has not left.
     member _.TryPark(bytes: int64) : bool =
         let result =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 match LaneLoad.tryPark limits bytes load with
                 | ValueSome parked when not retired.IsCancellationRequested ->
                     load <- parked
@@ -151,7 +151,7 @@ type Lane
 
     /// A copy that has rested wants to be sent again. Never `Full`.
     member _.Unpark(bytes: int64) : LaneEntry =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let struct (awake, admission) = LaneLoad.unpark limits bytes load
 
             match admission with
@@ -182,7 +182,7 @@ type Lane
         retired.Cancel()
 
         let givenUp =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 load <- LaneLoad.clearQueue load
                 let turns = waiting.ToArray()
                 waiting.Clear()

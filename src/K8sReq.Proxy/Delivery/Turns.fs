@@ -13,7 +13,7 @@ type Turns(atOnce: int) =
     let mutable atWork = 0
 
     let tryTake () =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             match Rotation.tryTake rotation with
             | ValueSome(struct (work, rest)) ->
                 rotation <- rest
@@ -25,7 +25,7 @@ type Turns(atOnce: int) =
     /// Work of this namespace: returns when it waits for something. Must not throw.
     member turns.Add(ns: string, work: unit -> unit) : unit =
         let isNeeded =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 rotation <- Rotation.add ns work rotation
 
                 if atWork < atOnce then

@@ -18,7 +18,7 @@ type RefusalLog(logger: ILogger, clock: TimeProvider) =
     let windows = Dictionary<int, LogWindow>()
 
     let offer (status: int) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let before =
                 match windows.TryGetValue status with
                 | true, window -> window

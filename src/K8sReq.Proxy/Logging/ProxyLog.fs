@@ -6,11 +6,28 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Proxy.LogMessage
 
-let routesChanged: ILogger -> int -> int -> int -> unit =
-    message3<int, int, int>
-        LogLevel.Information
-        (EventId(2, "RoutesChanged"))
-        "Routes: {Hosts} hosts with {Targets} targets; {Unrouted} RequestClones not routed"
+// "1 host", "2 hosts".
+let private plural (count: int) (noun: string) = if count = 1 then noun else noun + "s"
+
+let private routesChangedWith =
+    LoggerMessage.Define<int, string, int, string, int, string>(
+        LogLevel.Information,
+        EventId(2, "RoutesChanged"),
+        "Routes: {Hosts} {HostNoun} with {Targets} {TargetNoun}; {Unrouted} {UnroutedNoun} not routed"
+    )
+
+/// How many hosts and targets are routed, and how many RequestClones are not.
+let routesChanged (logger: ILogger) (hosts: int) (targets: int) (unrouted: int) : unit =
+    routesChangedWith.Invoke(
+        logger,
+        hosts,
+        plural hosts "host",
+        targets,
+        plural targets "target",
+        unrouted,
+        plural unrouted "RequestClone",
+        null
+    )
 
 /// The RequestClone, and why.
 let notRouted: ILogger -> string -> string -> unit =
@@ -20,14 +37,21 @@ let notRouted: ILogger -> string -> string -> unit =
         "RequestClone {Clone} is not routed: {Reason}"
 
 let private copyFailedWith =
-    LoggerMessage.Define<string, string, string, int, float, string>(
+    LoggerMessage.Define<string, string, string, int, string, float>(
         LogLevel.Warning,
         EventId(6, "CopyFailed"),
-        "A copy for {Clone} was not delivered to {Address}: {Outcome}; {Attempts} attempts, {DurationMs} ms, trace {TraceId}"
+        "A copy for {Clone} was not delivered to {Address}: {Outcome}; {Attempts} {AttemptNoun}, {DurationMs} ms"
+    )
+
+let private tracedCopyFailedWith =
+    LoggerMessage.Define<string, string, string, string, float, string>(
+        LogLevel.Warning,
+        EventId(6, "CopyFailed"),
+        "A copy for {Clone} was not delivered to {Address}: {Outcome}; {Attempts}, {DurationMs} ms, trace {TraceId}"
     )
 
 /// A copy that was not delivered: RequestClone, address, what came of it, after how many attempts and how long. The
-/// trace id is "-" where nothing is traced.
+/// trace id is empty where nothing is traced.
 let copyFailed
     (logger: ILogger)
     (clone: string)
@@ -37,43 +61,64 @@ let copyFailed
     (duration: TimeSpan)
     (traceId: string)
     =
-    copyFailedWith.Invoke(
-        logger,
-        plain clone,
-        plain address,
-        plain outcome,
-        attempts,
-        Math.Round(duration.TotalMilliseconds, 1),
-        traceId,
-        null
-    )
+    let milliseconds = Math.Round(duration.TotalMilliseconds, 1)
+    let noun = plural attempts "attempt"
 
-/// RequestClone, and how many of its copies that were not delivered were not logged.
-let failuresOmitted: ILogger -> string -> int64 -> unit =
-    message2<string, int64>
+    if traceId = "" then
+        copyFailedWith.Invoke(
+            logger,
+            plain clone,
+            plain address,
+            plain outcome,
+            attempts,
+            noun,
+            milliseconds,
+            null
+        )
+    else
+        tracedCopyFailedWith.Invoke(
+            logger,
+            plain clone,
+            plain address,
+            plain outcome,
+            $"{attempts} {noun}",
+            milliseconds,
+            traceId,
+            null
+        )
+
+let private failuresOmittedWith =
+    message2<int64, string>
         LogLevel.Warning
         (EventId(23, "FailuresOmitted"))
-        "Copies for {Clone} were not delivered, {Count} more than the log has lines for"
+        "{Count} more failed copies for {Clone} were not logged (limit: 5 per 10 s)"
+
+/// RequestClone, and how many of its failed copies were not logged.
+let failuresOmitted (logger: ILogger) (clone: string) (count: int64) : unit =
+    failuresOmittedWith logger count clone
 
 /// RequestClone and address of a target whose lane has begun to drop copies.
 let laneOverflowed: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Warning
         (EventId(10, "LaneOverflowed"))
-        "Copies for {Clone} at {Address} are dropped: too many wait for it. This is said once until it takes them again"
+        "Queue for {Clone} ({Address}) is full: dropping copies. Logged once until it recovers"
 
 let laneRecovered: ILogger -> string -> string -> int64 -> unit =
     message3<string, string, int64>
         LogLevel.Information
         (EventId(11, "LaneRecovered"))
-        "{Clone} at {Address} takes copies again; {Dropped} were dropped"
+        "Queue for {Clone} ({Address}) has room again: {Dropped} copies were dropped"
 
-/// RequestClone, address, and how many of its copies the end of the process has cut off.
-let abandoned: ILogger -> string -> string -> int -> unit =
-    message3<string, string, int>
+let private abandonedWith =
+    message3<int, string, string>
         LogLevel.Warning
         (EventId(12, "Abandoned"))
-        "Given up for {Clone} at {Address}: {Copies} copies"
+        "Shutdown timeout: {Copies} copies for {Clone} ({Address}) were not delivered"
+
+/// RequestClone, address, and how many of its copies the shutdown timeout has cut off.
+let abandoned (logger: ILogger) (clone: string) (address: string) (copies: int) : unit =
+    abandonedWith logger copies clone address
 
 /// Status, host and reason.
 let refused: ILogger -> int -> string -> string -> unit =

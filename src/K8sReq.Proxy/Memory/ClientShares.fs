@@ -47,7 +47,7 @@ type ClientShares() =
     member _.Enter(endpoint: EndPoint | null) : BudgetShare =
         let client = clientOf endpoint
 
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             match shares.TryGetValue client with
             | true, struct (share, connections) ->
                 shares[client] <- struct (share, connections + 1)
@@ -61,7 +61,7 @@ type ClientShares() =
     member _.Leave(endpoint: EndPoint | null) : unit =
         let client = clientOf endpoint
 
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             match shares.TryGetValue client with
             | true, struct (share, connections) ->
                 let left = struct (share, connections - 1)
@@ -73,4 +73,4 @@ type ClientShares() =
             | false, _ -> ())
 
     /// How many clients have one.
-    member _.Count = lock gate (fun () -> shares.Count)
+    member _.Count = exclusively gate (fun () -> shares.Count)

@@ -41,7 +41,7 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
     let mutable handed = ReadOnlySequence<byte>.Empty
 
     let tryEnter () =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             if underWay < most then
                 underWay <- underWay + 1
                 true
@@ -53,7 +53,7 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
 
     let leave (count: int) =
         let waiting =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 underWay <- max 0 (underWay - count)
                 let waiting = room
                 room <- null
@@ -111,7 +111,7 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
 
     // Until there is room, or somebody wants the read to end.
     let waitForRoom () : Task = task {
-        let waiting = lock gate (fun () -> if underWay < most then null else room)
+        let waiting = exclusively gate (fun () -> if underWay < most then null else room)
 
         match waiting with
         | null -> ()

@@ -118,7 +118,7 @@ and [<Sealed>] TargetConnection
                 else
                     state.Took count |> timed
 
-            connection.Perform(lock gate take)
+            connection.Perform(exclusively gate take)
             true
         else
             // Before the socket is disposed of.
@@ -126,7 +126,10 @@ and [<Sealed>] TargetConnection
                 error = SocketError.Success
                 && TcpInfo.hasAcknowledgedNothingAfter tcpInfo writtenBefore socket
 
-            connection.Perform(lock gate (fun () -> state.InputEnded(error, acknowledgedNothing) |> timed))
+            connection.Perform(
+                exclusively gate (fun () -> state.InputEnded(error, acknowledgedNothing) |> timed)
+            )
+
             false
 
     // Whether the system goes on with it by itself. What has been disposed of meanwhile is over, and failed.
@@ -172,7 +175,7 @@ and [<Sealed>] TargetConnection
             false
 
     member private connection.Sent(error: SocketError) =
-        connection.Perform(lock gate (fun () -> state.Sent(error, (written = writtenBefore)) |> timed))
+        connection.Perform(exclusively gate (fun () -> state.Sent(error, (written = writtenBefore)) |> timed))
 
     // One piece after the other. Most of the time the system takes each at once, and nothing waits.
     member private connection.SendAll(request: CapturedRequest, exchange: int) =
@@ -187,7 +190,7 @@ and [<Sealed>] TargetConnection
                 isOver <- true
 
                 // It may have been sent meanwhile, and something else be under way.
-                connection.Perform(lock gate (fun () -> state.SendIsPending exchange |> timed))
+                connection.Perform(exclusively gate (fun () -> state.SendIsPending exchange |> timed))
             elif sending.SocketError = SocketError.Success then
                 written <- written + int64 sending.BytesTransferred
             else
@@ -217,7 +220,7 @@ and [<Sealed>] TargetConnection
         | current -> connection.SendAll(current.Request, state.Exchange)
 
     member private connection.OnConnected(error: SocketError) =
-        connection.Perform(lock gate (fun () -> state.Connected error |> timed))
+        connection.Perform(exclusively gate (fun () -> state.Connected error |> timed))
 
         if error = SocketError.Success then
             connection.SendMore()
@@ -229,12 +232,12 @@ and [<Sealed>] TargetConnection
         receiving.Completed.Add(fun _ -> connection.OnReceived())
         sending.RemoteEndPoint <- endpoint
 
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             beginWith first
             state.Connecting()
             // The context of the request that happens to be the first is not to live as long as the connection.
             use _ = ExecutionContext.SuppressFlow()
-            let onTime = TimerCallback(fun _ -> connection.Perform(lock gate expire))
+            let onTime = TimerCallback(fun _ -> connection.Perform(exclusively gate expire))
 
             timerEndsAt <- state.Deadline
             timer <- clock.CreateTimer(onTime, connection, timeLeft (), Timeout.InfiniteTimeSpan))
@@ -255,7 +258,7 @@ and [<Sealed>] TargetConnection
         let isQuiet = not (hasUnread ())
 
         let exchange =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 if isQuiet && state.Phase = ConnectionPhase.Idle && not (state.IsDue()) then
                     beginWith next
                     Effect.Only Sequel.Nothing |> timed |> ignore
@@ -271,10 +274,10 @@ and [<Sealed>] TargetConnection
 
     /// Gives up the attempt that is under way, if one is.
     member connection.Cancel() : unit =
-        connection.Perform(lock gate (fun () -> state.Cancel() |> timed))
+        connection.Perform(exclusively gate (fun () -> state.Cancel() |> timed))
 
     /// Closes the connection if no attempt is under way on it.
     member connection.CloseUnlessBusy() : unit =
-        connection.Perform(lock gate (fun () -> state.CloseUnlessBusy() |> timed))
+        connection.Perform(exclusively gate (fun () -> state.CloseUnlessBusy() |> timed))
 
-    member _.IsClosed = lock gate (fun () -> state.Phase = ConnectionPhase.Closed)
+    member _.IsClosed = exclusively gate (fun () -> state.Phase = ConnectionPhase.Closed)

@@ -87,7 +87,7 @@ and [<Sealed>] TargetPool
 
         while result.IsNone do
             let next =
-                lock gate (fun () ->
+                exclusively gate (fun () ->
                     if idle.Count > 0 then ValueSome(Choice1Of2(takeIdle ()))
                     elif isRetired then ValueNone
                     else ValueSome(Choice2Of2(create pool)))
@@ -107,7 +107,7 @@ and [<Sealed>] TargetPool
     /// Gives up the attempts that are under way, and all that come later.
     member _.Cancel() : unit =
         let connections =
-            lock gate (fun () ->
+            exclusively gate (fun () ->
                 isCancelled <- true
                 Array.ofSeq all)
 
@@ -116,15 +116,15 @@ and [<Sealed>] TargetPool
 
     /// Closes what is idle, and what will be.
     member _.Close() : unit =
-        lock gate (fun () -> isClosing <- true)
+        exclusively gate (fun () -> isClosing <- true)
 
-        for connection in lock gate (fun () -> Array.ofSeq all) do
+        for connection in exclusively gate (fun () -> Array.ofSeq all) do
             connection.CloseUnlessBusy()
 
     interface ConnectionOwner with
         member _.Returned connection =
             let isKept =
-                lock gate (fun () ->
+                exclusively gate (fun () ->
                     if not isClosing then
                         idle.Add connection
 
@@ -134,11 +134,11 @@ and [<Sealed>] TargetPool
             if not isKept then
                 connection.CloseUnlessBusy()
             elif connection.IsClosed then
-                lock gate (fun () -> idle.Remove connection |> ignore)
+                exclusively gate (fun () -> idle.Remove connection |> ignore)
 
         member pool.Closed connection =
             let isEmpty =
-                lock gate (fun () ->
+                exclusively gate (fun () ->
                     all.Remove connection |> ignore
                     idle.Remove connection |> ignore
 
@@ -156,7 +156,7 @@ and [<Sealed>] TargetPool
                 attempt.Complete result
             else
                 let next =
-                    lock gate (fun () -> if isRetired then ValueNone else ValueSome(create pool))
+                    exclusively gate (fun () -> if isRetired then ValueNone else ValueSome(create pool))
 
                 match next with
                 | ValueSome made -> connect attempt made

@@ -96,18 +96,18 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
 
     /// The summary and the failures as parts of the page.
     member _.Parts: struct (string * string) =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             refresh ()
             struct (summary, failures))
 
     /// The rows of these RequestClones. A row that has not changed is the same object as before.
     member _.Rows(clones: ResolvedClone[]) : string[] =
-        lock gate (fun () -> Array.map rowOf clones)
+        exclusively gate (fun () -> Array.map rowOf clones)
 
     /// One more looks on, until `Leave`, or until the place is ended; None if there are too many, none of whom has looked on for
     /// long.
     member _.TryEnter() : StatusPlace voption =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             match places.First with
             | NonNull first when
                 places.Count >= mostPlaces
@@ -126,7 +126,7 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
 
     /// Looks on no more.
     member _.Leave(place: StatusPlace) : unit =
-        lock gate (fun () -> places.Remove place |> ignore)
+        exclusively gate (fun () -> places.Remove place |> ignore)
 
 /// What one browser has been sent, and what it has to be sent to see what is so now.
 [<Sealed>]

@@ -76,7 +76,7 @@ type private OrderedClones(table: unit -> RouteTable) =
     let mutable clones: ResolvedClone[] = [||]
 
     member _.Now: ResolvedClone[] =
-        lock gate (fun () ->
+        exclusively gate (fun () ->
             let now = table ()
 
             if not (Object.ReferenceEquals(now, known)) then
