@@ -183,6 +183,7 @@ let report programs =
 let suites = [
     "core", "K8sReq.Core.Tests", false
     "proxy", "K8sReq.Proxy.Tests", false
+    "journal", "K8sReq.Journal.Tests", false
     "kubernetes", "K8sReq.Kubernetes.Tests", true
     "host", "K8sReq.Host.Tests", true
     "chart", "K8sReq.Chart.Tests", true
@@ -375,7 +376,7 @@ let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
     "test",
-    "all tests, against the published program too; -- core|proxy|kubernetes|host|chart [--filter LIST]: some of them",
+    "all tests, against the published program too; -- core|proxy|journal|kubernetes|host|chart [--filter LIST]: some of them",
     test
     "chart", "render the chart and the bases with helm and kubectl, and check them", (fun _ -> chart ())
     "soak",

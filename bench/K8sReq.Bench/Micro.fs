@@ -12,6 +12,7 @@ open BenchmarkDotNet.Jobs
 open BenchmarkDotNet.Running
 open BenchmarkDotNet.Toolchains.InProcess.Emit
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Proxy
 open K8sReq.TestKit
 
@@ -48,7 +49,7 @@ type Lookup() =
 type Request() =
     let body = ReadOnlySequence(Array.create 1024 (byte 'x'))
     let budget = BufferBudget Int64.MaxValue
-    let carried = ForwardHeaders.carried "k8sreq" lines
+    let carried = ForwardHeaders.carried (ForwardHeaders.viaValue "k8sreq") lines
 
     let answer =
         "HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 22:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"B
@@ -62,7 +63,8 @@ type Request() =
     }
 
     [<Benchmark>]
-    member _.FilterHeaders() = ForwardHeaders.carried "k8sreq" lines
+    member _.FilterHeaders() =
+        ForwardHeaders.carried (ForwardHeaders.viaValue "k8sreq") lines
 
     [<Benchmark>]
     member _.Capture1KiB() =

@@ -145,7 +145,7 @@ let private reportBindError (setting: string) (others: string) (error: BindError
     eprintfn
         $"k8sreq: cannot listen on {error.Address} ({setting}): {error.Reason}. Choose another address with {others}; port 0 takes any free port"
 
-let private reportUnbound (unbound: Serve.UnboundAddress list) =
+let private reportUnbound (unbound: Listeners.UnboundAddress list) =
     for address in unbound do
         let flag = "--" + address.Setting.ToLowerInvariant().Replace('_', '-')
         reportBindError address.Setting $"{flag} or {address.Setting}" address.Error
@@ -194,18 +194,21 @@ let private serveFrom
     | Some(Error unbound) -> return reportUnbound unbound
     | Some(Ok running) ->
         let! ended = Task.WhenAny(signalled, running.Failed)
-        let hasFailed = Object.ReferenceEquals(ended, running.Failed)
 
-        if hasFailed then
-            let! error = running.Failed
-            Log.fatal logger "Routing" error
-        else
-            let! signal = signalled
-            Log.stopping logger signal
+        let! reason = task {
+            if Object.ReferenceEquals(ended, running.Failed) then
+                let! error = running.Failed
+                Log.fatal logger "Routing" error
+                return LifecycleSignal.PartFailed
+            else
+                let! signal = signalled
+                Log.stopping logger signal
+                return LifecycleSignal.StopRequested
+        }
 
-        let! totals = running.Stop()
+        let! struct (totals, exitCode) = running.Stop reason
         Log.stopped logger totals.Accepted totals.Delivered totals.Failed totals.Dropped totals.Retries
-        return if hasFailed then 1 else 0
+        return exitCode
 }
 
 // `findSource` says why there is no source; nothing is logged then.

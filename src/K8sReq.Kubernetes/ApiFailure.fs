@@ -12,10 +12,7 @@ open k8s
 open k8s.Autorest
 open K8sReq.Core
 
-let rec private rootReason (error: exn) =
-    match error.InnerException with
-    | null -> error.Message
-    | inner -> rootReason inner
+let private rootReason (error: exn) = error.GetBaseException().Message
 
 // The Status object that the API server answers with has a message for people.
 let private messageOf (status: HttpStatusCode) (content: string | null) =

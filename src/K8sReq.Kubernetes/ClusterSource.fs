@@ -19,18 +19,13 @@ let private describeScopes (settings: Settings) =
     | [ one ] -> $"namespace {one}"
     | several -> "namespaces " + String.concat ", " several
 
-let private cloneEvent scope (action: WatchAction<RequestClone>) : ClusterEvent option =
+// What a watch of a kind has come to know; none for what it does besides.
+let private objectEvent scope (keyOf: 'T -> ObjectKey) (action: WatchAction<'T>) : ObjectEvent<'T> option =
     match action with
-    | WatchAction.EmitListed clones -> Some(ClusterEvent.ClonesListed(scope, clones))
-    | WatchAction.EmitApplied clone -> Some(ClusterEvent.CloneApplied clone)
-    | WatchAction.EmitDeleted key -> Some(ClusterEvent.CloneDeleted key)
-    | _ -> None
-
-let private serviceEvent scope (action: WatchAction<BackendService>) : ClusterEvent option =
-    match action with
-    | WatchAction.EmitListed services -> Some(ClusterEvent.ServicesListed(scope, services))
-    | WatchAction.EmitApplied service -> Some(ClusterEvent.ServiceApplied service)
-    | WatchAction.EmitDeleted key -> Some(ClusterEvent.ServiceDeleted key)
+    | WatchAction.EmitListed objects ->
+        Some(ObjectEvent.Listed(scope, [ for object in objects -> keyOf object, object ]))
+    | WatchAction.EmitApplied object -> Some(ObjectEvent.Applied(keyOf object, object))
+    | WatchAction.EmitDeleted key -> Some(ObjectEvent.Deleted key)
     | _ -> None
 
 /// RequestClones of one scope are handed on once its Services have been listed: without those every one of them would seem
@@ -41,26 +36,22 @@ type private ServicesFirst(post: ClusterEvent list -> unit) =
     let mutable areListed = false
     let waiting = ResizeArray<ClusterEvent>()
 
-    member _.Clone(event: ClusterEvent) =
+    member _.Clone(event: ObjectEvent<RequestClone>) =
         exclusively gate (fun () ->
             if areListed then
-                post [ event ]
+                post [ ClusterEvent.Clone event ]
             else
                 match event with
                 // What came before is in it.
-                | ClusterEvent.ClonesListed _ -> waiting.Clear()
-                | ClusterEvent.CloneApplied _
-                | ClusterEvent.CloneDeleted _
-                | ClusterEvent.ServiceApplied _
-                | ClusterEvent.ServiceDeleted _
-                | ClusterEvent.ServicesListed _
-                | ClusterEvent.ScopeDenied _ -> ()
+                | ObjectEvent.Listed _ -> waiting.Clear()
+                | ObjectEvent.Applied _
+                | ObjectEvent.Deleted _ -> ()
 
-                waiting.Add event)
+                waiting.Add(ClusterEvent.Clone event))
 
-    member _.Service(event: ClusterEvent) =
+    member _.Service(event: ObjectEvent<BackendService>) =
         exclusively gate (fun () ->
-            post (event :: List.ofSeq waiting)
+            post (ClusterEvent.Service event :: List.ofSeq waiting)
             areListed <- true
             waiting.Clear())
 
@@ -108,11 +99,11 @@ let create
 
         watch
             (ResourceApi.clones settings.WatchLabelSelector scope)
-            (cloneEvent scope >> Option.iter order.Clone)
+            (objectEvent scope _.Key >> Option.iter order.Clone)
             denied
             stop
 
-        watch (ResourceApi.services scope) (serviceEvent scope >> Option.iter order.Service) denied stop
+        watch (ResourceApi.services scope) (objectEvent scope _.Key >> Option.iter order.Service) denied stop
     ]
 
     let lead stop : Task =

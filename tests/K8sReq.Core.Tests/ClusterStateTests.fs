@@ -7,14 +7,16 @@ open K8sReq.Core.Tests.Generators
 let private after events =
     ClusterState.fold ClusterState.initial events
 
+let private scopeOf event =
+    match event with
+    | ObjectEvent.Applied(key, _)
+    | ObjectEvent.Deleted key -> Choice1Of2 key
+    | ObjectEvent.Listed(scope, _) -> Choice2Of2 scope
+
 let private scopesOf event =
     match event with
-    | ClusterEvent.CloneApplied clone -> Choice1Of2 clone.Key
-    | ClusterEvent.CloneDeleted key
-    | ClusterEvent.ServiceDeleted key -> Choice1Of2 key
-    | ClusterEvent.ServiceApplied service -> Choice1Of2 service.Key
-    | ClusterEvent.ClonesListed(scope, _)
-    | ClusterEvent.ServicesListed(scope, _)
+    | ClusterEvent.Clone event -> scopeOf event
+    | ClusterEvent.Service event -> scopeOf event
     | ClusterEvent.ScopeDenied scope -> Choice2Of2 scope
 
 let tests =
@@ -34,8 +36,8 @@ let tests =
             (fun (past: ClusterEvent list) (now: ClusterEvent list) ->
                 let isListing event =
                     match event with
-                    | ClusterEvent.ClonesListed(WatchScope.AllNamespaces, _)
-                    | ClusterEvent.ServicesListed(WatchScope.AllNamespaces, _) -> true
+                    | ClusterEvent.Clone(ObjectEvent.Listed(WatchScope.AllNamespaces, _))
+                    | ClusterEvent.Service(ObjectEvent.Listed(WatchScope.AllNamespaces, _)) -> true
                     | _ -> false
 
                 let listings =
@@ -47,7 +49,9 @@ let tests =
 
                 let remembered = after (past @ listings)
                 let fresh = after listings
-                remembered.Clones = fresh.Clones && remembered.Services = fresh.Services)
+
+                remembered.Clones.Objects = fresh.Clones.Objects
+                && remembered.Services.Objects = fresh.Services.Objects)
 
         property "a relist of a namespace leaves the others alone" (fun (past: ClusterEvent list) ->
             let before = after past
@@ -55,7 +59,8 @@ let tests =
             let emptied =
                 ClusterState.evolve before (ClusterEvent.ClonesListed(WatchScope.Namespace "shop", []))
 
-            emptied.Clones = (before.Clones |> Map.filter (fun key _ -> key.Namespace <> "shop"))
+            emptied.Clones.Objects =
+                (before.Clones.Objects |> Map.filter (fun key _ -> key.Namespace <> "shop"))
             && emptied.Services = before.Services)
 
         test "synced only once both kinds have been listed in every scope" {
@@ -96,6 +101,21 @@ let tests =
                 "none may be read: no route is known"
 
             let kept = after (listed @ [ ClusterEvent.ScopeDenied shop ])
-            Expect.equal kept.ListedClones (set [ shop ]) "what was listed before stays"
+            Expect.equal kept.Clones.Listed (set [ shop ]) "what was listed before stays"
         }
+
+        property
+            "any kind of object: what an event changes is what the store differs in after it"
+            (fun (events: ObjectEvent<int> list) (event: ObjectEvent<int>) ->
+                let before = (ObjectStore.empty, events) ||> List.fold ObjectStore.evolve
+                let after = ObjectStore.evolve before event
+
+                let differing =
+                    Seq.append before.Objects.Keys after.Objects.Keys
+                    |> Seq.distinct
+                    |> Seq.filter (fun key -> before.Objects.TryFind key <> after.Objects.TryFind key)
+                    |> Set.ofSeq
+
+                Set.ofList (ObjectStore.changedBy before event) = differing
+                && ObjectStore.evolve after event = after)
     ]

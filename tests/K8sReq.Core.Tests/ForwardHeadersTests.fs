@@ -10,7 +10,7 @@ let private carried (lines: (string * string) list) =
     lines
     |> List.map (fun (name, value) -> struct (name, value))
     |> List.toArray
-    |> ForwardHeaders.carried "k8sreq"
+    |> ForwardHeaders.carried (ForwardHeaders.viaValue "k8sreq")
     |> Array.map (fun (struct (name, value)) -> name, value)
     |> List.ofArray
 

@@ -42,6 +42,7 @@ let main arguments =
             LogWindowTests.tests
             ExpositionTests.tests
             LabelSelectorTests.tests
+            LifecycleTests.tests
             SettingsTests.tests
             CommandLineTests.tests
             PurityTests.tests

@@ -14,20 +14,26 @@ module private Model =
         |> List.tryPick (fun event -> about event key)
         |> Option.flatten
 
+    let private objectIn event key =
+        match event with
+        | ObjectEvent.Applied(applied, value) when applied = key -> Some(Some value)
+        | ObjectEvent.Deleted deleted when deleted = key -> Some None
+        | ObjectEvent.Listed(scope, listed) when WatchScope.covers scope key ->
+            Some(
+                listed
+                |> List.tryFindBack (fun (listedKey, _) -> listedKey = key)
+                |> Option.map snd
+            )
+        | _ -> None
+
     let private cloneIn event key =
         match event with
-        | ClusterEvent.CloneApplied clone when clone.Key = key -> Some(Some clone)
-        | ClusterEvent.CloneDeleted deleted when deleted = key -> Some None
-        | ClusterEvent.ClonesListed(scope, clones) when WatchScope.covers scope key ->
-            Some(clones |> List.tryFind (fun clone -> clone.Key = key))
+        | ClusterEvent.Clone event -> objectIn event key
         | _ -> None
 
     let private serviceIn event key =
         match event with
-        | ClusterEvent.ServiceApplied service when service.Key = key -> Some(Some service)
-        | ClusterEvent.ServiceDeleted deleted when deleted = key -> Some None
-        | ClusterEvent.ServicesListed(scope, services) when WatchScope.covers scope key ->
-            Some(services |> List.tryFind (fun service -> service.Key = key))
+        | ClusterEvent.Service event -> objectIn event key
         | _ -> None
 
     let private keys = [

@@ -258,7 +258,10 @@ let tests =
             let routing = Routing.settled (after events)
 
             let listed =
-                ClusterEvent.ClonesListed(WatchScope.AllNamespaces, List.ofSeq routing.State.Clones.Values)
+                ClusterEvent.ClonesListed(
+                    WatchScope.AllNamespaces,
+                    List.ofSeq routing.State.Clones.Objects.Values
+                )
 
             let again = Routing.evolve routing listed
             again.ChangedClones.IsEmpty && again.ChangedHosts.IsEmpty)
@@ -270,7 +273,7 @@ let tests =
 
                 let expected =
                     [
-                        for clone in routing.State.Clones.Values do
+                        for clone in routing.State.Clones.Objects.Values do
                             match clone.Spec with
                             | Ok spec -> ObjectKey.create clone.Key.Namespace spec.ServiceName, clone.Key
                             | Error _ -> ()

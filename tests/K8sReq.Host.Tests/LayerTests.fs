@@ -21,6 +21,7 @@ let private layers = [
         "YamlDotNet"
         "OpenTelemetry"
     ]
+    Assembly.Load "K8sReq.Journal", [ "K8sReq.Kubernetes"; "k8sreq"; "KubernetesClient" ]
     typeof<KubernetesConnection>.Assembly, [ "k8sreq"; "OpenTelemetry"; "Giraffe.ViewEngine" ]
 ]
 

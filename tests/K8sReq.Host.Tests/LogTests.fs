@@ -174,7 +174,7 @@ let tests =
                 ] do
                 let single =
                     said
-                        $@"warn: k8sreq\[6\] A copy for {clone} was not delivered to 127\.0\.0\.1:\d+: {words}; 1 attempt, [\d.]+ ms$"
+                        $@"warn: k8sreq\[6\] A copy for {clone} was not delivered to 127\.0\.0\.1:\d+: {words}; attempts: 1, [\d.]+ ms$"
 
                 let omitted =
                     said $"more failed copies for {clone} were not logged"

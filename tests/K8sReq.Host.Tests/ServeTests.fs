@@ -69,7 +69,7 @@ let private startWith (source: RoutesOnDemand) (clock: TimeProvider) (arguments:
             (TelemetrySettings.ofEnvironment Map.empty)
             settings
 
-let private ok (started: Result<Serve.Running, Serve.UnboundAddress list>) =
+let private ok (started: Result<Serve.Running, Listeners.UnboundAddress list>) =
     match started with
     | Ok running -> running
     | Error unbound -> failtest $"{unbound}"
@@ -142,7 +142,7 @@ let tests =
             do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
             let! answer = client.Answer()
             Expect.equal (TestClient.status answer) 503 "there is no route"
-            let! _ = running.Stop()
+            let! _ = running.Stop LifecycleSignal.StopRequested
             ()
         }
 
@@ -161,7 +161,7 @@ let tests =
             Expect.equal (TestClient.status answer) 202 "accepted"
             let! copy = target.Next()
             Expect.equal copy.Text "hi" "copied"
-            let! totals = running.Stop()
+            let! struct (totals, _) = running.Stop LifecycleSignal.StopRequested
             Expect.equal totals.Delivered 1L "delivered"
         }
 
@@ -185,7 +185,7 @@ let tests =
 
             let! isClosed = client.IsClosed()
             Expect.isTrue isClosed "closed"
-            let! _ = running.Stop()
+            let! _ = running.Stop LifecycleSignal.StopRequested
             ()
         }
 
@@ -198,7 +198,10 @@ let tests =
             use! client = TestClient.Connect running.ProxyPort
             do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
             do! clock.TimerStarted(TimeSpan.FromSeconds 30.0)
-            let! totals = running.Stop() |> Waiting.within "the end"
+
+            let! struct (totals, _) =
+                running.Stop LifecycleSignal.StopRequested |> Waiting.within "the end"
+
             Expect.equal totals CopyTotals.zero "nothing was accepted"
             let! answer = client.Answer()
             Expect.equal (TestClient.status answer) 503 "refused"

@@ -5,6 +5,7 @@ open System.Threading
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Proxy
 open K8sReq.TestKit
 
@@ -215,6 +216,53 @@ let tests =
             let failed = TargetOutcome.Rejected 503
             Expect.equal (List.ofSeq reported, releases) ([ failed; failed ], 1) "as the target answered"
             Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "the direct way comes to the outcomes of Async.Parallel over the same deliveries"
+        <| fun () -> task {
+            let random = System.Random 11
+
+            // What a target does: at once or later, good or bad, or it throws.
+            let client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome> =
+                fun target _ _ ->
+                    match target.Clone.Name.Split('-')[0] with
+                    | "throws" -> failwith "at once"
+                    | "faults" -> async { return failwith "later" }
+                    | "late" -> async {
+                        do! Async.SwitchToThreadPool()
+                        return TargetOutcome.Delivered 202
+                      }
+                    | "refuses" -> async { return TargetOutcome.Rejected 503 }
+                    | _ -> async { return TargetOutcome.Delivered 200 }
+
+            for round in 1..50 do
+                let names = [
+                    for n in 1 .. random.Next(1, 8) ->
+                        let kind =
+                            random.GetItems([| "throws"; "faults"; "late"; "refuses"; "good" |], 1)[0]
+
+                        $"{kind}-{n}"
+                ]
+
+                let! direct, _ = run client names
+                let slots = names |> List.map (laneOf >> enter)
+                let request = accepted slots.Length ignore
+
+                let! inParallel =
+                    slots
+                    |> List.mapi (FanOut.deliver (services client) request)
+                    |> Async.Parallel
+                    |> Async.StartAsTask
+                    |> Waiting.within "all of them"
+
+                let expected =
+                    inParallel
+                    |> Array.map (fun (struct (outcome, _)) -> outcome)
+                    |> Array.zip (Array.ofList names)
+                    |> Map.ofArray
+
+                let actual = direct |> Seq.map (fun pair -> pair.Key, pair.Value) |> Map.ofSeq
+                Expect.equal actual expected $"round {round}: {names}"
         }
 
         testCaseTask "sends are under way at the same time"

@@ -9,6 +9,7 @@ open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
 open Microsoft.Extensions.Logging
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Proxy
 
 let private delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)

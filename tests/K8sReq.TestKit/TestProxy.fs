@@ -43,7 +43,12 @@ type LogKeeper() =
 /// The proxy within the test's process, over real sockets and a real folder.
 [<Sealed>]
 type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Running) =
-    let stopped = lazy running.Stop()
+    let stopped =
+        lazy
+            (task {
+                let! struct (totals, _) = running.Stop LifecycleSignal.StopRequested
+                return totals
+            })
 
     static let defaults: Settings =
         match

@@ -2,7 +2,6 @@ namespace K8sReq.Core
 
 open System
 open System.Buffers
-open System.Text
 
 /// A request as every target gets it. Immutable; its bytes belong to the buffer that they were captured into and are valid
 /// until the last copy is done.
@@ -20,41 +19,9 @@ type CapturedRequest = {
     /// The answer to HEAD has no body, whatever its head says.
     member request.IsHead = request.Method = "HEAD"
 
-[<Sealed>]
-type private Segment(memory: ReadOnlyMemory<byte>, start: int64) as this =
-    inherit ReadOnlySequenceSegment<byte>()
-
-    do
-        this.Memory <- memory
-        this.RunningIndex <- start
-
-    member _.Append(memory: ReadOnlyMemory<byte>) : Segment =
-        let next = Segment(memory, this.RunningIndex + int64 this.Memory.Length)
-        this.Next <- next
-        next
-
 module CapturedRequest =
     // What is in one piece is sent by one call to the system, which costs more than copying as much as this.
     let private longestPiece = 16L * 1024L
-
-    let private lengthOf (lines: HeaderLine[]) =
-        let mutable length = 0
-
-        for struct (name, value) in lines do
-            length <- length + name.Length + value.Length + 4
-
-        length
-
-    let private write (lines: HeaderLine[]) (destination: Span<byte>) =
-        let mutable rest = destination
-
-        for struct (name, value) in lines do
-            rest <- rest.Slice(Encoding.Latin1.GetBytes(name.AsSpan(), rest))
-            ": "B.CopyTo rest
-            rest <- rest.Slice 2
-            rest <- rest.Slice(Encoding.Latin1.GetBytes(value.AsSpan(), rest))
-            "\r\n"B.CopyTo rest
-            rest <- rest.Slice 2
 
     /// The same request with further fields at the end of its head. Its head is copied, and a short body with it; a
     /// longer body is not.
@@ -62,7 +29,7 @@ module CapturedRequest =
         if lines.Length = 0 then
             request
         else
-            let added = lengthOf lines
+            let added = WireHead.linesLength lines
             let fieldsEnd = int request.FieldsEnd
 
             let copied =
@@ -74,7 +41,7 @@ module CapturedRequest =
 
             let piece = GC.AllocateUninitializedArray<byte>(copied + added)
             request.Wire.Slice(0, fieldsEnd).CopyTo(piece.AsSpan())
-            write lines (piece.AsSpan fieldsEnd)
+            let _ = WireHead.writeLines lines (piece.AsSpan fieldsEnd)
             request.Wire.Slice(fieldsEnd, copied - fieldsEnd).CopyTo(piece.AsSpan(fieldsEnd + added))
             let rest = request.Wire.Slice copied
 
@@ -82,11 +49,13 @@ module CapturedRequest =
                 if rest.IsEmpty then
                     ReadOnlySequence piece
                 else
-                    let first = Segment(ReadOnlyMemory piece, 0L)
+                    let first = ByteSegment(ReadOnlyMemory piece)
                     let mutable last = first
 
                     for memory in rest do
-                        last <- last.Append memory
+                        let next = ByteSegment memory
+                        last.Follow next
+                        last <- next
 
                     ReadOnlySequence(first, 0, last, last.Memory.Length)
 

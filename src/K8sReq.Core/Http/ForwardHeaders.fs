@@ -75,10 +75,13 @@ module ForwardHeaders =
 
         found
 
+    /// The value of the Via header of copies that are sent by a proxy of this name (RFC 9110 section 7.6.3).
+    let viaValue (viaName: string) : string = $"1.1 {viaName}"
+
     /// The lines that a copy carries, in their order: all end-to-end fields, then a Via line of our own.
     /// Left out: hop-by-hop fields, what Connection names, and Host and Content-Length, which whoever sends
     /// the copy writes for it.
-    let carried (viaName: string) (lines: HeaderLine[]) : HeaderLine[] =
+    let carried (via: string) (lines: HeaderLine[]) : HeaderLine[] =
         let named = connectionOptions lines
 
         let isCarried (struct (name, _): HeaderLine) =
@@ -100,5 +103,5 @@ module ForwardHeaders =
                 carried[next] <- line
                 next <- next + 1
 
-        carried[next] <- struct ("Via", String.Concat("1.1 ", viaName))
+        carried[next] <- struct ("Via", via)
         carried

@@ -33,9 +33,18 @@ module WireHead =
 
         count
 
+    /// How many bytes these lines take.
+    let linesLength (lines: HeaderLine[]) : int =
+        let mutable count = 0
+
+        for struct (name, value) in lines do
+            count <- count + name.Length + separator.Length + value.Length + lineEnd.Length
+
+        count
+
     /// How many bytes `write` writes.
     let length (head: WireHead) : int =
-        let mutable count =
+        let line =
             head.Method.Length
             + space.Length
             + head.Target.Length
@@ -43,14 +52,12 @@ module WireHead =
             + head.Host.Length
             + lineEnd.Length
 
-        for struct (name, value) in head.Lines do
-            count <- count + name.Length + separator.Length + value.Length + lineEnd.Length
+        let framing =
+            match head.ContentLength with
+            | ValueSome length -> contentLength.Length + digits length + lineEnd.Length
+            | ValueNone -> 0
 
-        match head.ContentLength with
-        | ValueSome length -> count <- count + contentLength.Length + digits length + lineEnd.Length
-        | ValueNone -> ()
-
-        count + lineEnd.Length
+        line + linesLength head.Lines + framing + lineEnd.Length
 
     let private putText (text: string) (rest: Span<byte>) : Span<byte> =
         rest.Slice(Encoding.Latin1.GetBytes(text.AsSpan(), rest))
@@ -64,6 +71,18 @@ module WireHead =
         number.TryFormat(rest, &written) |> ignore
         rest.Slice written
 
+    /// Writes these lines to the beginning of the span, and gives what is left of it.
+    let writeLines (lines: HeaderLine[]) (destination: Span<byte>) : Span<byte> =
+        let mutable rest = destination
+
+        for struct (name, value) in lines do
+            rest <- putText name rest
+            rest <- putBytes separator rest
+            rest <- putText value rest
+            rest <- putBytes lineEnd rest
+
+        rest
+
     /// Writes the head to the beginning of the span, which has room for it. Characters are bytes: what Latin-1 does not
     /// have cannot come from a request.
     let write (destination: Span<byte>) (head: WireHead) : unit =
@@ -74,11 +93,7 @@ module WireHead =
         rest <- putText head.Host rest
         rest <- putBytes lineEnd rest
 
-        for struct (name, value) in head.Lines do
-            rest <- putText name rest
-            rest <- putBytes separator rest
-            rest <- putText value rest
-            rest <- putBytes lineEnd rest
+        rest <- writeLines head.Lines rest
 
         match head.ContentLength with
         | ValueSome length ->

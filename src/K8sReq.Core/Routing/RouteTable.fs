@@ -38,10 +38,10 @@ module RouteTable =
     /// Resolves every RequestClone of the state.
     let ofState (state: ClusterState) : RouteTable =
         let clones =
-            state.Clones
+            state.Clones.Objects
             |> Map.map (fun _ clone -> {
                 Clone = clone
-                Resolved = Resolution.resolve state.Services clone
+                Resolved = Resolution.resolve state.Services.Objects clone
             })
 
         let routes =

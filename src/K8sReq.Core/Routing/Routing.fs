@@ -92,11 +92,11 @@ module Routing =
         let before = routing.Clones.TryFind key
 
         let now =
-            routing.State.Clones.TryFind key
+            routing.State.Clones.Objects.TryFind key
             |> Option.map (fun clone -> {
                 Clone = clone
                 Resolved =
-                    Resolution.resolve routing.State.Services clone
+                    Resolution.resolve routing.State.Services.Objects clone
                     |> Result.bind (TargetPolicy.admit routing.Policy)
             })
 
@@ -277,47 +277,31 @@ module Routing =
 
         (changes.Routing, changes.Moved) ||> Map.fold placeOne
 
-    // The keys under which two maps differ, of those that an event is about.
-    let private differing (keys: ObjectKey seq) (before: Map<ObjectKey, 'T>) (now: Map<ObjectKey, 'T>) =
-        keys
-        |> Seq.filter (fun key -> before.TryFind key <> now.TryFind key)
-        |> Seq.distinct
-        |> List.ofSeq
-
-    let private keysOfEvent (event: ClusterEvent) (routing: Routing) : ObjectKey seq =
-        let inScope scope (known: Map<ObjectKey, 'T>) =
-            known |> Map.keys |> Seq.filter (WatchScope.covers scope)
-
+    // The RequestClones whose routes an event may change.
+    let private changedBy (event: ClusterEvent) (routing: Routing) : ObjectKey list =
         match event with
-        | ClusterEvent.CloneApplied clone -> [ clone.Key ]
-        | ClusterEvent.ServiceApplied service -> [ service.Key ]
-        | ClusterEvent.CloneDeleted key
-        | ClusterEvent.ServiceDeleted key -> [ key ]
-        | ClusterEvent.ClonesListed(scope, clones) ->
-            Seq.append (inScope scope routing.State.Clones) (clones |> Seq.map _.Key)
-        | ClusterEvent.ServicesListed(scope, services) ->
-            Seq.append (inScope scope routing.State.Services) (services |> Seq.map _.Key)
-        | ClusterEvent.ScopeDenied _ -> []
-
-    let private apply (changes: Changes) (event: ClusterEvent) : Changes =
-        let routing = changes.Routing
-        let state = ClusterState.evolve routing.State event
-        let keys = keysOfEvent event routing
-        let changedClones = differing keys routing.State.Clones state.Clones
-
-        let dependents =
-            differing keys routing.State.Services state.Services
+        | ClusterEvent.Clone event -> ObjectStore.changedBy routing.State.Clones event
+        | ClusterEvent.Service event ->
+            ObjectStore.changedBy routing.State.Services event
             |> List.collect (fun service ->
                 routing.Dependents.TryFind service
                 |> Option.map Set.toList
                 |> Option.defaultValue [])
+        | ClusterEvent.ScopeDenied _ -> []
+
+    let private apply (changes: Changes) (event: ClusterEvent) : Changes =
+        let routing = changes.Routing
+        let changed = changedBy event routing
 
         let changes = {
             changes with
-                Routing = { routing with State = state }
+                Routing = {
+                    routing with
+                        State = ClusterState.evolve routing.State event
+                }
         }
 
-        List.fold resolveAnew changes (changedClones @ dependents)
+        List.fold resolveAnew changes changed
 
     /// The routing after these events, in their order. Many events at once cost less than one by one.
     let fold (routing: Routing) (events: ClusterEvent seq) : Routing =

@@ -12,18 +12,17 @@ open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Host.Admin
 open K8sReq.Host.Admin.Status
+open K8sReq.Journal
 open K8sReq.Proxy
+open K8sReq.Host.Commands.Listeners
 open K8sReq.Kubernetes
 open K8sReq.Host.Telemetry
 
-// The end is not to wait for an API server that does not answer.
-let private longestFarewell = TimeSpan.FromSeconds 4.0
+// The shutdown does not wait longer for an API server that does not answer.
+let private shutdownTimeout = TimeSpan.FromSeconds 4.0
 
 // Nor for copies that have been told to end, and that end at once.
 let private longestAbandoning = TimeSpan.FromSeconds 5.0
-
-/// An address that could not be listened on: the variable that sets it, and why.
-type UnboundAddress = { Setting: string; Error: BindError }
 
 /// A proxy whose ports are all bound. Requests are answered once the routes are known.
 [<NoEquality; NoComparison>]
@@ -35,8 +34,9 @@ type Running = {
     /// Completed once requests are answered by the routes.
     RoutesKnown: Task
     Totals: unit -> CopyTotals
-    /// Stops listening, waits for the copies that are under way, for a limited time, and gives the totals.
-    Stop: unit -> Task<CopyTotals>
+    /// Ends it, because it was told to or because a part has failed: stops listening, waits for the copies that are under
+    /// way, for a limited time, and gives the totals and the exit code. To be called once.
+    Stop: LifecycleSignal -> Task<struct (CopyTotals * int)>
     /// Completed only if a part ended that never should.
     Failed: Task<exn>
 }
@@ -96,53 +96,6 @@ let private firstFailure (background: Task list) : Task<exn> =
 
     failed.Task
 
-/// A port of the program: what it is called in the log, and the variable that sets its address.
-[<NoEquality; NoComparison>]
-type private Listener = {
-    Name: string
-    Setting: string
-    Address: ListenAddress
-    RunsInline: bool
-    /// Told of requests that the server refuses by itself.
-    Refused: ServerRefused
-    Limits: ServerLimits
-    Handler: HttpHandler
-}
-
-// Binds all of them in their order, or none. Every address that is taken is reported, not just the first: two programs
-// on one machine collide on several.
-let private startAll
-    (loggers: ILoggerFactory)
-    (listeners: Listener list)
-    : Task<Result<HttpServer list, UnboundAddress list>> = task {
-    let logger = loggers.CreateLogger "k8sreq"
-    let started = ResizeArray<HttpServer>()
-    let unbound = ResizeArray<UnboundAddress>()
-
-    for listener in listeners do
-        let loggers = ServerRefusals.observe listener.Refused loggers
-
-        match!
-            HttpServer.start loggers listener.RunsInline listener.Limits listener.Address listener.Handler
-        with
-        | Ok server ->
-            Log.listening logger listener.Name $"port {server.Port}"
-            started.Add server
-        | Error error ->
-            unbound.Add {
-                Setting = listener.Setting
-                Error = error
-            }
-
-    if unbound.Count = 0 then
-        return Ok(List.ofSeq started)
-    else
-        for server in started do
-            do! server.StopAsync(CancellationToken true)
-
-        return Error(List.ofSeq unbound)
-}
-
 /// Starts the proxy: binds every port, then begins to follow the routes. Requests that come before the routes are known
 /// wait for them. `instance` is what this replica is called among the others.
 let start
@@ -153,11 +106,11 @@ let start
     (instance: string)
     (telemetry: TelemetrySettings)
     (settings: Settings)
-    : Task<Result<Running, UnboundAddress list>> = task {
+    : Task<Result<Running, UnboundAddress list>> =
     let loggers = LimitedLoggers.create clock loggers
     let logger = loggers.CreateLogger "k8sreq"
     // Set at once when it is to stop; routes are followed for as long as requests come in.
-    let mutable isStopping = false
+    let isStopping = ref false
     let unfollowing = new CancellationTokenSource()
     let refusing = new CancellationTokenSource()
     let abandoning = new CancellationTokenSource()
@@ -252,7 +205,7 @@ let start
             Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
             Refusals = refusals
             Failed = Log.unexpected logger
-            IsDraining = fun () -> Volatile.Read &isStopping
+            IsDraining = fun () -> Volatile.Read &isStopping.contents
             Budget = budget
             Accounts = accounts
             Tracing = tracing
@@ -263,7 +216,7 @@ let start
         }
 
     let isReady () =
-        holder.IsKnown && not (Volatile.Read &isStopping)
+        holder.IsKnown && not (Volatile.Read &isStopping.contents)
 
     let families () =
         Metrics.families {
@@ -367,84 +320,127 @@ let start
     let slots =
         clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
 
-    match! startAll loggers listeners with
-    | Error unbound ->
+    // Given back in the opposite order.
+    let resources = new Resources()
+    resources.Own tracing |> ignore
+    resources.Own meter |> ignore
+    resources.Own export |> ignore
+    resources.Own failures |> ignore
+    resources.Own connections |> ignore
+
+    // Written by `advance` alone, which runs once at a time: at the start, and then at the end.
+    let servers: HttpServer list ref = ref []
+    let following: Task list ref = ref []
+    let life = ref Lifecycle.initial
+    let shutdown = ref CancellationToken.None
+
+    // Clients and balancers are to notice that this replica is going, and nobody knows whether routes that are still waited
+    // for will ever come.
+    let becomeUnready () =
+        Volatile.Write(&isStopping.contents, true)
         refusing.Cancel()
+
+    let close () = task {
+        becomeUnready ()
+        let timeout = new CancellationTokenSource(settings.GracefulShutdownTimeout, clock)
+        resources.Own timeout |> ignore
+        shutdown.Value <- timeout.Token
+        do! (List.last servers.Value).StopAsync timeout.Token
+        unfollowing.Cancel()
+    }
+
+    // Whether all copies have ended in that time.
+    let copiesEnd (wait: Task) = task {
+        try
+            do! wait
+            return LifecycleSignal.CopiesFinished
+        with
+        | :? OperationCanceledException -> return LifecycleSignal.TimedOut
+        | :? TimeoutException as error ->
+            Log.unexpected logger error
+            return LifecycleSignal.TimedOut
+    }
+
+    let release () = task {
+        refusing.Cancel()
+
+        for KeyValue(target, copies) in abandoned do
+            ProxyLog.abandoned logger (string target.Clone) target.Endpoint copies
+
+        // What has to be given back to the cluster: see Leadership. Neither waits for long by itself.
+        let! _ =
+            Task.WhenAny(
+                Task.WhenAll following.Value,
+                Task.Delay(shutdownTimeout, clock, CancellationToken.None)
+            )
+
+        (resources :> IDisposable).Dispose()
         slots.Dispose()
-        export.Dispose()
-        meter.Dispose()
-        (tracing :> IDisposable).Dispose()
-        connections.Dispose()
-        return Error unbound
-    | Ok servers ->
-        let adminServers, proxyServer = List.take 3 servers, List.last servers
+        looking.Cancel()
 
-        // Ready means that the routes are known, and they are asked for only once every port is bound.
-        let controlling = controller.RunAsync unfollowing.Token
-        let following = source.Run controller.Post unfollowing.Token
+        // The proxy's own is the last one and was closed before.
+        for server in List.truncate 3 servers.Value do
+            do! server.StopAsync CancellationToken.None
+    }
 
-        let stopAdmin () = task {
-            slots.Dispose()
-            looking.Cancel()
+    // Does what is to be done after a signal, and what comes of that, until there is nothing more to do.
+    let rec advance (signal: LifecycleSignal) : Task<unit> = task {
+        let next, action = Lifecycle.step settings.ShutdownDelay life.Value signal
+        life.Value <- next
 
-            for server in adminServers do
-                do! server.StopAsync CancellationToken.None
-        }
+        match action with
+        | LifecycleAction.Nothing -> ()
+        | LifecycleAction.Follow ->
+            // Ready means that the routes are known, and they are asked for only once every port is bound.
+            following.Value <-
+                controller.RunAsync unfollowing.Token
+                :: source.Run controller.Post unfollowing.Token
+        | LifecycleAction.Leave delay ->
+            becomeUnready ()
+            do! Task.Delay(delay, clock)
+            do! advance LifecycleSignal.DelayEnded
+        | LifecycleAction.Close ->
+            do! close ()
+            do! advance LifecycleSignal.ListenerClosed
+        | LifecycleAction.Drain ->
+            let! ended = copiesEnd (accounts.WhenIdle().WaitAsync shutdown.Value)
+            do! advance ended
+        | LifecycleAction.Abandon ->
+            abandoning.Cancel()
+            // Each of them ends at once now; what is counted is then complete.
+            let! ended =
+                copiesEnd (accounts.WhenIdle().WaitAsync(longestAbandoning, clock, CancellationToken.None))
 
-        let stop () = task {
-            let hasServed = holder.IsKnown
-            Volatile.Write(&isStopping, true)
-            // Requests that still wait for the routes are refused now: nobody knows whether these will ever come.
-            refusing.Cancel()
+            do! advance ended
+        | LifecycleAction.Release -> do! release ()
+    }
 
-            // Clients and balancers need time to notice that this replica is going. One that was never ready has none.
-            if hasServed && settings.ShutdownDelay > TimeSpan.Zero then
-                do! Task.Delay(settings.ShutdownDelay, clock)
+    task {
+        match! Listeners.startAll loggers listeners with
+        | Error unbound ->
+            do! advance LifecycleSignal.BindFailed
+            return Error unbound
+        | Ok started ->
+            servers.Value <- started
+            do! advance LifecycleSignal.PortsBound
 
-            use giveUp = new CancellationTokenSource(settings.GracefulShutdownTimeout, clock)
-            do! proxyServer.StopAsync giveUp.Token
-            unfollowing.Cancel()
+            let stop (signal: LifecycleSignal) = task {
+                if holder.IsKnown then
+                    do! advance LifecycleSignal.RoutesKnown
 
-            try
-                do! accounts.WhenIdle().WaitAsync giveUp.Token
-            with :? OperationCanceledException ->
-                abandoning.Cancel()
-
-                // Each of them ends at once now; what is counted is then complete. One that does not is a defect, which
-                // is not to keep the process.
-                try
-                    do! accounts.WhenIdle().WaitAsync(longestAbandoning, clock, CancellationToken.None)
-                with :? TimeoutException as error ->
-                    Log.unexpected logger error
-
-            for KeyValue(target, copies) in abandoned do
-                ProxyLog.abandoned logger (string target.Clone) target.Endpoint copies
-
-            // What has to be given back to the cluster: see Leadership. Neither waits for long by itself.
-            let! _ =
-                Task.WhenAny(
-                    Task.WhenAll following,
-                    Task.Delay(longestFarewell, clock, CancellationToken.None)
-                )
-
-            connections.Dispose()
-            (failures :> IDisposable).Dispose()
-            export.Dispose()
-            meter.Dispose()
-            (tracing :> IDisposable).Dispose()
-            do! stopAdmin ()
-            return accounts.Totals
-        }
-
-        return
-            Ok {
-                ProxyPort = proxyServer.Port
-                ProbePort = adminServers[0].Port
-                MetricsPort = adminServers[1].Port
-                StatusPort = adminServers[2].Port
-                RoutesKnown = holder.WhenKnown
-                Totals = fun () -> accounts.Totals
-                Stop = stop
-                Failed = firstFailure (controlling :: following)
+                do! advance signal
+                return struct (accounts.Totals, life.Value.ExitCode)
             }
-}
+
+            return
+                Ok {
+                    ProxyPort = started[3].Port
+                    ProbePort = started[0].Port
+                    MetricsPort = started[1].Port
+                    StatusPort = started[2].Port
+                    RoutesKnown = holder.WhenKnown
+                    Totals = fun () -> accounts.Totals
+                    Stop = stop
+                    Failed = firstFailure following.Value
+                }
+    }

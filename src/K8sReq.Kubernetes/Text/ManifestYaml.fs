@@ -215,10 +215,7 @@ let private isEmptyDocument (root: YamlNode) =
     | :? YamlScalarNode as scalar -> isPlain scalar && isNull (string scalar.Value)
     | _ -> false
 
-let private reasonOf (error: exn) =
-    match error.InnerException with
-    | null -> error.Message
-    | inner -> inner.Message
+let private reasonOf (error: exn) = error.GetBaseException().Message
 
 // As deep as JSON documents may be, too; far deeper ones would overflow the stack of whoever loads them.
 let private deepest = 64

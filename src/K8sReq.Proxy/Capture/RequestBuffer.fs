@@ -5,16 +5,6 @@ open System.Buffers
 open System.Threading
 open K8sReq.Core
 
-type private Segment(memory: ReadOnlyMemory<byte>) =
-    inherit ReadOnlySequenceSegment<byte>()
-    do base.Memory <- memory
-
-    member segment.Follow(next: Segment) =
-        next.StartAt(segment.RunningIndex + int64 segment.Memory.Length)
-        segment.Next <- next
-
-    member private segment.StartAt(index: int64) = segment.RunningIndex <- index
-
 /// Where the bytes of a body go while it is read.
 type IBodySink =
     /// How many have come so far.
@@ -211,13 +201,13 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         | head ->
             let first, rest =
                 match head with
-                | null -> Segment(memory 0), 1
-                | head -> Segment(ReadOnlyMemory(head, 0, headLength)), 0
+                | null -> ByteSegment(memory 0), 1
+                | head -> ByteSegment(ReadOnlyMemory(head, 0, headLength)), 0
 
             let mutable last = first
 
             for index in rest .. blocks.Count - 1 do
-                let next = Segment(memory index)
+                let next = ByteSegment(memory index)
                 last.Follow next
                 last <- next
 

@@ -30,9 +30,9 @@ type AcceptedRequest
     /// Its number in the store.
     member val Number = 0L with get, set
 
-    /// One of its copies has ended. After the last one nothing reads the request any more, and its memory is given back: this
+    /// For the store: one of its copies has ended. After the last one nothing reads the request any more, and its memory is given back: this
     /// is the one place where that happens.
-    member internal _.CopyEnded() : unit =
+    member _.CopyEnded() : unit =
         if Interlocked.Decrement &remaining = 0 then
             release ()
 

@@ -7,8 +7,8 @@ open Microsoft.AspNetCore.Http
 open K8sReq.Core
 
 // The headers that copies carry.
-let private carried (viaName: string) (request: IngressRequest) : HeaderLine[] =
-    let lines = ForwardHeaders.carried viaName request.Head.Lines
+let private carried (via: string) (request: IngressRequest) : HeaderLine[] =
+    let lines = ForwardHeaders.carried via request.Head.Lines
 
     match request.Trace with
     | null -> lines
@@ -151,10 +151,11 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 /// target has room for it.
 let copies (services: DuplicateServices) : HttpHandler =
     let offer = offer services
+    let via = ForwardHeaders.viaValue services.ViaName
 
     fun next ctx ->
         let request = IngressRequest.Of ctx
-        let lines = carried services.ViaName request
+        let lines = carried via request
 
         let share: BudgetShare | null =
             match request.Entry with

@@ -37,17 +37,17 @@ let notRouted: ILogger -> string -> string -> unit =
         "RequestClone {Clone} is not routed: {Reason}"
 
 let private copyFailedWith =
-    LoggerMessage.Define<string, string, string, int, string, float>(
+    LoggerMessage.Define<string, string, string, int, float>(
         LogLevel.Warning,
         EventId(6, "CopyFailed"),
-        "A copy for {Clone} was not delivered to {Address}: {Outcome}; {Attempts} {AttemptNoun}, {DurationMs} ms"
+        "A copy for {Clone} was not delivered to {Address}: {Outcome}; attempts: {Attempts}, {DurationMs} ms"
     )
 
 let private tracedCopyFailedWith =
-    LoggerMessage.Define<string, string, string, string, float, string>(
+    LoggerMessage.Define<string, string, string, int, float, string>(
         LogLevel.Warning,
         EventId(6, "CopyFailed"),
-        "A copy for {Clone} was not delivered to {Address}: {Outcome}; {Attempts}, {DurationMs} ms, trace {TraceId}"
+        "A copy for {Clone} was not delivered to {Address}: {Outcome}; attempts: {Attempts}, {DurationMs} ms, trace {TraceId}"
     )
 
 /// A copy that was not delivered: RequestClone, address, what came of it, after how many attempts and how long. The
@@ -62,26 +62,16 @@ let copyFailed
     (traceId: string)
     =
     let milliseconds = Math.Round(duration.TotalMilliseconds, 1)
-    let noun = plural attempts "attempt"
 
     if traceId = "" then
-        copyFailedWith.Invoke(
-            logger,
-            plain clone,
-            plain address,
-            plain outcome,
-            attempts,
-            noun,
-            milliseconds,
-            null
-        )
+        copyFailedWith.Invoke(logger, plain clone, plain address, plain outcome, attempts, milliseconds, null)
     else
         tracedCopyFailedWith.Invoke(
             logger,
             plain clone,
             plain address,
             plain outcome,
-            $"{attempts} {noun}",
+            attempts,
             milliseconds,
             traceId,
             null

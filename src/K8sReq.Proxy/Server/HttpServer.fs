@@ -183,13 +183,7 @@ module HttpServer =
         options
 
     // What the system said, without the layers that Kestrel wraps it in.
-    let rec private reasonOf (error: exn) =
-        match error with
-        | :? SocketException as socket -> socket.Message
-        | _ ->
-            match error.InnerException with
-            | null -> error.Message
-            | inner -> reasonOf inner
+    let private reasonOf (error: exn) = error.GetBaseException().Message
 
     /// Listens on the address and sends what comes in through the pipeline. A pipeline that `runsInline` runs where its bytes were received, on a
     /// thread that others wait for too: it must not block (see `InlineSockets`).

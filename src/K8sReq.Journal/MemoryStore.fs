@@ -1,9 +1,9 @@
 /// Keeps copies in memory: what is accepted is lost with the process.
-module K8sReq.Proxy.MemoryStore
+module K8sReq.Journal.MemoryStore
 
 open System.Threading
 open System.Threading.Tasks
-open K8sReq.Core
+open K8sReq.Proxy
 
 let create () : CopyStore =
     let last = ref 0L

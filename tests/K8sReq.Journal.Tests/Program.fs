@@ -1,0 +1,7 @@
+module K8sReq.Journal.Tests.Program
+
+open Expecto
+
+[<EntryPoint>]
+let main arguments =
+    runTestsWithCLIArgs [] arguments (testList "Journal" [ ContractTests.tests ])
