@@ -15,17 +15,17 @@ type private LimitedLogger(inner: ILogger, clock: TimeProvider) =
     static let time = TimeSpan.FromSeconds 10.0
 
     let gate = Lock()
-    let windows = Dictionary<int, LogWindow>()
+    let windows = Dictionary<int, LogRateLimit>()
 
     let offer (event: EventId) =
         exclusively gate (fun () ->
             let window =
                 match windows.TryGetValue event.Id with
                 | true, window -> window
-                | false, _ -> LogWindow.fresh
+                | false, _ -> LogRateLimit.fresh
 
             let struct (next, isLogged, omitted) =
-                LogWindow.offer most time (clock.GetElapsedTime 0L) window
+                LogRateLimit.offer most time (clock.GetElapsedTime 0L) window
 
             windows[event.Id] <- next
             struct (isLogged, omitted))

@@ -43,9 +43,9 @@ type StatusWriter
     let touched = HashSet<ObjectKey>()
     let written = Dictionary<ObjectKey, struct (Readiness * int64 * string * int64)>()
     // What is left to be said of those that are gone, or not selected any more.
-    let farewells = Dictionary<ObjectKey, StatusPatch>()
+    let lastStatuses = Dictionary<ObjectKey, StatusPatch>()
     let mutable held: Map<ObjectKey, HeldStatus> = Map.empty
-    let mutable refusals = LogWindow.fresh
+    let mutable refusals = LogRateLimit.fresh
     let mutable plannedAll = TimeSpan.Zero
 
     // Of the round that is under way: how often the server has failed, and for how long it asks to be left alone.
@@ -90,7 +90,7 @@ type StatusWriter
             touched.Clear()
 
             if not isLeading then
-                farewells.Clear()
+                lastStatuses.Clear()
                 []
             else
                 let at = clock.GetUtcNow()
@@ -111,12 +111,12 @@ type StatusWriter
                             | Some patch -> Some patch)
 
                 let waiting, last =
-                    List.ofSeq farewells.Values |> List.partition (StatusRetry.isHeld time held)
+                    List.ofSeq lastStatuses.Values |> List.partition (StatusRetry.isHeld time held)
 
-                farewells.Clear()
+                lastStatuses.Clear()
 
                 for patch in waiting do
-                    farewells[patch.Key] <- patch
+                    lastStatuses[patch.Key] <- patch
 
                 last @ changed)
 
@@ -145,7 +145,7 @@ type StatusWriter
                 touched.Add patch.Key |> ignore
             else
                 // Nobody plans the last words on one that is gone a second time.
-                farewells.TryAdd(patch.Key, patch) |> ignore)
+                lastStatuses.TryAdd(patch.Key, patch) |> ignore)
 
     // Whether this status fails for the first time.
     let hold (patch: StatusPatch) (failure: StatusFailure) =
@@ -162,7 +162,7 @@ type StatusWriter
             let struct (isLogged, omitted) =
                 exclusively gate (fun () ->
                     let struct (window, isLogged, omitted) =
-                        LogWindow.offer mostRefusalsLogged refusalWindow (now ()) refusals
+                        LogRateLimit.offer mostRefusalsLogged refusalWindow (now ()) refusals
 
                     refusals <- window
                     struct (isLogged, omitted))
@@ -247,8 +247,8 @@ type StatusWriter
                     match clones.TryFind key with
                     | Some last when not (now.ContainsKey key) ->
                         Conditions.notSelected at selector last
-                        |> Option.iter (fun patch -> farewells[key] <- patch)
-                    | _ -> farewells.Remove key |> ignore
+                        |> Option.iter (fun patch -> lastStatuses[key] <- patch)
+                    | _ -> lastStatuses.Remove key |> ignore
 
             clones <- now
             touched.UnionWith changed)

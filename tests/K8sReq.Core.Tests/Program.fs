@@ -37,9 +37,9 @@ let main arguments =
             ListenAddressTests.tests
             TraceContextTests.tests
             TelemetrySettingsTests.tests
-            DurationScaleTests.tests
+            DurationBucketsTests.tests
             StatusQueryTests.tests
-            LogWindowTests.tests
+            LogRateLimitTests.tests
             ExpositionTests.tests
             LabelSelectorTests.tests
             LifecycleTests.tests

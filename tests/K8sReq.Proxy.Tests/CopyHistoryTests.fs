@@ -69,7 +69,7 @@ let tests =
             close history (CopyHistory.Slots / 2) (totals 2L 0L)
 
             Expect.isLessThan
-                (DurationScale.quantile 1.0 history.Durations |> Option.get)
+                (DurationBuckets.quantile 1.0 history.Durations |> Option.get)
                 (TimeSpan.FromSeconds 1.0)
                 "the slow one is of long ago"
         }

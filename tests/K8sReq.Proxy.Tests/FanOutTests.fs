@@ -17,7 +17,13 @@ let private events = {
 }
 
 let private laneOf name =
-    Targets.named name |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+    Targets.named name
+    |> Targets.lane
+        {
+            Concurrency = 1
+            QueueBytes = 10_000L
+        }
+        events
 
 // The copy's turn is now.
 let private enter (lane: Lane) : LaneSlot =
@@ -264,6 +270,61 @@ let tests =
                 let actual = direct |> Seq.map (fun pair -> pair.Key, pair.Value) |> Map.ofSeq
                 Expect.equal actual expected $"round {round}: {names}"
         }
+
+        for name, append in
+            [
+                "that refuses", (fun _ -> ValueTask<bool> false)
+                "that refuses later",
+                (fun _ ->
+                    ValueTask<bool>(
+                        task {
+                            do! Task.Yield()
+                            return false
+                        }
+                    ))
+                "that throws", (fun _ -> ValueTask<bool>(Task.FromException<bool>(exn "no disk")))
+            ] do
+            testCaseTask
+                $"a store {name}: nothing is sent or accepted, nothing is held, and the client is told"
+            <| fun () -> task {
+                let bare = BarePipeline.services Tracing.Off
+                let budget = BufferBudget 1_000_000L
+                let failed = ConcurrentQueue<string>()
+                let lanes = [| laneOf "a"; laneOf "b" |]
+
+                let hosts =
+                    HostMap.ofSeq [ (Targets.named "a").Host, HostEntry(lanes, BudgetShare.ofHost ()) ]
+
+                let services = {
+                    bare with
+                        Hosts = fun () -> hosts
+                        Budget = budget
+                        Failed = fun error -> failed.Enqueue error.Message
+                        Delivery = {
+                            bare.Delivery with
+                                Client = fun _ _ -> failwith "sent"
+                                Store = {
+                                    bare.Delivery.Store with
+                                        Append = append
+                                }
+                        }
+                }
+
+                let ctx = BarePipeline.request "GET"
+                let! _ = DuplicateHandler.create services earlyReturn ctx
+                Expect.equal ctx.Response.StatusCode 503 "refused"
+                Expect.equal (string ctx.Response.Headers.RetryAfter) "1" "to be sent again"
+                Expect.equal services.Accounts.Totals CopyTotals.zero "nothing was accepted"
+                Expect.equal budget.Used 0L "the memory is given back"
+
+                for lane in lanes do
+                    Expect.equal lane.Load LaneLoad.empty "and so are the slots"
+
+                Expect.equal
+                    (List.ofSeq failed)
+                    (if name = "that throws" then [ "no disk" ] else [])
+                    "told of"
+            }
 
         testCaseTask "sends are under way at the same time"
         <| fun () -> task {

@@ -86,12 +86,14 @@ let tests =
             use isHeld = new System.Threading.ManualResetEventSlim(false)
             use isFree = new System.Threading.ManualResetEventSlim(false)
 
-            turns.Add(
-                "somebody",
-                fun () ->
-                    isHeld.Set()
-                    isFree.Wait()
-            )
+            let holding =
+                Task.Run(fun () ->
+                    turns.Add(
+                        "somebody",
+                        fun () ->
+                            isHeld.Set()
+                            isFree.Wait()
+                    ))
 
             isHeld.Wait()
 
@@ -106,6 +108,7 @@ let tests =
             | entry -> failtest $"{entry}"
 
             isFree.Set()
+            do! holding
             do! Waiting.until "all turns" (fun () -> task { return order.Count = 22 })
 
             Expect.equal

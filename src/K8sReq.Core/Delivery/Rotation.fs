@@ -29,6 +29,8 @@ module Rotation =
             Order = rotation.Order.Enqueue owner
           }
 
+    let isEmpty (rotation: Rotation<'Owner, 'Work>) : bool = rotation.Order.IsEmpty
+
     /// The next piece, and what is left; none if there is no work.
     let tryTake (rotation: Rotation<'Owner, 'Work>) : struct ('Work * Rotation<'Owner, 'Work>) voption =
         if rotation.Order.IsEmpty then

@@ -232,7 +232,7 @@ let start
     let export =
         OtlpExport.start (Log.telemetryProblem logger) telemetry clock version instance meter families
 
-    let looking = new CancellationTokenSource()
+    let pageReaders = new CancellationTokenSource()
 
     let status = {
         Version = version
@@ -296,7 +296,7 @@ let start
             RunsInline = false
             Refused = fun _ _ -> ()
             Limits = adminLimits
-            Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval looking.Token
+            Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval pageReaders.Token
         }
         {
             Name = "Proxy"
@@ -376,7 +376,7 @@ let start
 
         (resources :> IDisposable).Dispose()
         slots.Dispose()
-        looking.Cancel()
+        pageReaders.Cancel()
 
         // The proxy's own is the last one and was closed before.
         for server in List.truncate 3 servers.Value do

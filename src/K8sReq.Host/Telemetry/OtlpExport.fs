@@ -199,7 +199,7 @@ let start
                 .AddOtlpExporter(connect)
                 .Build())
 
-    let farewells: (unit -> unit) list = [
+    let atShutdown: (unit -> unit) list = [
         match tracer with
         | Some provider -> fun () -> provider.Shutdown longestFarewell |> ignore
         | None -> ()
@@ -212,7 +212,7 @@ let start
         new IDisposable with
             member _.Dispose() =
                 // At once: one collector that does not answer is not waited for twice.
-                farewells |> List.map Task.Run |> Array.ofList |> Task.WaitAll
+                atShutdown |> List.map Task.Run |> Array.ofList |> Task.WaitAll
 
                 tracer |> Option.iter _.Dispose()
                 metrics |> Option.iter _.Dispose()

@@ -17,8 +17,8 @@ type HistoryPoint = {
 [<Sealed>]
 type CopyHistory() =
     // Two windows of durations, each of half the slots: what is read is of both, the last two and a half to five minutes.
-    let mutable current: int64[] = Array.zeroCreate DurationScale.classes
-    let mutable previous: int64[] = Array.zeroCreate DurationScale.classes
+    let mutable current: int64[] = Array.zeroCreate DurationBuckets.classes
+    let mutable previous: int64[] = Array.zeroCreate DurationBuckets.classes
     let points = Array.zeroCreate<HistoryPoint> CopyHistory.Slots
     let mutable closed = 0L
     let mutable seen = { Delivered = 0L; Lost = 0L }
@@ -33,7 +33,7 @@ type CopyHistory() =
 
     /// A copy was delivered, so long after it was accepted.
     member _.Record(duration: TimeSpan) : unit =
-        Interlocked.Increment(&(Volatile.Read &current)[DurationScale.classOf duration])
+        Interlocked.Increment(&(Volatile.Read &current)[DurationBuckets.classOf duration])
         |> ignore
 
     /// Ends a slot, with what the totals are now. To be called by one thread, once for each length of time.
@@ -65,7 +65,7 @@ type CopyHistory() =
 
         if closed % (int64 CopyHistory.Slots / 2L) = 0L then
             Volatile.Write(&previous, current)
-            Volatile.Write(&current, Array.zeroCreate DurationScale.classes)
+            Volatile.Write(&current, Array.zeroCreate DurationBuckets.classes)
 
     /// Another number whenever the slots look otherwise.
     member _.Version = Volatile.Read &version
@@ -89,6 +89,6 @@ type CopyHistory() =
         totals.Failed + totals.Dropped > seen.Lost
         || points |> Array.exists (fun point -> point.Lost > 0L)
 
-    /// How many deliveries of the last minutes were in each class of `DurationScale`.
+    /// How many deliveries of the last minutes were in each class of `DurationBuckets`.
     member _.Durations: int64[] =
         Array.map2 (+) (Volatile.Read &current) (Volatile.Read &previous)

@@ -15,7 +15,7 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
     static let mostLines = 5
     static let window = TimeSpan.FromSeconds 10.0
 
-    let windows = ConcurrentDictionary<ObjectKey, StrongBox<LogWindow>>()
+    let windows = ConcurrentDictionary<ObjectKey, StrongBox<LogRateLimit>>()
     let now () = clock.GetElapsedTime 0L
 
     let tellOmitted (clone: ObjectKey) (count: int64) =
@@ -28,7 +28,7 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
             let omitted =
                 lock box (fun () ->
                     let time = if isLast then TimeSpan.MaxValue else now ()
-                    let struct (next, omitted) = LogWindow.flush window time box.Value
+                    let struct (next, omitted) = LogRateLimit.flush window time box.Value
                     box.Value <- next
 
                     if next.Said = 0 then
@@ -40,13 +40,13 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
 
     // None if the window was removed just now.
     let tryOffer (clone: ObjectKey) : struct (bool * int64) voption =
-        let box = windows.GetOrAdd(clone, fun _ -> StrongBox LogWindow.fresh)
+        let box = windows.GetOrAdd(clone, fun _ -> StrongBox LogRateLimit.fresh)
 
         lock box (fun () ->
             match windows.TryGetValue clone with
             | true, current when Object.ReferenceEquals(current, box) ->
                 let struct (next, says, omitted) =
-                    LogWindow.offer mostLines window (now ()) box.Value
+                    LogRateLimit.offer mostLines window (now ()) box.Value
 
                 box.Value <- next
                 ValueSome(struct (says, omitted))

@@ -151,27 +151,30 @@ type Lane
 
     /// A copy that has rested wants to be sent again. Never `Full`.
     member _.Unpark(bytes: int64) : LaneEntry =
-        exclusively gate (fun () ->
-            let struct (awake, admission) = LaneLoad.unpark limits bytes load
+        let struct (entry, now) =
+            exclusively gate (fun () ->
+                let struct (awake, admission) = LaneLoad.unpark limits bytes load
 
-            match admission with
-            | _ when retired.IsCancellationRequested ->
-                load <- {
-                    load with
-                        Parked = awake.Parked
-                        ParkedBytes = awake.ParkedBytes
-                }
+                match admission with
+                | _ when retired.IsCancellationRequested ->
+                    load <- {
+                        load with
+                            Parked = awake.Parked
+                            ParkedBytes = awake.ParkedBytes
+                    }
 
-                LaneEntry.Retired
-            | LaneAdmission.Send ->
-                load <- awake
-                let turn = TaskCompletionSource<bool>()
-                complete turn true
-                LaneEntry.Entered turn.Task
-            | LaneAdmission.Queue
-            | LaneAdmission.Overflow ->
-                load <- awake
-                LaneEntry.Entered(enqueue bytes))
+                    struct (LaneEntry.Retired, ValueNone)
+                | LaneAdmission.Send ->
+                    load <- awake
+                    let turn = TaskCompletionSource<bool>()
+                    struct (LaneEntry.Entered turn.Task, ValueSome turn)
+                | LaneAdmission.Queue
+                | LaneAdmission.Overflow ->
+                    load <- awake
+                    struct (LaneEntry.Entered(enqueue bytes), ValueNone))
+
+        now |> ValueOption.iter (fun turn -> complete turn true)
+        entry
 
     /// Cancelled when the lane is retired.
     member _.Retired: CancellationToken = retired.Token

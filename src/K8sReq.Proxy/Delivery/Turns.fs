@@ -9,6 +9,8 @@ open K8sReq.Core
 [<Sealed>]
 type Turns(atOnce: int) =
     let gate = Lock()
+    // Guarded by the gate, both: what waits for its turn, and how many threads give turns, at most `atOnce`. While anything
+    // waits, one at least does.
     let mutable rotation = Rotation.empty<string, unit -> unit>
     let mutable atWork = 0
 
@@ -22,9 +24,19 @@ type Turns(atOnce: int) =
                 atWork <- atWork - 1
                 ValueNone)
 
-    /// Work of this namespace: returns when it waits for something. Must not throw.
+    let isDone () =
+        exclusively gate (fun () ->
+            if Rotation.isEmpty rotation then
+                atWork <- atWork - 1
+                true
+            else
+                false)
+
+    /// Work of this namespace, which returns when it waits for something. It, or what waits before it, is begun by whoever comes
+    /// here if there is a turn to give: the thread on which one send has ended begins the next, so that sending keeps up with
+    /// what comes in. Must not throw. Not to be called with a lock held.
     member turns.Add(ns: string, work: unit -> unit) : unit =
-        let isNeeded =
+        let isMine =
             exclusively gate (fun () ->
                 rotation <- Rotation.add ns work rotation
 
@@ -34,14 +46,18 @@ type Turns(atOnce: int) =
                 else
                     false)
 
-        if isNeeded then
-            ThreadPool.UnsafeQueueUserWorkItem(turns, false) |> ignore
+        if isMine then
+            turns.GiveOne()
+
+    // One turn; the next ones after what else waits for a thread.
+    member private turns.GiveOne() : unit =
+        match tryTake () with
+        | ValueSome work ->
+            work ()
+
+            if not (isDone ()) then
+                ThreadPool.UnsafeQueueUserWorkItem(turns, false) |> ignore
+        | ValueNone -> ()
 
     interface IThreadPoolWorkItem with
-        // One piece; the next one after what else waits for a thread.
-        member turns.Execute() =
-            match tryTake () with
-            | ValueSome work ->
-                work ()
-                ThreadPool.UnsafeQueueUserWorkItem(turns, false) |> ignore
-            | ValueNone -> ()
+        member turns.Execute() = turns.GiveOne()

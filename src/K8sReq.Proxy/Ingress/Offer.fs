@@ -131,7 +131,14 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
             if not kept.IsCompletedSuccessfully then
                 task {
-                    let! isKept = kept
+                    // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
+                    let! isKept = task {
+                        try
+                            return! kept
+                        with error ->
+                            services.Failed error
+                            return false
+                    }
 
                     return!
                         if isKept then

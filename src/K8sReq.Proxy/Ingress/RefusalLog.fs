@@ -15,17 +15,17 @@ type RefusalLog(logger: ILogger, clock: TimeProvider) =
 
     let gate = Lock()
     // By status: there are few.
-    let windows = Dictionary<int, LogWindow>()
+    let windows = Dictionary<int, LogRateLimit>()
 
     let offer (status: int) =
         exclusively gate (fun () ->
             let before =
                 match windows.TryGetValue status with
                 | true, window -> window
-                | false, _ -> LogWindow.fresh
+                | false, _ -> LogRateLimit.fresh
 
             let struct (next, isLogged, omitted) =
-                LogWindow.offer mostLines window (clock.GetElapsedTime 0L) before
+                LogRateLimit.offer mostLines window (clock.GetElapsedTime 0L) before
 
             windows[status] <- next
             struct (isLogged, omitted))

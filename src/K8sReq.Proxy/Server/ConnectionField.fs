@@ -31,4 +31,4 @@ let rewrite (value: string) : string =
         String.Join(", ", others)
 
 /// To decode a Connection field's value with. The longest that is added is "keep-alive, ".
-let encoding = FieldEncoding(rewrite, 16)
+let encoding = KestrelFields(rewrite, 16)

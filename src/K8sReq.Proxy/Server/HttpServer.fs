@@ -159,9 +159,9 @@ module HttpServer =
                 if name.Equals("Connection", StringComparison.OrdinalIgnoreCase) then
                     ConnectionField.encoding
                 elif name.Equals("Content-Length", StringComparison.OrdinalIgnoreCase) then
-                    FieldEncoding.contentLength
+                    KestrelFields.contentLength
                 elif name.Equals("Host", StringComparison.OrdinalIgnoreCase) then
-                    FieldEncoding.host
+                    KestrelFields.host
                 else
                     Encoding.Latin1
 

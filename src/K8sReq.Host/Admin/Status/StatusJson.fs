@@ -132,8 +132,8 @@ let private route (json: Utf8JsonWriter) (status: RouteStatus) =
             json.WriteNull "history"
         | ValueSome history ->
             let durations = history.Durations
-            seconds json "p50Seconds" (DurationScale.quantile 0.5 durations)
-            seconds json "p99Seconds" (DurationScale.quantile 0.99 durations)
+            seconds json "p50Seconds" (DurationBuckets.quantile 0.5 durations)
+            seconds json "p99Seconds" (DurationBuckets.quantile 0.99 durations)
             let points = history.Points status.Totals
 
             field json "history" (fun () ->

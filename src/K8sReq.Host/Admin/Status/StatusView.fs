@@ -231,7 +231,7 @@ let private row (status: RouteStatus) : XmlNode =
     let quantile label share =
         td [ attr "data-label" label; _class "number" ] [
             str (
-                DurationScale.quantile share durations
+                DurationBuckets.quantile share durations
                 |> Option.map duration
                 |> Option.defaultValue "–"
             )

@@ -7,7 +7,7 @@ open System.Text
 /// decodes the value of a field with the encoding that it is told to: the one place where a value can be seen before
 /// the server makes its own of it.
 [<Sealed>]
-type FieldEncoding(rewrite: string -> string, mostAdded: int) =
+type KestrelFields(rewrite: string -> string, mostAdded: int) =
     inherit Encoding()
     let latin1 = Encoding.Latin1
 
@@ -32,7 +32,7 @@ type FieldEncoding(rewrite: string -> string, mostAdded: int) =
         decoded.CopyTo(0, chars, charIndex, decoded.Length)
         decoded.Length
 
-module FieldEncoding =
+module KestrelFields =
     // Kestrel reads "+4" as 4. A value that is no digits (RFC 9110 section 8.6) is made into one that it refuses.
     let private onlyDigits (value: string) =
         if value.Length > 0 && value |> Seq.forall Char.IsAsciiDigit then
@@ -48,7 +48,7 @@ module FieldEncoding =
             value
 
     /// To decode a Host field's value with.
-    let host = FieldEncoding(withoutEmptyPort, 0)
+    let host = KestrelFields(withoutEmptyPort, 0)
 
     /// To decode a Content-Length field's value with.
-    let contentLength = FieldEncoding(onlyDigits, 4)
+    let contentLength = KestrelFields(onlyDigits, 4)

@@ -4,14 +4,14 @@ open System
 
 /// What was said of one thing lately, and what was left out.
 [<Struct>]
-type LogWindow = {
+type LogRateLimit = {
     /// When the first of its lines was said.
     Since: TimeSpan
     Said: int
     Omitted: int64
 }
 
-module LogWindow =
+module LogRateLimit =
     /// Nothing was said yet.
     let fresh = {
         Since = TimeSpan.MinValue
@@ -19,7 +19,7 @@ module LogWindow =
         Omitted = 0L
     }
 
-    let private isOver (length: TimeSpan) (now: TimeSpan) (window: LogWindow) =
+    let private isOver (length: TimeSpan) (now: TimeSpan) (window: LogRateLimit) =
         window.Since = TimeSpan.MinValue || now - window.Since >= length
 
     /// There is something to say: whether to, and how many were left out before it that nobody has been told of. At most
@@ -28,8 +28,8 @@ module LogWindow =
         (most: int)
         (length: TimeSpan)
         (now: TimeSpan)
-        (window: LogWindow)
-        : struct (LogWindow * bool * int64) =
+        (window: LogRateLimit)
+        : struct (LogRateLimit * bool * int64) =
         if isOver length now window then
             struct ({ Since = now; Said = 1; Omitted = 0L }, true, window.Omitted)
         elif window.Said < most then
@@ -44,7 +44,7 @@ module LogWindow =
 
     /// Nothing came for a while: how many were left out that nobody has been told of, if its time is over. What is left is
     /// then fresh.
-    let flush (length: TimeSpan) (now: TimeSpan) (window: LogWindow) : struct (LogWindow * int64) =
+    let flush (length: TimeSpan) (now: TimeSpan) (window: LogRateLimit) : struct (LogRateLimit * int64) =
         if isOver length now window then
             struct (fresh, window.Omitted)
         else

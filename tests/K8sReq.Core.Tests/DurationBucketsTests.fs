@@ -1,4 +1,4 @@
-module K8sReq.Core.Tests.DurationScaleTests
+module K8sReq.Core.Tests.DurationBucketsTests
 
 open System
 open Expecto
@@ -6,10 +6,10 @@ open FsCheck.FSharp
 open K8sReq.Core
 
 let private counted (durations: TimeSpan list) : int64[] =
-    let counts = Array.zeroCreate<int64> DurationScale.classes
+    let counts = Array.zeroCreate<int64> DurationBuckets.classes
 
     for duration in durations do
-        let index = DurationScale.classOf duration
+        let index = DurationBuckets.classOf duration
         counts[index] <- counts[index] + 1L
 
     counts
@@ -23,29 +23,36 @@ let private durations =
     |> Arb.fromGen
 
 let private isFinite (duration: TimeSpan) =
-    DurationScale.classOf duration < DurationScale.classes - 1
+    DurationBuckets.classOf duration < DurationBuckets.classes - 1
 
 let tests =
-    testList "DurationScale" [
+    testList "DurationBuckets" [
         test "every class begins where it says" {
-            for index in 0 .. DurationScale.classes - 1 do
-                Expect.equal (DurationScale.classOf (DurationScale.lowerBound index)) index $"class {index}"
+            for index in 0 .. DurationBuckets.classes - 1 do
+                Expect.equal
+                    (DurationBuckets.classOf (DurationBuckets.lowerBound index))
+                    index
+                    $"class {index}"
         }
 
         test "and ends a tick before the next one begins" {
-            for index in 1 .. DurationScale.classes - 1 do
-                let before = DurationScale.lowerBound index - TimeSpan.FromMicroseconds 1.0
-                Expect.equal (DurationScale.classOf before) (index - 1) $"before class {index}"
+            for index in 1 .. DurationBuckets.classes - 1 do
+                let before = DurationBuckets.lowerBound index - TimeSpan.FromMicroseconds 1.0
+                Expect.equal (DurationBuckets.classOf before) (index - 1) $"before class {index}"
         }
 
         test "no duration is out of bounds" {
-            Expect.equal (DurationScale.classOf TimeSpan.Zero) 0 "none"
-            Expect.equal (DurationScale.classOf (milliseconds -5.0)) 0 "a clock that was set back"
-            Expect.equal (DurationScale.classOf TimeSpan.MaxValue) (DurationScale.classes - 1) "the longest"
+            Expect.equal (DurationBuckets.classOf TimeSpan.Zero) 0 "none"
+            Expect.equal (DurationBuckets.classOf (milliseconds -5.0)) 0 "a clock that was set back"
+
+            Expect.equal
+                (DurationBuckets.classOf TimeSpan.MaxValue)
+                (DurationBuckets.classes - 1)
+                "the longest"
         }
 
         test "of nothing there is no quantile" {
-            Expect.isNone (DurationScale.quantile 0.5 (counted [])) "none"
+            Expect.isNone (DurationBuckets.quantile 0.5 (counted [])) "none"
         }
 
         test "half of them, and all but one in a hundred" {
@@ -56,7 +63,7 @@ let tests =
                 ]
 
             let quantile share =
-                (DurationScale.quantile share counts |> Option.get).TotalMilliseconds
+                (DurationBuckets.quantile share counts |> Option.get).TotalMilliseconds
 
             Expect.isTrue (abs (quantile 0.5 - 2.0) < 0.5) $"the median is {quantile 0.5}"
             Expect.isTrue (abs (quantile 0.99 - 900.0) < 225.0) $"the 99th of a hundred is {quantile 0.99}"
@@ -70,7 +77,7 @@ let tests =
             for share in [ 0.01; 0.5; 0.9; 0.99; 1.0 ] do
                 let rank = Math.Max(1.0, Math.Ceiling(share * float exact.Length))
                 let expected = exact[int rank - 1]
-                let found = DurationScale.quantile share counts |> Option.get
+                let found = DurationBuckets.quantile share counts |> Option.get
 
                 if isFinite expected then
                     let slack = Math.Max(64.0, expected.TotalMicroseconds / 4.0)
@@ -82,6 +89,6 @@ let tests =
                 else
                     Expect.equal
                         found
-                        (DurationScale.lowerBound (DurationScale.classes - 1))
+                        (DurationBuckets.lowerBound (DurationBuckets.classes - 1))
                         "no more is known")
     ]

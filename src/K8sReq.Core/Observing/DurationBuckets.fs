@@ -5,7 +5,7 @@ open System.Numerics
 
 /// Durations in so few classes that each target can have a count of each, and so many that a quantile read off them is at
 /// most a quarter away: four for each doubling from 64 µs to about 134 s, one below and one above.
-module DurationScale =
+module DurationBuckets =
     let private lowestPower = 6
     let private highestPower = 26
     let private perDoubling = 4

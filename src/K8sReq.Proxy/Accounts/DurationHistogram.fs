@@ -1,19 +1,8 @@
 namespace K8sReq.Proxy
 
 open System
-open System.Collections.Concurrent
 open System.Threading
 open K8sReq.Core
-
-/// A number that any thread adds to.
-[<Sealed>]
-type Counter() =
-    let mutable value = 0L
-
-    member _.Add(count: int64) : unit =
-        Interlocked.Add(&value, count) |> ignore
-
-    member _.Value = Volatile.Read &value
 
 /// How many durations fell where. From any thread.
 [<Sealed>]
@@ -60,14 +49,3 @@ type DurationHistogram(seconds: float[]) =
         Counts = Array.map (fun (count: int64) -> count) counts
         Sum = (TimeSpan.FromTicks(Volatile.Read &sum)).TotalSeconds
     }
-
-/// One of something for each key, made when it is first asked for. The keys are few: they are labels.
-[<Sealed>]
-type ByLabel<'Key, 'Cell when 'Key: equality and 'Key: not null>(create: unit -> 'Cell) =
-    let cells = ConcurrentDictionary<'Key, 'Cell>()
-    let make = Func<'Key, 'Cell>(fun _ -> create ())
-
-    member _.Of(key: 'Key) : 'Cell = cells.GetOrAdd(key, make)
-
-    /// As it is now, in no order.
-    member _.All: seq<struct ('Key * 'Cell)> = seq { for pair in cells -> struct (pair.Key, pair.Value) }
