@@ -2,7 +2,7 @@ namespace K8sReq.Core
 
 open System
 
-/// A copy that was not delivered, for whoever wants to know why.
+/// A copy that was not delivered, and why.
 [<NoComparison>]
 type CopyFailure = {
     At: DateTimeOffset

@@ -27,7 +27,7 @@ type LaneAdmission =
     | Queue
     | Overflow
 
-/// The accounting of a lane. Whoever applies it keeps the queue itself, first in, first out.
+/// The accounting of a lane. The queue itself (first in, first out) is kept by `Lane`.
 module LaneLoad =
     let empty = {
         Sending = 0

@@ -79,8 +79,7 @@ module ForwardHeaders =
     let viaValue (viaName: string) : string = $"1.1 {viaName}"
 
     /// The lines that a copy carries, in their order: all end-to-end fields, then a Via line of our own.
-    /// Left out: hop-by-hop fields, what Connection names, and Host and Content-Length, which whoever sends
-    /// the copy writes for it.
+    /// Left out: hop-by-hop headers, those that Connection names, and Host and Content-Length, which `WireHead` writes.
     let carried (via: string) (lines: HeaderLine[]) : HeaderLine[] =
         let named = connectionOptions lines
 

@@ -33,17 +33,7 @@ module RequestHead =
         Lines = lines
     }
 
-    /// The value of the first header of this name, ignoring case.
-    let tryFind (name: string) (head: RequestHead) : string voption =
-        let mutable found = ValueNone
-
-        for struct (known, value) in head.Lines do
-            if found.IsNone && known.Equals(name, StringComparison.OrdinalIgnoreCase) then
-                found <- ValueSome value
-
-        found
-
-    /// All values of this name as one, separated by commas; null if there is none.
+    /// All values of the header of this name (in any case) as one, separated by commas; null if there is none.
     let valueOf (name: string) (head: RequestHead) : string | null =
         let mutable value: string | null = null
 

@@ -23,28 +23,16 @@ module Admission =
 
         isBad
 
-    // Two headers that say where a request ends (RFC 9112 section 6.3): where they differ, whoever reads the other one is
-    // made to see requests that nobody sent. Kestrel goes by Transfer-Encoding and renames the other one. And transfer
+    // Two headers that say where a request ends (RFC 9112 section 6.3): where they differ, a server that goes by the other
+    // one sees requests that nobody sent. Kestrel goes by Transfer-Encoding and renames the other one. And transfer
     // codings beside chunked: the copy is sent without the header that tells how to undo them.
     let private framing (head: RequestHead) =
-        match RequestHead.tryFind "Transfer-Encoding" head with
-        | ValueNone -> ValueNone
-        | ValueSome _ when head.IsHttp10 || (RequestHead.tryFind "X-Content-Length" head).IsSome ->
+        match RequestHead.valueOf "Transfer-Encoding" head with
+        | null -> ValueNone
+        | _ when head.IsHttp10 || not (isNull (RequestHead.valueOf "X-Content-Length" head)) ->
             ValueSome Refusal.AmbiguousLength
-        | ValueSome first ->
-            let mutable isOnlyChunked = isNamed "chunked" (first.Trim())
-            let mutable count = 0
-
-            for struct (name, _) in head.Lines do
-                if isNamed "Transfer-Encoding" name then
-                    count <- count + 1
-
-            isOnlyChunked <- isOnlyChunked && count = 1
-
-            if isOnlyChunked then
-                ValueNone
-            else
-                ValueSome Refusal.UnknownTransferCoding
+        | codings when isNamed "chunked" (codings.Trim()) -> ValueNone
+        | _ -> ValueSome Refusal.UnknownTransferCoding
 
     /// What is no HTTP/1.1 or cannot be copied. Over HTTP/1.1 most of it gets no further than the server; over HTTP/2 the
     /// server passes on headers and targets that, written into an HTTP/1.1 head, mean something else or break it.

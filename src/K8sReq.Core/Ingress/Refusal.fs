@@ -2,11 +2,9 @@ namespace K8sReq.Core
 
 open System
 
-/// How the connection of a refused request goes on.
+/// How the connection of a request goes on that was refused before it was read to its end.
 [<RequireQualifiedAccess>]
 type RefusedConnection =
-    /// The request was read to its end: the next one may follow.
-    | Continue
     /// Some of the request is unread: it is read if it is short and comes soon, else the connection is closed.
     | ReadRest
     | Close

@@ -196,7 +196,7 @@ module Routing =
             }
         | _ -> routing
 
-    // Of all targets that a host could have, those that are routed; of the others it is said that they are too many.
+    // The targets of a host that are routed. The others are marked as too many.
     let private limit
         (host: HostName)
         (before: Target[])

@@ -3,7 +3,7 @@ namespace K8sReq.Core
 open System.Net
 open System.Net.Sockets
 
-/// Which addresses copies may be sent to. Whoever may write a Service's `clusterIP` must not reach by it what only this
+/// Which addresses copies may be sent to. Write access to a Service's `clusterIP` must not give access to what only this
 /// machine reaches: its own ports, or a cloud's metadata at 169.254.169.254.
 type TargetPolicy = {
     /// Those of this machine and its link, and multicast: for a run without a cluster.

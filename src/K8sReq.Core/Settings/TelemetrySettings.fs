@@ -78,7 +78,7 @@ module TelemetrySettings =
         | true, NonNull uri when (uri.Scheme = "http" || uri.Scheme = "https") && uri.Host <> "" -> Some uri
         | _ -> None
 
-    // What is said of this kind of telemetry alone counts; else what is said of all kinds.
+    // The variable of this kind of telemetry, or else the one of all kinds.
     let private settingsOf
         (given: string -> string option)
         (signal: string)

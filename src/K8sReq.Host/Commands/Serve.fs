@@ -425,6 +425,7 @@ let start
             do! advance LifecycleSignal.PortsBound
 
             let stop (signal: LifecycleSignal) = task {
+                // Nothing is to be done when the routes become known, so it is told of when it matters.
                 if holder.IsKnown then
                     do! advance LifecycleSignal.RoutesKnown
 

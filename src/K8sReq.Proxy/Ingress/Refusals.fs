@@ -11,12 +11,16 @@ let closeConnection (ctx: HttpContext) : unit =
     if not (HttpProtocol.IsHttp2 ctx.Request.Protocol) then
         ctx.Response.Headers.Connection <- "close"
 
-let private answer (refusal: Refusal) (ctx: HttpContext) : HttpFuncResult =
+// For the log and the metrics.
+let private note (refusal: Refusal) (ctx: HttpContext) : unit =
     match IngressRequest.TryOf ctx with
     | null -> ()
     | request -> request.Refused <- ValueSome refusal
 
     ctx.Response.StatusCode <- Refusal.status refusal
+
+let private answer (refusal: Refusal) (ctx: HttpContext) : HttpFuncResult =
+    note refusal ctx
 
     match Refusal.retryAfter refusal with
     | ValueSome seconds -> ctx.Response.Headers.RetryAfter <- seconds
@@ -48,27 +52,21 @@ let private answerUnread (clock: TimeProvider) (refusal: Refusal) (ctx: HttpCont
             return! give isRead
         }
 
-let private goOn (connection: RefusedConnection) (clock: TimeProvider) (refusal: Refusal) : HttpFunc =
+/// Answers a request whose body has not been read, or could not be.
+let refuse (clock: TimeProvider) (refusal: Refusal) : HttpFunc =
+    let connection = Refusal.connection refusal
+
     fun ctx ->
         match connection with
-        | RefusedConnection.Continue -> answer refusal ctx
         | RefusedConnection.ReadRest -> answerUnread clock refusal ctx
         | RefusedConnection.Close ->
             closeConnection ctx
             answer refusal ctx
         | RefusedConnection.Abort ->
-            match IngressRequest.TryOf ctx with
-            | null -> ()
-            | request -> request.Refused <- ValueSome refusal
-
-            // What logs and metrics say of it; nobody reads an answer, and aborting makes sure of that.
-            ctx.Response.StatusCode <- Refusal.status refusal
+            // Nobody reads an answer; aborting makes sure of that.
+            note refusal ctx
             ctx.Abort()
             earlyReturn ctx
-
-/// Answers a request whose body has not been read, or could not be.
-let refuse (clock: TimeProvider) (refusal: Refusal) : HttpFunc =
-    goOn (Refusal.connection refusal) clock refusal
 
 /// Answers a request that has been received whole: its connection goes on.
 let refuseReceived (refusal: Refusal) : HttpFunc = answer refusal
