@@ -26,7 +26,10 @@ let serviceOf n port : BackendService = {
 
 let cloneOf n : RequestClone = {
     Key = ObjectKey.create (namespaceOf n) $"copy{n}"
-    Spec = RequestClone.createSpec (SpecFields.required (hostOf n) $"app{n}" "http")
+    Spec =
+        HostName.parse (hostOf n)
+        |> Result.map (fun host -> CloneSpec.create host $"app{n}" (PortRef.Named "http"))
+        |> Result.mapError (fun _ -> [])
     Observed = None
 }
 

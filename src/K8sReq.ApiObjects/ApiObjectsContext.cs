@@ -13,8 +13,6 @@ namespace K8sReq.ApiObjects;
 /// of time does not have: it cannot be read there. In C#, because what writes the rest of it is a generator of C#.
 /// </summary>
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata)]
-[JsonSerializable(typeof(V1Service))]
-[JsonSerializable(typeof(V1ServiceList))]
 [JsonSerializable(typeof(V1Lease))]
 [JsonSerializable(typeof(Eventsv1Event))]
 [JsonSerializable(typeof(V1Patch))]

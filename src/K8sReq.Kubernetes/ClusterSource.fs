@@ -19,42 +19,6 @@ let private describeScopes (settings: Settings) =
     | [ one ] -> $"namespace {one}"
     | several -> "namespaces " + String.concat ", " several
 
-// What a watch of a kind has come to know; none for what it does besides.
-let private objectEvent scope (keyOf: 'T -> ObjectKey) (action: WatchAction<'T>) : ObjectEvent<'T> option =
-    match action with
-    | WatchAction.EmitListed objects ->
-        Some(ObjectEvent.Listed(scope, [ for object in objects -> keyOf object, object ]))
-    | WatchAction.EmitApplied object -> Some(ObjectEvent.Applied(keyOf object, object))
-    | WatchAction.EmitDeleted key -> Some(ObjectEvent.Deleted key)
-    | _ -> None
-
-/// RequestClones of one scope are handed on once its Services have been listed: without those every one of them would seem
-/// to name a Service that does not exist.
-[<Sealed>]
-type private ServicesFirst(post: ClusterEvent list -> unit) =
-    let gate = Lock()
-    let mutable areListed = false
-    let waiting = ResizeArray<ClusterEvent>()
-
-    member _.Clone(event: ObjectEvent<RequestClone>) =
-        exclusively gate (fun () ->
-            if areListed then
-                post [ ClusterEvent.Clone event ]
-            else
-                match event with
-                // What came before is in it.
-                | ObjectEvent.Listed _ -> waiting.Clear()
-                | ObjectEvent.Applied _
-                | ObjectEvent.Deleted _ -> ()
-
-                waiting.Add(ClusterEvent.Clone event))
-
-    member _.Service(event: ObjectEvent<BackendService>) =
-        exclusively gate (fun () ->
-            post (ClusterEvent.Service event :: List.ofSeq waiting)
-            areListed <- true
-            waiting.Clear())
-
 // Of a write or of what the election asks for.
 let private commandTimeout = TimeSpan.FromSeconds 10.0
 
@@ -81,6 +45,7 @@ let create
             clock,
             metrics,
             commands,
+            RequestClone.kind.Name,
             settings.Concurrent,
             settings.WatchLabelSelector,
             identity
@@ -93,18 +58,17 @@ let create
     let watch (api: ResourceApi<'T>) (emit: WatchAction<'T> -> unit) denied stop =
         ResourceWatcher(logger, metrics, times, connection, api, emit, denied).RunAsync stop
 
-    let follow post stop scope = [
-        let order = ServicesFirst post
+    let follow post stop scope =
+        let order = ListingOrder(RouteKinds.all, post)
         let denied () = post [ ClusterEvent.ScopeDenied scope ]
 
-        watch
-            (ResourceApi.clones settings.WatchLabelSelector scope)
-            (objectEvent scope _.Key >> Option.iter order.Clone)
-            denied
-            stop
-
-        watch (ResourceApi.services scope) (objectEvent scope _.Key >> Option.iter order.Service) denied stop
-    ]
+        RouteKinds.all
+        |> List.mapi (fun index source ->
+            watch
+                (ResourceApi.create source.Kind settings.WatchLabelSelector scope)
+                (WatchAction.tryEvent scope source.Kind.KeyOf >> Option.iter (order.Add index))
+                denied
+                stop)
 
     let lead stop : Task =
         if settings.EnableLeaderElection then

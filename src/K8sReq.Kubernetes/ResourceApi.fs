@@ -6,7 +6,6 @@ open System.Text.Json
 open System.Threading
 open System.Threading.Tasks
 open k8s
-open k8s.Models
 open K8sReq.Core
 open K8sReq.Proxy
 
@@ -47,58 +46,57 @@ module ResourceApi =
     // Big enough for few round trips, small enough for an API server that is under load.
     let private pageSize = 500
 
-    let private nameIn (scope: WatchScope) kind =
+    let private nameIn (scope: WatchScope) (kind: KindName) =
         match scope with
-        | WatchScope.AllNamespaces -> $"{kind} in all namespaces"
-        | WatchScope.Namespace ns -> $"{kind} in namespace {ns}"
+        | WatchScope.AllNamespaces -> $"{kind.Kind}s in all namespaces"
+        | WatchScope.Namespace ns -> $"{kind.Kind}s in namespace {ns}"
 
-    let private orNull (text: string option) : string | null = Option.toObj text
+    let private noneIfEmpty (text: string) = if text = "" then None else Some text
 
-    let private noneIfEmpty (text: string | null) =
-        Option.ofObj text |> Option.filter ((<>) "")
-
-    // An object that the API server has sent: what cannot be read of it is a fault of the object, not of the watch.
-    let private clone (item: JsonElement) : RequestClone =
-        match Decode.key item with
-        | Ok key -> {
-            Key = key
-            Spec = Decode.cloneSpec item
-            Observed = Some(Decode.observed item)
-          }
+    // An object without a name is none that an API server sends: the watch starts again.
+    let private read (kind: Kind<'T>) (item: JsonElement) : 'T =
+        match Kind.key item with
+        | Ok key -> kind.Read ObjectOrigin.Cluster key item
         | Error faults -> failwith (FieldFault.describeAll faults)
 
-    let private textAt (path: string list) (item: JsonElement) =
-        let rec go (value: JsonElement) path =
-            match path with
-            | [] when value.ValueKind = JsonValueKind.String -> string (value.GetString())
-            | name :: rest when value.ValueKind = JsonValueKind.Object ->
-                match value.TryGetProperty(name: string) with
-                | true, inner -> go inner rest
-                | false, _ -> ""
-            | _ -> ""
+    let private versionOf = Json.textAt [ "metadata"; "resourceVersion" ]
 
-        go item path
-
-    let private versionOf = textAt [ "metadata"; "resourceVersion" ]
-
-    let private cloneSignal struct (kind: WatchEventType, item: obj) =
+    let private signal (kind: Kind<'T>) struct (event: WatchEventType, item: obj) : WatchSignal<'T> =
         let item = unbox<JsonElement> item
 
-        match kind with
+        match event with
         | WatchEventType.Bookmark -> WatchSignal.Bookmark(versionOf item)
-        | WatchEventType.Deleted -> WatchSignal.Deleted((clone item).Key, versionOf item)
-        | _ -> WatchSignal.Applied(clone item, versionOf item)
+        | WatchEventType.Deleted -> WatchSignal.Deleted(kind.KeyOf(read kind item), versionOf item)
+        | _ -> WatchSignal.Applied(read kind item, versionOf item)
 
-    /// RequestClones, those that the label selector selects.
-    let clones (selector: string) (scope: WatchScope) : ResourceApi<RequestClone> =
-        let selector = noneIfEmpty selector |> orNull
-        let group, version, plural = Decode.Group, Decode.Version, Decode.Plural
+    let private page (kind: Kind<'T>) (answer: JsonElement) : Page<'T> = {
+        Items =
+            Json.tryField "items" answer
+            |> Option.map Json.items
+            |> Option.defaultValue []
+            |> List.map (read kind)
+        Version = versionOf answer
+        Next = noneIfEmpty (Json.textAt [ "metadata"; "continue" ] answer)
+    }
 
+    /// Objects of a kind in a scope; those alone that the label selector selects, where the kind is subject to it.
+    let create (kind: Kind<'T>) (selector: string) (scope: WatchScope) : ResourceApi<'T> =
+        let {
+                Group = group
+                Version = version
+                Plural = plural
+            } =
+            kind.Name
+
+        let selector =
+            (if kind.IsSelected then noneIfEmpty selector else None) |> Option.toObj
+
+        // The client's calls for custom objects serve every kind: for a group that is empty they take the core group's paths.
         {
-            Name = nameIn scope "RequestClones"
+            Name = nameIn scope kind.Name
             Page =
-                fun client page cancelled -> task {
-                    let page = orNull page
+                fun client next cancelled -> task {
+                    let next = Option.toObj next
 
                     let! answer =
                         match scope with
@@ -107,7 +105,7 @@ module ResourceApi =
                                 group,
                                 version,
                                 plural,
-                                continueParameter = page,
+                                continueParameter = next,
                                 labelSelector = selector,
                                 limit = pageSize,
                                 cancellationToken = cancelled
@@ -118,22 +116,13 @@ module ResourceApi =
                                 version,
                                 ns,
                                 plural,
-                                continueParameter = page,
+                                continueParameter = next,
                                 labelSelector = selector,
                                 limit = pageSize,
                                 cancellationToken = cancelled
                             )
 
-                    return {
-                        Items =
-                            match answer.TryGetProperty "items" with
-                            | true, items when items.ValueKind = JsonValueKind.Array -> [
-                                for item in items.EnumerateArray() -> clone item
-                              ]
-                            | _ -> []
-                        Version = versionOf answer
-                        Next = textAt [ "metadata"; "continue" ] answer |> noneIfEmpty
-                    }
+                    return page kind answer
                 }
             Watch =
                 fun client from seconds onError cancelled ->
@@ -165,68 +154,5 @@ module ResourceApi =
                                 cancellationToken = cancelled
                             )
 
-                    Mapped(events, cloneSignal)
+                    Mapped(events, signal kind)
         }
-
-    let private service (item: V1Service) : BackendService = Decode.typedService item
-
-    let private serviceSignal struct (kind: WatchEventType, item: V1Service) =
-        let version = string item.Metadata.ResourceVersion
-
-        match kind with
-        | WatchEventType.Bookmark -> WatchSignal.Bookmark version
-        | WatchEventType.Deleted -> WatchSignal.Deleted((service item).Key, version)
-        | _ -> WatchSignal.Applied(service item, version)
-
-    let services (scope: WatchScope) : ResourceApi<BackendService> = {
-        Name = nameIn scope "Services"
-        Page =
-            fun client page cancelled -> task {
-                let page = orNull page
-
-                let! answer =
-                    match scope with
-                    | WatchScope.AllNamespaces ->
-                        client.CoreV1.ListServiceForAllNamespacesAsync(
-                            continueParameter = page,
-                            limit = pageSize,
-                            cancellationToken = cancelled
-                        )
-                    | WatchScope.Namespace ns ->
-                        client.CoreV1.ListNamespacedServiceAsync(
-                            ns,
-                            continueParameter = page,
-                            limit = pageSize,
-                            cancellationToken = cancelled
-                        )
-
-                return {
-                    Items = [ for item in answer.Items -> service item ]
-                    Version = string answer.Metadata.ResourceVersion
-                    Next = noneIfEmpty answer.Metadata.ContinueProperty
-                }
-            }
-        Watch =
-            fun client from seconds onError cancelled ->
-                let events =
-                    match scope with
-                    | WatchScope.AllNamespaces ->
-                        client.CoreV1.WatchListServiceForAllNamespacesAsync(
-                            allowWatchBookmarks = true,
-                            resourceVersion = from,
-                            timeoutSeconds = seconds,
-                            onError = Action<exn> onError,
-                            cancellationToken = cancelled
-                        )
-                    | WatchScope.Namespace ns ->
-                        client.CoreV1.WatchListNamespacedServiceAsync(
-                            ns,
-                            allowWatchBookmarks = true,
-                            resourceVersion = from,
-                            timeoutSeconds = seconds,
-                            onError = Action<exn> onError,
-                            cancellationToken = cancelled
-                        )
-
-                Mapped(events, serviceSignal)
-    }

@@ -25,10 +25,10 @@ let private fields (named: (string * JsonNode) list) : JsonNode =
     node
 
 // Node by node: a program that is compiled ahead of time cannot read the properties of a record when it runs.
-let private bodyOf (patch: StatusPatch) : JsonNode =
+let private bodyOf (kind: KindName) (patch: StatusPatch) : JsonNode =
     fields [
-        "apiVersion", text Decode.ApiVersion
-        "kind", text "RequestClone"
+        "apiVersion", text kind.ApiVersion
+        "kind", text kind.Kind
         "metadata",
         fields [
             "name", text patch.Key.Name
@@ -55,22 +55,23 @@ let private bodyOf (patch: StatusPatch) : JsonNode =
     ]
 
 /// Writes the condition. Throws what the client throws.
-let writeStatus (client: IKubernetes) (patch: StatusPatch) (stop: CancellationToken) : Task = task {
-    let! _ =
-        client.CustomObjects.PatchNamespacedCustomObjectStatusAsync(
-            V1Patch(bodyOf patch, V1Patch.PatchType.ApplyPatch),
-            Decode.Group,
-            Decode.Version,
-            patch.Key.Namespace,
-            Decode.Plural,
-            patch.Key.Name,
-            fieldManager = "k8sreq",
-            force = Nullable true,
-            cancellationToken = stop
-        )
+let writeStatus (client: IKubernetes) (kind: KindName) (patch: StatusPatch) (stop: CancellationToken) : Task =
+    task {
+        let! _ =
+            client.CustomObjects.PatchNamespacedCustomObjectStatusAsync(
+                V1Patch(bodyOf kind patch, V1Patch.PatchType.ApplyPatch),
+                kind.Group,
+                kind.Version,
+                patch.Key.Namespace,
+                kind.Plural,
+                patch.Key.Name,
+                fieldManager = "k8sreq",
+                force = Nullable true,
+                cancellationToken = stop
+            )
 
-    return ()
-}
+        return ()
+    }
 
 // The API server takes 1,024 bytes, not characters; a character has three at most.
 let private noteOf (message: string) =
@@ -87,6 +88,7 @@ let writeEvent
     (client: IKubernetes)
     (now: DateTimeOffset)
     (identity: string)
+    (kind: KindName)
     (patch: StatusPatch)
     (stop: CancellationToken)
     : Task = task {
@@ -106,8 +108,8 @@ let writeEvent
             Type = (if patch.Readiness.IsReady then "Normal" else "Warning"),
             Regarding =
                 V1ObjectReference(
-                    ApiVersion = Decode.ApiVersion,
-                    Kind = "RequestClone",
+                    ApiVersion = kind.ApiVersion,
+                    Kind = kind.Kind,
                     Name = patch.Key.Name,
                     NamespaceProperty = patch.Key.Namespace,
                     Uid = patch.Uid

@@ -20,6 +20,8 @@ type StatusWriter
         clock: TimeProvider,
         metrics: SourceMetrics,
         connection: KubernetesConnection,
+        // Whose statuses these are.
+        kind: KindName,
         concurrency: int,
         // The selector of RequestClones; empty for all.
         selector: string,
@@ -202,14 +204,14 @@ type StatusWriter
         let client = connection.Client
 
         try
-            do! StatusRequests.writeStatus client patch stop
+            do! StatusRequests.writeStatus client kind patch stop
             Interlocked.Increment &answers |> ignore
             metrics.Wrote "written"
             remember patch
 
             if patch.IsTransition then
                 try
-                    do! StatusRequests.writeEvent client (clock.GetUtcNow()) identity patch stop
+                    do! StatusRequests.writeEvent client (clock.GetUtcNow()) identity kind patch stop
                 with error when not stop.IsCancellationRequested ->
                     KubernetesLog.eventNotWritten logger (string patch.Key) (ApiFailure.describe error)
         with error when not stop.IsCancellationRequested ->

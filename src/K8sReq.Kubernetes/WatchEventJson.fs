@@ -82,7 +82,6 @@ let private registration =
             options.Converters.Insert(0, KindConverter())
             options.Converters.Insert(0, EventConverter<KubernetesObject>())
             options.Converters.Insert(0, EventConverter<V1Status>())
-            options.Converters.Insert(0, EventConverter<V1Service>())
             options.Converters.Insert(0, EventConverter<obj>())))
 
 /// To be called before the client reads anything; the first call counts.

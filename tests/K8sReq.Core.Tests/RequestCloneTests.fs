@@ -1,5 +1,6 @@
 module K8sReq.Core.Tests.RequestCloneTests
 
+open System.Text.Json
 open Expecto
 open K8sReq.Core
 open K8sReq.Core.Tests.Generators
@@ -7,6 +8,13 @@ open K8sReq.Core.Tests.Generators
 let private portReads (text, expected: PortRef option) = test $"port \"{text}\" is {expected}" {
     Expect.equal (PortRef.tryParse text) expected "read"
 }
+
+let private json (text: string) =
+    use document = JsonDocument.Parse text
+    document.RootElement.Clone()
+
+let private read (spec: string) =
+    Kind.readSpec CloneSpec.decoder ObjectOrigin.Manifest (json $$"""{"spec":{{spec}}}""")
 
 let tests =
     testList "RequestClone" [
@@ -30,28 +38,23 @@ let tests =
 
         test "a valid spec is read" {
             Expect.equal
-                (RequestClone.createSpec (SpecFields.required "A.example:80" "app" "http"))
-                (Ok {
-                    Host = host "a.example"
-                    ServiceName = "app"
-                    ServicePort = PortRef.Named "http"
-                    Delivery = DeliveryPolicy.byDefault
-                })
+                (read """{"host":"A.example:80","backend":{"serviceName":"app","servicePort":"http"}}""")
+                (Ok(CloneSpec.create (host "a.example") "app" (PortRef.Named "http")))
                 "the host is normalised"
+        }
+
+        test "null is as good as nothing, in every optional field" {
+            Expect.equal
+                (read
+                    """{"host":"a.example","backend":{"serviceName":"app","servicePort":80},"timeouts":null,"delivery":{"retry":null}}""")
+                (Ok(CloneSpec.create (host "a.example") "app" (PortRef.Number 80)))
+                "the defaults"
         }
 
         test "every fault of a spec is reported at once" {
             match
-                RequestClone.createSpec {
-                    SpecFields.required "*.example" "App" "http" with
-                        ServicePort =
-                            Error(FieldFault.WrongType("spec.backend.servicePort", "a string", "a number"))
-                        BackendRequest = Ok(Some "1 s")
-                        Retry = Ok(Some -1L)
-                        BackoffPolicy = Ok(Some "random")
-                        BackoffDelay = Ok(Some "0s")
-                        BackoffMax = Ok(Some "25h")
-                }
+                read
+                    """{"host":"*.example","backend":{"serviceName":"App","servicePort":{}},"timeouts":{"backendRequest":"1 s"},"delivery":{"retry":-1,"backoffPolicy":"random","backoffDelay":"0s","backoffMax":"25h"}}"""
             with
             | Ok _ -> failtest "accepted"
             | Error faults ->
@@ -62,7 +65,7 @@ let tests =
 
                 Expect.stringContains
                     text
-                    "spec.backend.servicePort must be a string, not a number"
+                    "spec.backend.servicePort must be a string or a whole number, not an object"
                     "the port"
 
                 for field in
@@ -78,14 +81,8 @@ let tests =
 
         test "how copies are delivered is read" {
             let spec =
-                RequestClone.createSpec {
-                    SpecFields.required "a.example" "app" "http" with
-                        BackendRequest = Ok(Some "1m30s")
-                        Retry = Ok(Some 3L)
-                        BackoffPolicy = Ok(Some "linear")
-                        BackoffDelay = Ok(Some "500ms")
-                        BackoffMax = Ok(Some "10s")
-                }
+                read
+                    """{"host":"a.example","backend":{"serviceName":"app","servicePort":"http"},"timeouts":{"backendRequest":"1m30s"},"delivery":{"retry":3,"backoffPolicy":"linear","backoffDelay":"500ms","backoffMax":"10s"}}"""
 
             Expect.equal
                 (spec |> Result.map _.Delivery)
@@ -99,5 +96,25 @@ let tests =
                     }
                 })
                 "all of it"
+        }
+
+        test "an unknown field is a fault in a manifest alone: a later version may know it" {
+            let clone =
+                json
+                    """{"metadata":{"name":"a"},"spec":{"host":"a.example","hosts":[],"backend":{"serviceName":"a","servicePort":"http","namespace":"b"},"delivery":{"retries":3}}}"""
+
+            let read origin =
+                RequestClone.kind.Read origin (ObjectKey.create "shop" "a") clone
+
+            Expect.isOk (read ObjectOrigin.Cluster).Spec "in a cluster"
+
+            Expect.equal
+                (read ObjectOrigin.Manifest |> RequestClone.kind.Faults)
+                [
+                    FieldFault.Unknown("spec.hosts", Some "spec.host")
+                    FieldFault.Unknown("spec.backend.namespace", Some "metadata.namespace")
+                    FieldFault.Unknown("spec.delivery.retries", Some "spec.delivery.retry")
+                ]
+                "in a manifest"
         }
     ]

@@ -73,7 +73,7 @@ let tests =
         test "a route to a refused address is not in force, and is told apart from others" {
             let clone = {
                 Key = ObjectKey.create "shop" "copy"
-                Spec = RequestClone.createSpec (SpecFields.required "a.example" "app" "http")
+                Spec = Ok(CloneSpec.create (Generators.host "a.example") "app" (PortRef.Named "http"))
                 Observed = None
             }
 

@@ -6,6 +6,7 @@ open System
 open System.Diagnostics
 open System.Text
 open K8sReq.Kubernetes
+open K8sReq.Core
 open K8sReq.Host.Manifests
 
 // As people write them, and as attackers do.
@@ -69,7 +70,7 @@ let check (text: string) : unit =
     let watch = Stopwatch.StartNew()
 
     for name in [ "m.yaml"; "m.json" ] do
-        match ManifestFile.parse name text with
+        match ManifestFile.parse RouteKinds.kinds name text with
         | Ok(_, problems) ->
             for problem in problems do
                 ManifestProblem.describe problem |> ignore

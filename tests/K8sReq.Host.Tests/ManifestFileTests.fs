@@ -8,20 +8,26 @@ open K8sReq.Host.Manifests
 open K8sReq.TestKit
 
 let private parse text =
-    match ManifestFile.parse "m.yaml" text with
+    match ManifestFile.parse RouteKinds.kinds "m.yaml" text with
     | Ok(manifests, problems) -> manifests, problems |> List.map ManifestProblem.describe
     | Error problem -> failtest (ManifestProblem.describe problem)
+
+let private (|Clone|Service|) (manifest: Manifest) =
+    match manifest.Object with
+    | :? RequestClone as clone -> Clone(manifest.Place, clone)
+    | :? BackendService as service -> Service(manifest.Place, service)
+    | other -> failtest $"{other}"
 
 let private keys manifests =
     manifests
     |> List.map (fun manifest ->
         match manifest with
-        | Manifest.Clone(place, clone) -> $"clone {clone.Key} {place.Line} {Result.isOk clone.Spec}"
-        | Manifest.Service(place, service) -> $"service {service.Key} {place.Line}")
+        | Clone(place, clone) -> $"clone {clone.Key} {place.Line} {Result.isOk clone.Spec}"
+        | Service(place, service) -> $"service {service.Key} {place.Line}")
 
 let private serviceOf text =
     match parse text with
-    | [ Manifest.Service(_, service) ], [] -> service
+    | [ Service(_, service) ], [] -> service
     | other -> failtest $"{other}"
 
 let private service spec =
@@ -38,7 +44,7 @@ let tests =
             let text =
                 "{}\n{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"\\ud800\"},\"spec\":{}}"
 
-            match ManifestFile.parse "a.json" text with
+            match ManifestFile.parse RouteKinds.kinds "a.json" text with
             | Error(ManifestProblem.Unparsable(place, _)) -> Expect.equal (string place) "a.json:2" "where"
             | other -> failtest $"{other}"
         }
@@ -151,7 +157,7 @@ items:
                 problem (clone spec) $"m.yaml:1: RequestClone default/bad is not valid: {faults}"
 
             says "" "spec is missing"
-            says "spec: text" "spec must be an object, not a text"
+            says "spec: text" "spec must be an object, not a string"
             says "spec: {backend: 3}" "spec.host is missing; spec.backend must be an object, not the number 3"
             says "spec: {host: a.example}" "spec.backend is missing"
             says "spec: {host: null, backend: {serviceName: a, servicePort: b}}" "spec.host is missing"
@@ -171,7 +177,7 @@ items:
 
             let policyOf more =
                 match parse (clone more) with
-                | [ Manifest.Clone(_, { Spec = Ok spec }) ], [] -> spec.Delivery
+                | [ Clone(_, { Spec = Ok spec }) ], [] -> spec.Delivery
                 | other -> failtest $"{other}"
 
             Expect.equal (policyOf "") DeliveryPolicy.byDefault "none given"
@@ -198,10 +204,10 @@ items:
             problem
                 (clone ", timeouts: 5s, delivery: {retry: 1.5, backoffPolicy: 1, backoffDelay: 5}")
                 ("m.yaml:1: RequestClone default/a is not valid: "
+                 + "spec.timeouts must be an object, not a string; "
                  + "spec.delivery.retry must be a whole number, not the number 1.5; "
                  + "spec.delivery.backoffPolicy must be a string, not the number 1 (write \"1\"); "
-                 + "spec.delivery.backoffDelay must be a string, not the number 5 (write \"5\"); "
-                 + "spec.timeouts must be an object, not a text")
+                 + "spec.delivery.backoffDelay must be a string, not the number 5 (write \"5\")")
         }
 
         test "a Service that is not valid is reported by name with every fault" {
@@ -209,7 +215,7 @@ items:
                 parse
                     "apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {clusterIP: nowhere, ports: [{port: http}, {port: 0}, 5, {name: 1}]}\n"
             with
-            | [ Manifest.Service(_, service) ], [ problem ] ->
+            | [ Service(_, service) ], [ problem ] ->
                 match service.Address with
                 | ServiceAddress.Unreadable faults -> Expect.equal faults.Length 6 "every one"
                 | address -> failtest $"{address}"
@@ -218,7 +224,7 @@ items:
                     problem
                     ("m.yaml:1: Service default/bad is not valid: "
                      + "spec.clusterIP is \"nowhere\", but must be None or an IP address such as 10.96.0.1 (decimal, without leading zeros) or fd00::1 (without a zone); "
-                     + "spec.ports[0].port must be a number, not a text; "
+                     + "spec.ports[0].port must be a whole number, not a string; "
                      + "spec.ports[1].port is \"0\", but must be a whole number from 1 to 65535; "
                      + "spec.ports[2] must be an object, not the number 5; "
                      + "spec.ports[3].port is missing; "
@@ -236,7 +242,7 @@ items:
                 problems
                 [
                     "m.yaml:1: metadata.name is missing; metadata.namespace is \"A\", but must be lower-case letters, digits, '-' and '.'"
-                    "m.yaml:5: the document must be an object, not a text"
+                    "m.yaml:5: the document must be an object, not a string"
                     "m.yaml:7: apiVersion is missing"
                 ]
                 "each"
@@ -277,7 +283,7 @@ items:
                     $"apiVersion: proxy.infra.doodle.com/v1beta1\nkind: RequestClone\n{yaml}\n"
 
                 match parse text with
-                | [ Manifest.Clone(_, clone) ], [ problem ] ->
+                | [ Clone(_, clone) ], [ problem ] ->
                     Expect.isError clone.Spec "not routed"
 
                     Expect.equal problem $"m.yaml:1: RequestClone default/a is not valid: {faults}" "said"
@@ -353,10 +359,10 @@ status:
                     parse
                         $"apiVersion: v1\nkind: Service\nmetadata: {{name: app}}\nspec: {{clusterIP: {text}, ports: [{{port: 80}}]}}\n"
                 with
-                | [ Manifest.Service(_,
-                                     {
-                                         Address = ServiceAddress.Unreadable _
-                                     }) ],
+                | [ Service(_,
+                            {
+                                Address = ServiceAddress.Unreadable _
+                            }) ],
                   [ problem ] -> Expect.stringContains problem "without leading zeros" text
                 | other -> failtest $"{other}"
         }
@@ -370,7 +376,7 @@ status:
             let text =
                 """{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"},"spec":{"clusterIP":"10.0.0.1","ports":[{"port":80}]}}"""
 
-            match ManifestFile.parse "m.json" text with
+            match ManifestFile.parse RouteKinds.kinds "m.json" text with
             | Ok(manifests, []) -> Expect.equal (keys manifests) [ "service default/a 1" ] "read"
             | other -> failtest $"{other}"
         }

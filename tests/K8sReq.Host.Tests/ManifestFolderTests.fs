@@ -7,6 +7,7 @@ open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
 open Expecto
+open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
@@ -19,7 +20,9 @@ module private Native =
 let private service = Manifests.service
 
 let private names (content: FolderContent) =
-    content.Services |> List.map _.Key.Name |> List.sort
+    FolderContent.ofKind BackendService.kind.Name content
+    |> List.map (fun (key, _) -> key.Name)
+    |> List.sort
 
 let private problems (content: FolderContent) =
     content.Problems |> List.map ManifestProblem.describe
@@ -44,13 +47,17 @@ let tests =
             files.Write("README.md", "no manifest")
             files.Write(".hidden.yaml", service "hidden" 80)
             files.Write(".git/x.yaml", service "hidden" 80)
-            Expect.equal (names ((ManifestFolder files.Path).Scan())) [ "a"; "b"; "c" ] "three"
+
+            Expect.equal
+                (names ((ManifestFolder(RouteKinds.kinds, files.Path)).Scan()))
+                [ "a"; "b"; "c" ]
+                "three"
         }
 
         test "a change counts once two scans have seen the same" {
             use files = new TestFolder()
             files.Write("a.yaml", service "a" 80)
-            let folder = ManifestFolder files.Path
+            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             Expect.equal (names (folder.Scan())) [ "a" ] "the first scan reads at once"
             files.Write("a.yaml", service "after" 80)
             files.Write("b.yaml", service "b" 80)
@@ -61,7 +68,7 @@ let tests =
         test "a file that is being written is not read half-way" {
             use files = new TestFolder()
             files.Write("a.yaml", service "a" 80)
-            let folder = ManifestFolder files.Path
+            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             folder.Scan() |> ignore
 
             // Each scan finds it longer than the one before.
@@ -77,7 +84,7 @@ let tests =
             use files = new TestFolder()
             files.Write("a.yaml", service "a" 80)
             files.Write("b.yaml", service "b" 80)
-            let folder = ManifestFolder files.Path
+            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             folder.Scan() |> ignore
             files.Delete "a.yaml"
             files.Delete "b.yaml"
@@ -91,7 +98,7 @@ let tests =
             use files = new TestFolder()
             files.Write("a.yaml", service "a" 80)
             files.Write("b.yaml", service "b" 80)
-            let folder = ManifestFolder files.Path
+            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             folder.Scan() |> ignore
             files.Write("a.yaml", "kind: Service\nmetadata: [\nx: 1\n")
             files.Write("b.yaml", service "b2" 80)
@@ -113,7 +120,7 @@ let tests =
             use files = new TestFolder()
             files.Write("a.yaml", "{")
             files.Write("b.yaml", service "b" 80)
-            let content = (ManifestFolder files.Path).Scan()
+            let content = (ManifestFolder(RouteKinds.kinds, files.Path)).Scan()
             Expect.equal (names content) [ "b" ] "served"
             Expect.equal content.Problems.Length 1 "reported"
         }
@@ -123,7 +130,7 @@ let tests =
             File.WriteAllBytes(files.At "a.yaml", [| 0xC3uy; 0x28uy |])
 
             Expect.equal
-                (problems ((ManifestFolder files.Path).Scan()))
+                (problems ((ManifestFolder(RouteKinds.kinds, files.Path)).Scan()))
                 [ $"""{files.At "a.yaml"}:1: cannot be parsed: the text is not UTF-8""" ]
                 "said"
         }
@@ -132,10 +139,12 @@ let tests =
             use files = new TestFolder()
             files.Write("a.yaml", service "same" 80)
             files.Write("b.yaml", service "same" 81)
-            let content = (ManifestFolder files.Path).Scan()
+            let content = (ManifestFolder(RouteKinds.kinds, files.Path)).Scan()
 
             Expect.equal
-                (content.Services |> List.collect _.Ports |> List.map _.Number)
+                (FolderContent.ofKind BackendService.kind.Name content
+                 |> List.collect (fun (_, service) -> (unbox<BackendService> service).Ports)
+                 |> List.map _.Number)
                 [ 81 ]
                 "as after kubectl apply"
 
@@ -150,7 +159,7 @@ let tests =
         test "a folder that vanishes says what it said before" {
             use files = new TestFolder()
             files.Write("in/a.yaml", service "a" 80)
-            let folder = ManifestFolder(files.At "in")
+            let folder = ManifestFolder(RouteKinds.kinds, files.At "in")
             folder.Scan() |> ignore
             Directory.Move(files.At "in", files.At "away")
             let content = settle folder
@@ -166,7 +175,7 @@ let tests =
             files.Write("empty.yaml", "")
             Expect.equal (Native.mkfifo (files.At "pipe.yaml", 0o600u)) 0 "made"
             File.CreateSymbolicLink(files.At "zero.yaml", "/dev/zero") |> ignore
-            let content = (ManifestFolder files.Path).Scan()
+            let content = (ManifestFolder(RouteKinds.kinds, files.Path)).Scan()
             Expect.equal (names content) [ "a" ] "the others are served"
             Expect.isEmpty content.Problems "and nothing is wrong"
         }
@@ -180,7 +189,7 @@ let tests =
             File.CreateSymbolicLink(files.At "a.yaml", Path.Combine("..data", "a.yaml"))
             |> ignore
 
-            let folder = ManifestFolder files.Path
+            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             Expect.equal (names (folder.Scan())) [ "a" ] "once, through the link"
             Directory.Delete(files.At "..data")
             Directory.CreateSymbolicLink(files.At "..data", "..v2") |> ignore
@@ -193,7 +202,7 @@ let tests =
             files.Write("a.yaml", service "a" 80)
             let clock = TestClock()
             let interval = TimeSpan.FromMilliseconds 200.0
-            let folder = ManifestFolder files.Path
+            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             let changes = Channel.CreateUnbounded<FolderContent>()
             use stop = new CancellationTokenSource()
             let first = folder.Scan()

@@ -30,11 +30,11 @@ type private RoutesOnDemand() =
         let contents =
             manifests
             |> List.collect (fun text ->
-                match ManifestFile.parse "all.yaml" text with
+                match ManifestFile.parse RouteKinds.kinds "all.yaml" text with
                 | Ok(manifests, _) -> manifests
                 | Error problem -> failtest (ManifestProblem.describe problem))
 
-        asked.Task.Result(FolderContent.ofManifests contents [] |> FolderContent.toEvents)
+        asked.Task.Result(FolderContent.ofManifests contents [] |> FolderContent.toEvents RouteKinds.all)
 
     member _.Source clock : RouteSource = {
         Scopes = Set.singleton WatchScope.AllNamespaces

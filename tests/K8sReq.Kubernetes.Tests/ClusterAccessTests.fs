@@ -49,7 +49,10 @@ let private list (paths: string list) : Task<string list> = task {
         use connection = new KubernetesConnection(access)
 
         let! page =
-            (ResourceApi.services WatchScope.AllNamespaces).Page connection.Client None CancellationToken.None
+            (ResourceApi.create BackendService.kind "" WatchScope.AllNamespaces).Page
+                connection.Client
+                None
+                CancellationToken.None
 
         return page.Items |> List.map (fun service -> string service.Key)
 }
@@ -371,7 +374,7 @@ let tests =
                     // It would be silent for minutes.
                     WatchTimes.usual TimeProvider.System,
                     connection,
-                    ResourceApi.services WatchScope.AllNamespaces,
+                    ResourceApi.create BackendService.kind "" WatchScope.AllNamespaces,
                     (fun action ->
                         match action with
                         | WatchAction.EmitApplied service -> seen.Enqueue(string service.Key)

@@ -9,10 +9,11 @@ let private ofTheProgram = [ ClusterAccessTests.tests; ClusterTests.tests; RealC
 
 let private ofItsParts = [
     PlainJsonEncoderTests.tests
-    DecodeTests.tests
+    BackendServiceTests.tests
     ManifestTextTests.tests
     ApiServerTests.tests
     WatchStreamTests.tests
+    KindTests.tests
 ]
 
 [<EntryPoint>]

@@ -30,7 +30,7 @@ let private watching
         | Error reason -> failtest reason
 
     use connection = new KubernetesConnection(access)
-    let api = ResourceApi.services WatchScope.AllNamespaces
+    let api = ResourceApi.create BackendService.kind "" WatchScope.AllNamespaces
     let signals = ResizeArray()
     use stop = new CancellationTokenSource()
     let version = server.ResourceVersion
@@ -210,7 +210,7 @@ let tests =
                 | Error reason -> failtest reason
                 | Ok access ->
                     use connection = new KubernetesConnection(access)
-                    let api = ResourceApi.clones "" WatchScope.AllNamespaces
+                    let api = ResourceApi.create RequestClone.kind "" WatchScope.AllNamespaces
 
                     let! reason =
                         WatchStream.run

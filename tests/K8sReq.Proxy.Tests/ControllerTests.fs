@@ -26,8 +26,9 @@ let private service port : BackendService = {
 let private clone: RequestClone = {
     Key = ObjectKey.create "shop" "copy"
     Spec =
-        RequestClone.createSpec (SpecFields.required "a.example" "app" "http")
-        |> Result.mapError id
+        HostName.parse "a.example"
+        |> Result.map (fun host -> CloneSpec.create host "app" (PortRef.Named "http"))
+        |> Result.mapError (fun _ -> [])
     Observed = None
 }
 

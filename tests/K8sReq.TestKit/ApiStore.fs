@@ -75,6 +75,11 @@ module ApiResource =
         }
         {
             builtIn with
+                Plural = "configmaps"
+                Kind = "ConfigMap"
+        }
+        {
+            builtIn with
                 Plural = "namespaces"
                 Kind = "Namespace"
                 Namespaced = false

@@ -10,6 +10,7 @@ open k8s
 open k8s.Autorest
 open k8s.Models
 open K8sReq.Proxy
+open K8sReq.Core
 open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
 
@@ -60,9 +61,9 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
                 try
                     let! _ =
                         client.CustomObjects.ListClusterCustomObjectAsync<JsonElement>(
-                            Decode.Group,
-                            Decode.Version,
-                            Decode.Plural,
+                            RequestClone.kind.Name.Group,
+                            RequestClone.kind.Name.Version,
+                            RequestClone.kind.Name.Plural,
                             limit = 1
                         )
 
@@ -130,11 +131,11 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
         let! _ =
             client.CustomObjects.PatchNamespacedCustomObjectAsync(
                 apply
-                    $$"""{"apiVersion":"{{Decode.ApiVersion}}","kind":"RequestClone","metadata":{"namespace":"{{ns}}","name":"{{name}}","labels":{{labels}}},"spec":{{spec}} }""",
-                Decode.Group,
-                Decode.Version,
+                    $$"""{"apiVersion":"{{RequestClone.kind.Name.ApiVersion}}","kind":"RequestClone","metadata":{"namespace":"{{ns}}","name":"{{name}}","labels":{{labels}}},"spec":{{spec}} }""",
+                RequestClone.kind.Name.Group,
+                RequestClone.kind.Name.Version,
                 ns,
-                Decode.Plural,
+                RequestClone.kind.Name.Plural,
                 name,
                 fieldManager = "test",
                 force = Nullable true
@@ -146,10 +147,10 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
     member _.DeleteClone(ns: string, name: string) : Task = task {
         let! _ =
             client.CustomObjects.DeleteNamespacedCustomObjectAsync(
-                Decode.Group,
-                Decode.Version,
+                RequestClone.kind.Name.Group,
+                RequestClone.kind.Name.Version,
                 ns,
-                Decode.Plural,
+                RequestClone.kind.Name.Plural,
                 name
             )
 
@@ -165,10 +166,10 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
                         """{"status":{"conditions":[{"type":"Ready","status":"True","reason":"ServiceBackendReady","message":"Service backend successfully registered","lastTransitionTime":"2024-01-01T00:00:00Z"}]}}""",
                     V1Patch.PatchType.MergePatch
                 ),
-                Decode.Group,
-                Decode.Version,
+                RequestClone.kind.Name.Group,
+                RequestClone.kind.Name.Version,
                 ns,
-                Decode.Plural,
+                RequestClone.kind.Name.Plural,
                 name
             )
 
@@ -179,14 +180,14 @@ type ClusterDriver(kubeconfig: string, allocates: bool) =
     member _.Ready(ns: string, name: string) : Task<(string * string) option> = task {
         let! item =
             client.CustomObjects.GetNamespacedCustomObjectAsync<JsonElement>(
-                Decode.Group,
-                Decode.Version,
+                RequestClone.kind.Name.Group,
+                RequestClone.kind.Name.Version,
                 ns,
-                Decode.Plural,
+                RequestClone.kind.Name.Plural,
                 name
             )
 
-        let observed = Decode.observed item
+        let observed = ObservedObject.ofJson item
 
         return
             observed.Ready

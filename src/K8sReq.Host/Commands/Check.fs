@@ -53,7 +53,7 @@ let private unjudged (routeTable: RouteTable) = [
 /// The lines to print, and whether nothing is wrong. Unless `judgesServices`, a Service that is not there is no fault.
 let report (judgesServices: bool) (content: FolderContent) : string list * bool =
     let routeTable =
-        ClusterState.fold ClusterState.initial (FolderContent.toEvents content)
+        ClusterState.fold ClusterState.initial (FolderContent.toEvents RouteKinds.all content)
         |> RouteTable.ofState
 
     let unjudged = if judgesServices then [] else unjudged routeTable
@@ -100,9 +100,9 @@ let private ofText (name: string) (text: string) : FolderContent =
     let read =
         // kubectl writes either, and only a name would tell which.
         if text.TrimStart().StartsWith '{' then
-            ManifestFile.parseJson name text
+            ManifestFile.parseJson RouteKinds.kinds name text
         else
-            ManifestFile.parse name text
+            ManifestFile.parse RouteKinds.kinds name text
 
     match read with
     | Ok(manifests, problems) -> FolderContent.ofManifests manifests problems
@@ -132,7 +132,7 @@ let standardInput () : TextReader =
 let run (input: unit -> TextReader) (output: TextWriter) (path: string) : int =
     let lines, isGood =
         if Directory.Exists path then
-            report true ((ManifestFolder path).Scan())
+            report true ((ManifestFolder(RouteKinds.kinds, path)).Scan())
         else
             let content =
                 if path = "-" then
@@ -147,7 +147,7 @@ let run (input: unit -> TextReader) (output: TextWriter) (path: string) : int =
                     | :? UnauthorizedAccessException as error ->
                         FolderContent.ofManifests [] [ ManifestProblem.Unreadable(path, error.Message) ]
 
-            report (not content.Services.IsEmpty) content
+            report (not (FolderContent.ofKind BackendService.kind.Name content).IsEmpty) content
 
     for line in lines do
         output.WriteLine line

@@ -35,19 +35,19 @@ let private follow
     : Task =
     let first = folder.Scan()
     reportProblems logger [] first.Problems
-    post (FolderContent.toEvents first)
+    post (FolderContent.toEvents RouteKinds.all first)
     let mutable problems = first.Problems
 
     let onChange (content: FolderContent) =
         reportProblems logger problems content.Problems
         problems <- content.Problems
-        post (FolderContent.toEvents content)
+        post (FolderContent.toEvents RouteKinds.all content)
 
     folder.FollowAsync(clock, scanInterval, first, onChange, stop)
 
 let create (logger: ILogger) (clock: TimeProvider) (path: string) : RouteSource =
     let metrics = SourceMetrics clock
-    let folder = ManifestFolder(path, (fun () -> metrics.Synced path))
+    let folder = ManifestFolder(RouteKinds.kinds, path, (fun () -> metrics.Synced path))
 
     {
         Scopes = Set.singleton WatchScope.AllNamespaces

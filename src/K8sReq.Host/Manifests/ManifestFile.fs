@@ -27,11 +27,14 @@ type ManifestProblem =
     /// The same object twice. The later one counts, as it would after `kubectl apply`.
     | Duplicate of ManifestPlace * kind: string * ObjectKey * first: ManifestPlace
 
-/// An object that routes are made of, and where it stands.
-[<RequireQualifiedAccess>]
-type Manifest =
-    | Clone of ManifestPlace * RequestClone
-    | Service of ManifestPlace * BackendService
+/// An object of one of the kinds that are asked for, and where it stands.
+type Manifest = {
+    Place: ManifestPlace
+    Kind: KindName
+    Key: ObjectKey
+    /// What the kind has read; it may be faulty.
+    Object: obj
+}
 
 module ManifestProblem =
     /// One line for people, beginning with the place.
@@ -45,60 +48,40 @@ module ManifestProblem =
         | ManifestProblem.Duplicate(place, kind, key, first) ->
             $"{place}: {kind} {key} is declared before, at {first}; this one counts"
 
-/// What one file says: its objects in their order, and what is wrong with it. No file knows of another.
+/// What one file says of some kinds: its objects in their order, and what is wrong with it. Objects of other kinds are
+/// skipped. No file knows of another.
 module ManifestFile =
-    let private readClone place key manifest =
-        let spec =
-            match Decode.cloneSpec manifest, KnownFields.check manifest with
-            | Ok spec, [] -> Ok spec
-            | Ok _, unknown -> Error unknown
-            | Error faults, unknown -> Error(faults @ unknown)
-
-        let problem =
-            match spec with
-            | Ok _ -> None
-            | Error faults -> Some(ManifestProblem.Invalid(place, "RequestClone", key, faults))
-
-        Manifest.Clone(
-            place,
-            {
-                Key = key
-                Spec = spec
-                Observed = None
-            }
-        ),
-        problem
-
-    let private readService place key manifest =
-        match Decode.service key manifest with
-        | Ok service -> Manifest.Service(place, service), None
-        | Error faults ->
-            let unreadable = {
-                Key = key
-                Address = ServiceAddress.Unreadable faults
-                Ports = []
-            }
-
-            Manifest.Service(place, unreadable), Some(ManifestProblem.Invalid(place, "Service", key, faults))
-
-    let private readKeyed place (manifest: JsonElement) read =
-        match Decode.key manifest with
-        | Ok key ->
-            let (read: Manifest), problem = read place key manifest
-            [ read ], Option.toList problem
+    let private readAs
+        (kind: Kind<'T>)
+        (place: ManifestPlace)
+        (manifest: JsonElement)
+        : Manifest list * ManifestProblem list =
+        match Kind.key manifest with
         | Error faults -> [], [ ManifestProblem.Unusable(place, faults) ]
+        | Ok key ->
+            let object = kind.Read ObjectOrigin.Manifest key manifest
 
-    let rec private readObject (place: ManifestPlace) inherited (manifest: JsonElement) =
-        match Decode.kind inherited manifest with
-        | Decode.Kind.RequestClone -> readKeyed place manifest readClone
-        | Decode.Kind.Service -> readKeyed place manifest readService
-        | Decode.Kind.Other -> [], []
-        | Decode.Kind.Unusable fault -> [], [ ManifestProblem.Unusable(place, [ fault ]) ]
-        | Decode.Kind.List(items, itemKind, apiVersion) ->
+            let read: Manifest = {
+                Place = place
+                Kind = kind.Name
+                Key = key
+                Object = Unchecked.nonNull (box object)
+            }
+
+            match kind.Faults object with
+            | [] -> [ read ], []
+            | faults -> [ read ], [ ManifestProblem.Invalid(place, kind.Name.Kind, key, faults) ]
+
+    let rec private readObject kinds (place: ManifestPlace) inherited (manifest: JsonElement) =
+        match DocumentKind.read kinds inherited manifest with
+        | DocumentKind.Known kind -> readAs kind place manifest
+        | DocumentKind.Other -> [], []
+        | DocumentKind.Unusable fault -> [], [ ManifestProblem.Unusable(place, [ fault ]) ]
+        | DocumentKind.List(items, itemKind, apiVersion) ->
             let inheritedByItems = itemKind |> Option.map (fun kind -> apiVersion, kind)
 
             let manifests, problems =
-                items |> List.map (readObject place inheritedByItems) |> List.unzip
+                items |> List.map (readObject kinds place inheritedByItems) |> List.unzip
 
             List.concat manifests, List.concat problems
 
@@ -108,6 +91,7 @@ module ManifestFile =
         |> List.exists (fun extension -> path.EndsWith(extension, StringComparison.OrdinalIgnoreCase))
 
     let private ofDocuments
+        (kinds: Kind<obj> list)
         (path: string)
         (documents: Result<ManifestText.Document list, ManifestText.TextError>)
         =
@@ -119,7 +103,7 @@ module ManifestFile =
                 let place = { File = path; Line = document.Line }
 
                 try
-                    Ok(readObject place None document.Root)
+                    Ok(readObject kinds place None document.Root)
                 with error ->
                     Error(ManifestProblem.Unparsable(place, error.Message))
 
@@ -131,14 +115,19 @@ module ManifestFile =
 
     /// Reads a text that is JSON, whatever it is called.
     let parseJson
+        (kinds: Kind<obj> list)
         (path: string)
         (text: string)
         : Result<Manifest list * ManifestProblem list, ManifestProblem> =
-        ManifestText.parseJson text |> ofDocuments path
+        ManifestText.parseJson text |> ofDocuments kinds path
 
     /// Reads a file's text. An error means that nothing of it can be used.
-    let parse (path: string) (text: string) : Result<Manifest list * ManifestProblem list, ManifestProblem> =
+    let parse
+        (kinds: Kind<obj> list)
+        (path: string)
+        (text: string)
+        : Result<Manifest list * ManifestProblem list, ManifestProblem> =
         if path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) then
-            parseJson path text
+            parseJson kinds path text
         else
-            ManifestYaml.parse text |> ofDocuments path
+            ManifestYaml.parse text |> ofDocuments kinds path

@@ -32,61 +32,10 @@ type private KnownFile = {
     ParseProblem: ManifestProblem option
 }
 
-/// What the folder says, all files together.
-type FolderContent = {
-    Clones: RequestClone list
-    Services: BackendService list
-    Problems: ManifestProblem list
-}
-
-module FolderContent =
-    // Of objects that are declared twice the later counts: files in the order of their paths, then lines.
-    let private merge kind (keyOf: 'T -> ObjectKey) (declared: (ManifestPlace * 'T) list) =
-        ((Map.empty, []), declared)
-        ||> List.fold (fun (merged, duplicates) (place, value) ->
-            let key = keyOf value
-
-            match Map.tryFind key merged with
-            | None -> Map.add key (place, value) merged, duplicates
-            | Some(first, _) ->
-                Map.add key (place, value) merged,
-                ManifestProblem.Duplicate(place, kind, key, first) :: duplicates)
-        |> fun (merged, duplicates) -> merged |> Map.values |> Seq.map snd |> List.ofSeq, List.rev duplicates
-
-    /// Puts the contents of files together, in this order.
-    let ofManifests (manifests: Manifest list) (problems: ManifestProblem list) : FolderContent =
-        let clones, cloneDuplicates =
-            manifests
-            |> List.choose (fun manifest ->
-                match manifest with
-                | Manifest.Clone(place, clone) -> Some(place, clone)
-                | Manifest.Service _ -> None)
-            |> merge "RequestClone" _.Key
-
-        let services, serviceDuplicates =
-            manifests
-            |> List.choose (fun manifest ->
-                match manifest with
-                | Manifest.Service(place, service) -> Some(place, service)
-                | Manifest.Clone _ -> None)
-            |> merge "Service" _.Key
-
-        {
-            Clones = clones
-            Services = services
-            Problems = problems @ cloneDuplicates @ serviceDuplicates
-        }
-
-    /// The complete sets, as listings of all namespaces.
-    let toEvents (content: FolderContent) : ClusterEvent list = [
-        ClusterEvent.ClonesListed(WatchScope.AllNamespaces, content.Clones)
-        ClusterEvent.ServicesListed(WatchScope.AllNamespaces, content.Services)
-    ]
-
 /// Reads a folder again and again. A file counts as changed only once two scans in a row have seen the same of it,
 /// so that one which is being written is not read half-way, nor one that is being replaced missed. One reader only.
 [<Sealed>]
-type ManifestFolder(root: string, ?scanned: unit -> unit) =
+type ManifestFolder(kinds: Kind<obj> list, root: string, ?scanned: unit -> unit) =
     // Far more than any manifest; a file is held in memory several times over while it is read.
     static let largestFile = 64L * 1024L * 1024L
 
@@ -194,7 +143,7 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
                 // It changed while it was read: wait until it is quiet.
                 { known with Seen = None }
             else
-                match ManifestFile.parse (shown path) text with
+                match ManifestFile.parse kinds (shown path) text with
                 | Ok(manifests, problems) -> {
                     Seen = Some stamp
                     Read = Some stamp
@@ -247,11 +196,7 @@ type ManifestFolder(root: string, ?scanned: unit -> unit) =
     let mutable lastFolderProblems: ManifestProblem list = []
     let mutable lastFiles: KnownFile[] = [||]
 
-    let mutable lastContent: FolderContent = {
-        Clones = []
-        Services = []
-        Problems = []
-    }
+    let mutable lastContent = FolderContent.empty
 
     let saysTheSame (before: KnownFile) (now: KnownFile) =
         Object.ReferenceEquals(before.Manifests, now.Manifests)

@@ -1,8 +1,9 @@
-/// What a cluster's objects are read as. Manifests are read by the same functions: see ManifestFileTests.
-module K8sReq.Kubernetes.Tests.DecodeTests
+/// How Services are read as a cluster has them. Manifests are read by the same functions: see ManifestFileTests.
+module K8sReq.Kubernetes.Tests.BackendServiceTests
 
 open System.Text.Json
 open Expecto
+open k8s
 open k8s.Models
 open K8sReq.Core
 open K8sReq.Proxy
@@ -10,10 +11,7 @@ open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
 open K8sReq.TestKit
 
-let private json (text: string) =
-    use document = JsonDocument.Parse text
-    document.RootElement.Clone()
-
+// As the client library writes what it has read.
 let private service address appProtocol =
     V1Service(
         Metadata = V1ObjectMeta(NamespaceProperty = "shop", Name = "app"),
@@ -23,7 +21,9 @@ let private service address appProtocol =
                 Ports = [| V1ServicePort(Name = "http", Port = 80, AppProtocol = appProtocol) |]
             )
     )
-    |> Decode.typedService
+    |> KubernetesJson.Serialize
+    |> KubernetesJson.Deserialize<JsonElement>
+    |> BackendService.kind.Read ObjectOrigin.Cluster (ObjectKey.create "shop" "app")
 
 let private isUnreadable (service: BackendService) =
     match service.Address with
@@ -34,16 +34,7 @@ let private isUnreadable (service: BackendService) =
     | ServiceAddress.Unassigned -> false
 
 let tests =
-    testList "Decode" [
-        test "in a cluster an unknown field is none: a later version may know it" {
-            let read =
-                json
-                    """{"metadata":{"name":"a","later":1},"spec":{"host":"a.example","hosts":[],"backend":{"serviceName":"a","servicePort":"http","namespace":"b"},"delivery":{"retries":3}},"more":{}}"""
-                |> Decode.cloneSpec
-
-            Expect.isOk read "valid"
-        }
-
+    testList "BackendService" [
         test "an address in another than the canonical spelling is not read as any" {
             for text in [ "127.0.0.010"; "127.1"; "2130706433"; "0x7f.0.0.1"; "fe80::1%eth0"; "[::1]" ] do
                 Expect.isTrue (isUnreadable (service text null)) text
