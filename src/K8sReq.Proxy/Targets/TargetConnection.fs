@@ -191,11 +191,13 @@ and [<Sealed>] TargetConnection
 
                 // It may have been sent meanwhile, and something else be under way.
                 connection.Perform(exclusively gate (fun () -> state.SendIsPending exchange |> timed))
-            elif sending.SocketError = SocketError.Success then
-                written <- written + int64 sending.BytesTransferred
             else
-                isOver <- true
-                connection.Sent sending.SocketError
+                // The system may have taken a part of a piece before it failed.
+                written <- written + int64 sending.BytesTransferred
+
+                if sending.SocketError <> SocketError.Success then
+                    isOver <- true
+                    connection.Sent sending.SocketError
 
     member private connection.OnReceived() =
         if connection.Receive(receiving.SocketError, receiving.BytesTransferred) then
