@@ -42,6 +42,11 @@ let start (command: string) (arguments: string list) onLine =
 
     info.Environment["DOTNET_NOLOGO"] <- "1"
     info.Environment["DOTNET_CLI_TELEMETRY_OPTOUT"] <- "1"
+
+    // The compiler ends before profiles would make it faster: taking them costs it a quarter of its time.
+    if List.contains (List.tryHead arguments) [ Some "build"; Some "publish" ] then
+        info.Environment["DOTNET_TieredPGO"] <- "0"
+
     let started = Process.Start info
 
     match onLine with
@@ -72,6 +77,21 @@ let dotnet arguments = run "dotnet" arguments
 
 let restore () =
     dotnet [ "restore"; solution; "-v"; "quiet" ]
+
+/// Whether packages are there for a project as its files, and the versions, are now.
+let isRestored folder =
+    let assets = FileInfo(Path.Combine(folder, "obj", "project.assets.json"))
+
+    let sources = [
+        yield! Directory.GetFiles(root, "*.props")
+        Path.Combine(root, "paket.dependencies")
+        yield! Directory.GetFiles(Path.Combine(root, "src"), "*.*proj", SearchOption.AllDirectories)
+        yield! Directory.GetFiles(folder, "*.fsproj")
+    ]
+
+    assets.Exists
+    && sources
+       |> List.forall (fun source -> File.GetLastWriteTimeUtc source < assets.LastWriteTimeUtc)
 
 let build () =
     restore ()
@@ -229,15 +249,13 @@ let testOne suite arguments =
         eprintfn "build: there are no tests called \"%s\"; there are %s" suite names
         raise (Stop 2)
     | Some(_, project, startsProgram) ->
-        dotnet [
-            "build"
-            Path.Combine(root, "tests", project)
-            "-c"
-            "Release"
-            "-v"
-            "quiet"
-            "--nologo"
-        ]
+        let folder = Path.Combine(root, "tests", project)
+
+        dotnet (
+            [ "build"; folder; "-c"; "Release"; "-v"; "quiet"; "--nologo" ]
+            // Restoring what is there takes a second of the few that a change should need.
+            @ (if isRestored folder then [ "--no-restore" ] else [])
+        )
 
         if startsProgram then
             publish ()

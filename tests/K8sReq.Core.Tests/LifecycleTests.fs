@@ -16,13 +16,16 @@ let private run (signals: LifecycleSignal list) =
         next, action :: actions)
     |> fun (state, actions) -> state, List.rev actions |> List.filter ((<>) LifecycleAction.Nothing)
 
-let private serving = [ LifecycleSignal.PortsBound; LifecycleSignal.RoutesKnown ]
+let private bound = [ LifecycleSignal.Launched; LifecycleSignal.PortsBound ]
+
+let private serving = bound @ [ LifecycleSignal.RoutesKnown ]
 
 let private close = [ LifecycleSignal.ListenerClosed; LifecycleSignal.CopiesFinished ]
 
 let private signals = [
+    LifecycleSignal.Launched
     LifecycleSignal.PortsBound
-    LifecycleSignal.BindFailed
+    LifecycleSignal.StartFailed 2
     LifecycleSignal.RoutesKnown
     LifecycleSignal.StopRequested
     LifecycleSignal.PartFailed
@@ -45,6 +48,7 @@ let tests =
             "it serves, and stops as asked"
             (serving @ [ LifecycleSignal.StopRequested; LifecycleSignal.DelayEnded ] @ close)
             [
+                LifecycleAction.Start
                 LifecycleAction.Follow
                 LifecycleAction.Leave delay
                 LifecycleAction.Close
@@ -55,8 +59,9 @@ let tests =
 
         expect
             "told to stop before the routes are known, it has nobody to wait for"
-            ([ LifecycleSignal.PortsBound; LifecycleSignal.StopRequested ] @ close)
+            (bound @ [ LifecycleSignal.StopRequested ] @ close)
             [
+                LifecycleAction.Start
                 LifecycleAction.Follow
                 LifecycleAction.Close
                 LifecycleAction.Drain
@@ -64,14 +69,36 @@ let tests =
             ]
             0
 
-        expect "a port that is taken" [ LifecycleSignal.BindFailed ] [ LifecycleAction.Release ] 1
+        for exitCode in [ 1; 2 ] do
+            expect
+                $"it cannot start: exit code {exitCode}"
+                [ LifecycleSignal.Launched; LifecycleSignal.StartFailed exitCode ]
+                [ LifecycleAction.Start; LifecycleAction.Release ]
+                exitCode
 
-        expect "told to stop while it starts" [ LifecycleSignal.StopRequested ] [ LifecycleAction.Release ] 0
+        expect "told to stop before it starts" [ LifecycleSignal.StopRequested ] [ LifecycleAction.Release ] 0
+
+        expect
+            "told to stop while it starts, it does not wait for a start that hangs"
+            [ LifecycleSignal.Launched; LifecycleSignal.StopRequested ]
+            [ LifecycleAction.Start; LifecycleAction.Release ]
+            0
+
+        expect
+            "ports that are bound after that are given back"
+            [
+                LifecycleSignal.Launched
+                LifecycleSignal.StopRequested
+                LifecycleSignal.PortsBound
+            ]
+            [ LifecycleAction.Start; LifecycleAction.Release; LifecycleAction.Release ]
+            0
 
         expect
             "a source that fails ends it, with its copies finished"
             (serving @ [ LifecycleSignal.PartFailed; LifecycleSignal.DelayEnded ] @ close)
             [
+                LifecycleAction.Start
                 LifecycleAction.Follow
                 LifecycleAction.Leave delay
                 LifecycleAction.Close
@@ -82,8 +109,9 @@ let tests =
 
         expect
             "a source that fails before the routes are known"
-            ([ LifecycleSignal.PortsBound; LifecycleSignal.PartFailed ] @ close)
+            (bound @ [ LifecycleSignal.PartFailed ] @ close)
             [
+                LifecycleAction.Start
                 LifecycleAction.Follow
                 LifecycleAction.Close
                 LifecycleAction.Drain
@@ -103,6 +131,7 @@ let tests =
                      last
                  ])
                 [
+                    LifecycleAction.Start
                     LifecycleAction.Follow
                     LifecycleAction.Leave delay
                     LifecycleAction.Close
@@ -119,12 +148,16 @@ let tests =
         }
 
         property
-            "whatever comes, everything is released once, and nothing is done after that"
+            "whatever comes, everything is released, and nothing but late ports after that"
             (Prop.forAll (Gen.listOf (Gen.elements signals) |> Arb.fromGen) (fun signals ->
                 let state, actions = run signals
-                let isRelease action = action = LifecycleAction.Release
+                let ended = actions |> List.skipWhile ((<>) LifecycleAction.Release)
 
-                (actions |> List.filter isRelease |> List.length) =
-                    (if state.Phase = LifecyclePhase.Stopped then 1 else 0)
-                && (actions |> List.skipWhile (isRelease >> not) |> List.length) <= 1))
+                let late =
+                    // Each of them comes with ports to give back.
+                    signals |> List.filter ((=) LifecycleSignal.PortsBound) |> List.length
+
+                (state.Phase = LifecyclePhase.Stopped) = not ended.IsEmpty
+                && ended |> List.forall ((=) LifecycleAction.Release)
+                && ended.Length <= 1 + late))
     ]

@@ -82,7 +82,7 @@ let private scaleTests =
                     let service = ClusterEvent.ServiceApplied(service 81)
                     allocated (fun () -> Routing.fold before (service :: events))
 
-                let one, twice, hosts = cost true 2000, cost true 4000, cost false 2000
+                let one, twice, hosts = cost true 500, cost true 1000, cost false 500
                 Expect.isLessThan (twice / one) 2.5 "twice as many cost about twice as much"
                 Expect.isLessThan (one / hosts) 1.5 "and not more than a host each"
             }

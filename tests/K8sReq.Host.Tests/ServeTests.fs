@@ -46,7 +46,11 @@ type private RoutesOnDemand() =
                 []
     }
 
-let private startWith (source: RoutesOnDemand) (clock: TimeProvider) (arguments: string list) =
+let private launchWith
+    (findSource: unit -> Result<RouteSource, string>)
+    (clock: TimeProvider)
+    (arguments: string list)
+    : Serve.Launched =
     let settings =
         Settings.parse
             Map.empty
@@ -60,19 +64,30 @@ let private startWith (source: RoutesOnDemand) (clock: TimeProvider) (arguments:
     match settings with
     | Error errors -> failtest $"{errors}"
     | Ok settings ->
-        Serve.start
+        Serve.launch
             (new LogKeeper())
             clock
-            (source.Source clock)
+            findSource
             "test"
             "test-0"
             (TelemetrySettings.ofEnvironment Map.empty)
             settings
 
-let private ok (started: Result<Serve.Running, Listeners.UnboundAddress list>) =
-    match started with
-    | Ok running -> running
-    | Error unbound -> failtest $"{unbound}"
+let private startWith (source: RoutesOnDemand) (clock: TimeProvider) (arguments: string list) =
+    launchWith (fun () -> Ok(source.Source clock)) clock arguments
+
+let private running (launched: Serve.Launched) : Task<Serve.Running> = task {
+    match! launched.Started with
+    | Ok running -> return running
+    | Error error -> return failtest $"{error}"
+}
+
+let private stop (launched: Serve.Launched) : Task<CopyTotals> = task {
+    launched.Stop()
+    let! struct (totals, exitCode) = launched.Ended |> Waiting.within "the end"
+    Expect.equal exitCode 0 "stopped as asked"
+    return totals
+}
 
 let tests =
     testList "serving" [
@@ -103,16 +118,17 @@ let tests =
 
             let source = RoutesOnDemand()
 
-            let! started =
+            let launched =
                 startWith source TimeProvider.System [
                     for name, listener in taken ->
                         let flag = "--" + name.ToLowerInvariant().Replace('_', '-')
                         $"{flag}={listener.LocalEndpoint}"
                 ]
 
-            match started with
-            | Ok _ -> failtest "started"
-            | Error unbound ->
+            match! launched.Started with
+            | Ok _
+            | Error(Serve.StartError.NoSource _) -> failtest "started"
+            | Error(Serve.StartError.Unbound unbound) ->
                 Expect.equal
                     (unbound
                      |> List.map (fun address -> address.Setting, string address.Error.Address))
@@ -126,11 +142,41 @@ let tests =
         }
 
         testCaseTask
+            "told to stop while it looks for its source, it does not wait for that; nothing is left behind"
+        <| fun () -> task {
+            let source = RoutesOnDemand()
+            let found = TaskCompletionSource<RouteSource>()
+
+            let launched =
+                launchWith (fun () -> Ok found.Task.Result) TimeProvider.System [
+                    "--graceful-shutdown-timeout=30s"
+                ]
+
+            let! totals = stop launched
+            Expect.equal totals CopyTotals.zero "nothing was accepted"
+            // The source is there after all: every port is bound, and given back.
+            found.SetResult(source.Source TimeProvider.System)
+            let! running = running launched
+
+            do!
+                Waiting.until "the port to be free" (fun () -> task {
+                    try
+                        use client = new TcpClient()
+                        do! client.ConnectAsync(IPAddress.Loopback, running.ProxyPort)
+                        return false
+                    with :? SocketException ->
+                        return true
+                })
+
+            Expect.isFalse source.IsAsked "and no routes are asked for"
+        }
+
+        testCaseTask
             "every port is bound before the routes are known; the program is not ready until they are"
         <| fun () -> task {
             let source = RoutesOnDemand()
-            let! started = startWith source TimeProvider.System []
-            let running = ok started
+            let launched = startWith source TimeProvider.System []
+            let! running = running launched
             let! live = get running.ProbePort "/healthz"
             let! ready = get running.ProbePort "/readyz"
             Expect.equal (live, ready) (200, 503) "alive, and not ready"
@@ -142,7 +188,7 @@ let tests =
             do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
             let! answer = client.Answer()
             Expect.equal (TestClient.status answer) 503 "there is no route"
-            let! _ = running.Stop LifecycleSignal.StopRequested
+            let! _ = stop launched
             ()
         }
 
@@ -151,8 +197,8 @@ let tests =
             use target = TestTarget.ok ()
             let clock = TestClock()
             let source = RoutesOnDemand()
-            let! started = startWith source clock []
-            let running = ok started
+            let launched = startWith source clock []
+            let! running = running launched
             use! client = TestClient.Connect running.ProxyPort
             do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi"
             do! clock.TimerStarted(TimeSpan.FromSeconds 30.0)
@@ -161,15 +207,15 @@ let tests =
             Expect.equal (TestClient.status answer) 202 "accepted"
             let! copy = target.Next()
             Expect.equal copy.Text "hi" "copied"
-            let! struct (totals, _) = running.Stop LifecycleSignal.StopRequested
+            let! totals = stop launched
             Expect.equal totals.Delivered 1L "delivered"
         }
 
         testCaseTask "a request waits for the routes no longer than the read timeout"
         <| fun () -> task {
             let clock = TestClock()
-            let! started = startWith (RoutesOnDemand()) clock [ "--proxy-read-timeout=7s" ]
-            let running = ok started
+            let launched = startWith (RoutesOnDemand()) clock [ "--proxy-read-timeout=7s" ]
+            let! running = running launched
             use! client = TestClient.Connect running.ProxyPort
             do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi"
             do! clock.TimerStarted(TimeSpan.FromSeconds 7.0)
@@ -185,7 +231,7 @@ let tests =
 
             let! isClosed = client.IsClosed()
             Expect.isTrue isClosed "closed"
-            let! _ = running.Stop LifecycleSignal.StopRequested
+            let! _ = stop launched
             ()
         }
 
@@ -193,14 +239,13 @@ let tests =
         <| fun () -> task {
             // The clock stands still: whatever waits for it waits for ever.
             let clock = TestClock()
-            let! started = startWith (RoutesOnDemand()) clock [ "--shutdown-delay=5s" ]
-            let running = ok started
+            let launched = startWith (RoutesOnDemand()) clock [ "--shutdown-delay=5s" ]
+            let! running = running launched
             use! client = TestClient.Connect running.ProxyPort
             do! client.Send "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"
             do! clock.TimerStarted(TimeSpan.FromSeconds 30.0)
 
-            let! struct (totals, _) =
-                running.Stop LifecycleSignal.StopRequested |> Waiting.within "the end"
+            let! totals = stop launched
 
             Expect.equal totals CopyTotals.zero "nothing was accepted"
             let! answer = client.Answer()

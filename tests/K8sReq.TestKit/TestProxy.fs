@@ -42,11 +42,13 @@ type LogKeeper() =
 
 /// The proxy within the test's process, over real sockets and a real folder.
 [<Sealed>]
-type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Running) =
+type TestProxy private (folder: TestFolder, log: LogKeeper, launched: Serve.Launched, running: Serve.Running)
+    =
     let stopped =
         lazy
             (task {
-                let! struct (totals, _) = running.Stop LifecycleSignal.StopRequested
+                launched.Stop()
+                let! struct (totals, _) = launched.Ended
                 return totals
             })
 
@@ -79,12 +81,20 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, running: Serve.Runni
         let clock = defaultArg clock TimeProvider.System
         let source = FolderSource.create log clock folder.Path
 
-        match!
-            Serve.start log clock source "test" "test-0" (TelemetrySettings.ofEnvironment Map.empty) settings
-        with
+        let launched =
+            Serve.launch
+                log
+                clock
+                (fun () -> Ok source)
+                "test"
+                "test-0"
+                (TelemetrySettings.ofEnvironment Map.empty)
+                settings
+
+        match! launched.Started with
         | Ok running ->
             do! running.RoutesKnown.WaitAsync Waiting.patience
-            return new TestProxy(folder, log, running)
+            return new TestProxy(folder, log, launched, running)
         | Error error -> return failwith $"{error}"
     }
 

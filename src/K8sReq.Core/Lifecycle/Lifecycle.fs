@@ -5,7 +5,8 @@ open System
 /// Where the program is between its start and its end.
 [<RequireQualifiedAccess>]
 type LifecyclePhase =
-    /// Its ports are being bound.
+    | Created
+    /// The source of the routes is looked for, and ports are bound.
     | Starting
     /// The routes are not known yet: requests wait for them, and it is not ready.
     | WaitingForRoutes
@@ -24,8 +25,10 @@ type LifecyclePhase =
 /// What comes about for the program.
 [<RequireQualifiedAccess>]
 type LifecycleSignal =
+    | Launched
     | PortsBound
-    | BindFailed
+    /// There is no source of routes, or a port is taken; with the code that the process exits with.
+    | StartFailed of exitCode: int
     | RoutesKnown
     /// SIGTERM or SIGINT. A second one ends the process at once and never gets here.
     | StopRequested
@@ -40,6 +43,8 @@ type LifecycleSignal =
 [<RequireQualifiedAccess>]
 type LifecycleAction =
     | Nothing
+    /// Find the source of the routes, and bind the ports.
+    | Start
     /// Begin to follow the routes.
     | Follow
     /// Become unready, refuse requests that wait for the routes, and go on serving for so long.
@@ -53,31 +58,28 @@ type LifecycleAction =
 
 type LifecycleState = {
     Phase: LifecyclePhase
-    /// Whether it ends because it could not do its work.
-    HasFailed: bool
-} with
-
-    /// 0: stopped as asked. 1: it could not go on.
-    member state.ExitCode = if state.HasFailed then 1 else 0
+    /// 0: stopped as asked. Another one: it could not start, or not go on.
+    ExitCode: int
+}
 
 /// Start and stop as a pure state machine.
 module Lifecycle =
     let initial: LifecycleState = {
-        Phase = LifecyclePhase.Starting
-        HasFailed = false
+        Phase = LifecyclePhase.Created
+        ExitCode = 0
     }
 
-    let private leave (delay: TimeSpan) (hasFailed: bool) =
+    let private leave (delay: TimeSpan) (exitCode: int) =
         if delay > TimeSpan.Zero then
             {
                 Phase = LifecyclePhase.Leaving
-                HasFailed = hasFailed
+                ExitCode = exitCode
             },
             LifecycleAction.Leave delay
         else
             {
                 Phase = LifecyclePhase.Closing
-                HasFailed = hasFailed
+                ExitCode = exitCode
             },
             LifecycleAction.Close
 
@@ -91,23 +93,30 @@ module Lifecycle =
         let at phase = { state with Phase = phase }
 
         match state.Phase, signal with
+        | LifecyclePhase.Created, LifecycleSignal.Launched ->
+            at LifecyclePhase.Starting, LifecycleAction.Start
+        | LifecyclePhase.Created, LifecycleSignal.StopRequested ->
+            at LifecyclePhase.Stopped, LifecycleAction.Release
         | LifecyclePhase.Starting, LifecycleSignal.PortsBound ->
             at LifecyclePhase.WaitingForRoutes, LifecycleAction.Follow
-        | LifecyclePhase.Starting, LifecycleSignal.BindFailed ->
+        | LifecyclePhase.Starting, LifecycleSignal.StartFailed exitCode ->
             {
                 Phase = LifecyclePhase.Stopped
-                HasFailed = true
+                ExitCode = exitCode
             },
             LifecycleAction.Release
+        // Nothing waits for a start that hangs, such as a program that gives credentials and does not end. What such a
+        // start binds in the end is given back.
         | LifecyclePhase.Starting, LifecycleSignal.StopRequested ->
             at LifecyclePhase.Stopped, LifecycleAction.Release
+        | LifecyclePhase.Stopped, LifecycleSignal.PortsBound -> state, LifecycleAction.Release
         | LifecyclePhase.WaitingForRoutes, LifecycleSignal.RoutesKnown ->
             at LifecyclePhase.Serving, LifecycleAction.Nothing
         // It was never ready: nobody has to notice that it goes.
-        | LifecyclePhase.WaitingForRoutes, LifecycleSignal.StopRequested -> leave TimeSpan.Zero false
-        | LifecyclePhase.WaitingForRoutes, LifecycleSignal.PartFailed -> leave TimeSpan.Zero true
-        | LifecyclePhase.Serving, LifecycleSignal.StopRequested -> leave delay false
-        | LifecyclePhase.Serving, LifecycleSignal.PartFailed -> leave delay true
+        | LifecyclePhase.WaitingForRoutes, LifecycleSignal.StopRequested -> leave TimeSpan.Zero 0
+        | LifecyclePhase.WaitingForRoutes, LifecycleSignal.PartFailed -> leave TimeSpan.Zero 1
+        | LifecyclePhase.Serving, LifecycleSignal.StopRequested -> leave delay 0
+        | LifecyclePhase.Serving, LifecycleSignal.PartFailed -> leave delay 1
         | LifecyclePhase.Leaving, LifecycleSignal.DelayEnded ->
             at LifecyclePhase.Closing, LifecycleAction.Close
         | LifecyclePhase.Closing, LifecycleSignal.ListenerClosed ->

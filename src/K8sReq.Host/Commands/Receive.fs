@@ -8,8 +8,10 @@ open System.Text
 open System.Text.Encodings.Web
 open System.Text.Json
 open System.Text.Unicode
+open System.Threading
 open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
+open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Proxy
 
@@ -68,3 +70,32 @@ let handler (name: string) (output: TextWriter) : HttpHandler =
 
         return! next ctx
     }
+
+// Whoever tries things out is one client, on their own machine.
+let private limits: ServerLimits = {
+    Headers = TimeSpan.FromSeconds 30.0
+    Idle = TimeSpan.FromSeconds 130.0
+    Connections = None
+    Memory = None
+    HighestDescriptor = Int32.MaxValue
+    Exhausted = ignore
+}
+
+/// Receives until `signalled`, and gives the exit code: 1 where its address cannot be listened on.
+let run
+    (loggers: ILoggerFactory)
+    (signalled: Task<string>)
+    (output: TextWriter)
+    (settings: ReceiverSettings)
+    : Task<int> = task {
+    match! HttpServer.start loggers false limits settings.Addr (handler settings.Name output) with
+    | Error error ->
+        eprintfn $"""k8sreq: {BindError.describe "--addr" "--addr" error}"""
+        return 1
+    | Ok server ->
+        output.WriteLine $"{settings.Name} receives on port {server.Port}"
+        let! _ = signalled
+        use giveUp = new CancellationTokenSource(TimeSpan.FromSeconds 1.0)
+        do! server.StopAsync giveUp.Token
+        return 0
+}

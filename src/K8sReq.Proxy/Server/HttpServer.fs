@@ -24,6 +24,11 @@ type BindError = {
     Reason: string
 }
 
+module BindError =
+    /// One line for the operator. `setting` is what sets the address, `others` how to choose another one.
+    let describe (setting: string) (others: string) (error: BindError) : string =
+        $"cannot listen on {error.Address} ({setting}): {error.Reason}. Choose another address with {others}; port 0 takes any free port"
+
 /// What a client may take.
 [<NoEquality; NoComparison>]
 type ServerLimits = {

@@ -1,0 +1,115 @@
+/// The four ports of the proxy: probes, metrics, status page, and the one that takes requests.
+module K8sReq.Host.Commands.ProxyListeners
+
+open System
+open System.Threading
+open Microsoft.Extensions.Logging
+open K8sReq.Core
+open K8sReq.Host
+open K8sReq.Host.Admin
+open K8sReq.Host.Admin.Status
+open K8sReq.Host.Commands.Listeners
+open K8sReq.Proxy
+
+/// The families of metrics, as they are at the moment of each call.
+let metricFamilies (version: string) (source: SourceMetrics) (plane: DataPlane) =
+    fun () ->
+        Metrics.families {
+            Version = version
+            Http = plane.Http
+            Clones = plane.Clones
+            Source = source
+            Budget = plane.Budget
+            Routes = fun () -> plane.Snapshots.Current.Counts
+            IsReady = fun () -> plane.IsReady
+        }
+
+/// In the order in which they are bound: the proxy's own is the last one. `pageReaders` ends the streams of the page.
+let create
+    (logger: ILogger)
+    (clock: TimeProvider)
+    (version: string)
+    (instance: string)
+    (settings: Settings)
+    (source: SourceMetrics)
+    (plane: DataPlane)
+    (pageReaders: CancellationToken)
+    : Listener list =
+    let status = {
+        Version = version
+        Instance = instance
+        StartedAt = clock.GetUtcNow()
+        Clock = clock
+        IsReady = fun () -> plane.IsReady
+        Table = fun () -> plane.Snapshots.Current.Table
+        Counts = fun () -> plane.Snapshots.Current.Counts
+        Clones = plane.Clones
+        Totals = fun () -> plane.Accounts.Totals
+        Requests = fun () -> plane.Http.Requests
+        Source = source
+        Budget = plane.Budget
+    }
+
+    // Of the probes, the metrics and the page: a few for each who has to do with them, out of the descriptors that are kept.
+    let adminLimits: ServerLimits = {
+        Headers = settings.ReadTimeout
+        Idle = settings.IdleTimeout
+        Connections = Some 96
+        Memory = None
+        HighestDescriptor = Int32.MaxValue
+        Exhausted = Log.acceptFailed logger
+    }
+
+    let proxyLimits: ServerLimits = {
+        adminLimits with
+            HighestDescriptor = ConnectionMemory.highestDescriptor ()
+            Connections = Some(settings.MaxConnections |> Option.defaultWith ConnectionMemory.mostConnections)
+            Memory =
+                Some {
+                    Budget = plane.Budget
+                    Shares = ClientShares()
+                }
+    }
+
+    [
+        {
+            Name = "Probes"
+            Setting = "PROBE_ADDR"
+            Address = settings.ProbeAddr
+            RunsInline = false
+            Refused = fun _ _ -> ()
+            Limits = adminLimits
+            Handler = Probes.handler (fun () -> plane.IsReady)
+        }
+        {
+            Name = "Metrics"
+            Setting = "METRICS_ADDR"
+            Address = settings.MetricsAddr
+            RunsInline = false
+            Refused = fun _ _ -> ()
+            Limits = adminLimits
+            Handler = Metrics.handler (metricFamilies version source plane)
+        }
+        {
+            Name = "Status page"
+            Setting = "STATUS_ADDR"
+            Address = settings.StatusAddr
+            RunsInline = false
+            Refused = fun _ _ -> ()
+            Limits = adminLimits
+            Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval pageReaders
+        }
+        {
+            Name = "Proxy"
+            Setting = "HTTP_ADDR"
+            Address = settings.HttpAddr
+            RunsInline = true
+            // Of the request no more is known than that it is none.
+            Refused =
+                fun status reason ->
+                    plane.Http.Served("", "", status, TimeSpan.Zero)
+                    plane.Refusals.Tell(status, reason, "")
+            Limits = proxyLimits
+            Handler = plane.Handler
+        }
+    ]
