@@ -14,6 +14,7 @@ type private LimitedLogger(inner: ILogger, clock: TimeProvider) =
     static let most = 5
     static let time = TimeSpan.FromSeconds 10.0
 
+    // Guards `windows`.
     let gate = Lock()
     let windows = Dictionary<int, LogRateLimit>()
 

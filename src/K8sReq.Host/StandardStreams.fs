@@ -49,7 +49,7 @@ let secure () : unit =
                 handle.Dispose()
                 isTaken <- true
             else
-                // Open to the end of the process, whoever collects it.
+                // Stays open to the end of the process, even if the stream is collected.
                 let mutable isHeld = false
                 handle.DangerousAddRef &isHeld
 

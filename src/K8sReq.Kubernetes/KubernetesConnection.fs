@@ -14,7 +14,7 @@ type ClusterAccess = {
     Origin: string
     /// The namespace that the program is in, or that its user works in.
     Namespace: string
-    /// Reads it anew, credentials included.
+    /// Reads it again, credentials included.
     Load: unit -> KubernetesClientConfiguration
 }
 
@@ -145,11 +145,11 @@ module ClusterAccess =
                 Error
                     $"there is no --kubeconfig, no KUBECONFIG, no pod's service account, and {notFound ofUser}"
         with error ->
-            // What follows the first line is for whoever has the library's source.
+            // The remaining lines are the library's stack trace.
             Error(error.Message.Split('\n')[0])
 
 /// The answers that came to what the running code has asked. The client does not always close a watch that is left:
-/// whoever opens one in the scope of this can.
+/// disposing this scope does.
 [<Sealed>]
 type ResponseScope private () =
     static let current = AsyncLocal<ResponseScope | null>()
@@ -191,6 +191,7 @@ type private ScopeHandler() =
 /// The client, with credentials that can be renewed while it is used.
 [<Sealed>]
 type KubernetesConnection(access: ClusterAccess) =
+    // One renewal at a time. `client` is written under it and read without: a former client goes on working.
     let gate = Lock()
 
     let create () : IKubernetes =
@@ -201,7 +202,7 @@ type KubernetesConnection(access: ClusterAccess) =
     /// The client to be used for the next request.
     member _.Client: IKubernetes = Volatile.Read &client
 
-    /// Loads the configuration anew, unless somebody has done so since `failed` was got. What still runs on the former
+    /// Loads the configuration again, unless somebody has done so since `failed` was got. What still runs on the former
     /// client goes on; it is left to the garbage collector for that.
     member _.Renew(failed: IKubernetes) =
         exclusively gate (fun () ->

@@ -53,7 +53,7 @@ type ResourceWatcher<'T>
         | WatchSignal.Deleted _
         | WatchSignal.Bookmark _ -> metrics.Synced api.Name
         | WatchSignal.Ended reason ->
-            // Whoever closes it in peace has told all that there was to tell.
+            // A watch that ends normally has delivered every event.
             if reason = WatchEnd.Closed then
                 metrics.Synced api.Name
 

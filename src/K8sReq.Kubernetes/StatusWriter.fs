@@ -38,6 +38,8 @@ type StatusWriter
     // Of refused statuses at most so many are logged in so much time: all of them are refused where a role is missing.
     let mostRefusalsLogged = 10
     let refusalWindow = TimeSpan.FromMinutes 1.0
+    // Guards everything below but `work`: routes change, leadership changes, and several statuses are written at once. A
+    // RequestClone that is to be planned again is in `touched`, one whose write was refused in `held`.
     let gate = Lock()
     let mutable clones: Map<ObjectKey, ResolvedClone> = Map.empty
     let mutable isLeading = false

@@ -267,7 +267,7 @@ let tests =
             again.ChangedClones.IsEmpty && again.ChangedHosts.IsEmpty)
 
         property
-            "what names a Service is what is resolved anew when it changes, and nothing else"
+            "what names a Service is what is resolved again when it changes, and nothing else"
             (fun (events: ClusterEvent list) ->
                 let routing = after events
 

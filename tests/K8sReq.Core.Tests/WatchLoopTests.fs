@@ -70,7 +70,7 @@ let tests =
                 "known to be empty"
         }
 
-        test "a page that has expired begins the list anew, and nothing of the first one is kept" {
+        test "a page that has expired begins the list again, and nothing of the first one is kept" {
             let steps =
                 run [
                     WatchSignal.Started

@@ -181,7 +181,7 @@ let tests =
                     |> Array.sumBy (fun line -> int (Regex.Match(line, @"(\d+) more").Groups[1].Value))
 
                 Expect.equal (single.Length + omitted) 50 $"{clone}: each is counted once"
-                // The window may have begun anew meanwhile, if this machine is slow.
+                // The window may have begun again meanwhile, if this machine is slow.
                 Expect.isLessThan single.Length 50 "not each has a line"
         }
 

@@ -114,7 +114,7 @@ let tests =
                 do! browser.Shows("with what came meanwhile", cell "copy-0" "Delivered" + " === '1'")
             })
 
-        testCaseTask "without JavaScript it shows the same, and loads itself anew"
+        testCaseTask "without JavaScript it shows the same, and loads itself again"
         <| fun () ->
             inBrowser (fun proxy browser -> task {
                 do! send proxy 3

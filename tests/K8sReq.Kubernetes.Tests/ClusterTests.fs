@@ -516,7 +516,7 @@ let tests =
                 })
         }
 
-        testCaseTask "credentials that have expired are read anew"
+        testCaseTask "credentials that have expired are read again"
         <| fun () -> task {
             do!
                 withServer (fun server folder _ -> task {
@@ -532,7 +532,7 @@ let tests =
                 })
         }
 
-        testCaseTask "credentials that have expired are read anew for the election as well"
+        testCaseTask "credentials that have expired are read again for the election as well"
         <| fun () -> task {
             do!
                 withServer (fun server folder _ -> task {
@@ -638,7 +638,7 @@ let tests =
                 })
         }
 
-        testCaseTask "thousands of objects come in pages, and a page that expires begins the list anew"
+        testCaseTask "thousands of objects come in pages, and a page that expires begins the list again"
         <| fun () -> task {
             do!
                 withServer (fun server folder target -> task {

@@ -146,7 +146,7 @@ let tests =
             Expect.equal reason WatchEnd.Idle "idle"
         }
 
-        testCaseTask "an event begins the time anew"
+        testCaseTask "an event begins the time again"
         <| fun () -> task {
             let clock = TestClock()
             let almost = idle - TimeSpan.FromSeconds 1.0

@@ -149,7 +149,7 @@ let tests =
             lane.Retire()
             let! mayGo = waiting |> Waiting.within "the end of the wait"
             Expect.isFalse mayGo "given up"
-            Expect.equal lane.Load.Queued 0 "none waits"
+            Expect.equal lane.Load.Queued 0 "queue empty"
             Expect.isTrue sending.Result "what is being sent goes on"
             lane.Leave 10L
             Expect.equal lane.Load LaneLoad.empty "to its end"

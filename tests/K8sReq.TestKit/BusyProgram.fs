@@ -7,7 +7,7 @@ open K8sReq.TestKit.ClusterObjects
 
 /// The published program in a cluster of one replica, with something to tell in every family of metrics: copies that
 /// were delivered, that have failed after a retry, and that wait; a lease, a status that was written, and a watch that
-/// had to begin anew. Nothing changes any more until somebody sends a request.
+/// had to begin again. Nothing changes any more until somebody sends a request.
 [<Sealed>]
 type BusyProgram private (server: ApiServer, port: int, metricsPort: int, discard: unit -> unit) =
     static let client = new HttpClient()

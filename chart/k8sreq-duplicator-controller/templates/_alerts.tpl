@@ -60,7 +60,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
   annotations:
     summary: "Copies for RequestClone {{ $clone }} are dropped"
-    description: "About {{ "{{ $value | humanize }}" }} copies were dropped in {{ .window }}: there was no room for more to wait, or they were given up."
+    description: "About {{ "{{ $value | humanize }}" }} copies were dropped in {{ .window }}: the queue was full, or they were given up."
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqCopiesDropped" "root" $root) }}
 {{- end }}
 {{- end }}
@@ -74,7 +74,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
   annotations:
     summary: "The routes of {{ $replica }} are out of date"
-    description: "It has not heard from the cluster for {{ "{{ $value | humanizeDuration }}" }}, and goes on with the routes that it has."
+    description: "It has not heard from the cluster for {{ "{{ $value | humanizeDuration }}" }}, and keeps using the routes it has."
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqRoutesOutOfDate" "root" $root) }}
 {{- end }}
 {{- end }}
@@ -88,7 +88,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
   annotations:
     summary: "No replica of {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }} is ready"
-    description: "Requests are not taken, or Prometheus does not reach any replica."
+    description: "No requests are accepted, or Prometheus cannot reach any replica."
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqNoReplicaReady" "root" $root) }}
 {{- end }}
 {{- end }}
@@ -102,7 +102,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
   annotations:
     summary: "{{ $replica }} is not ready"
-    description: "It does not know its routes, or does not answer Prometheus. The others take its requests."
+    description: "It does not know its routes, or Prometheus cannot reach it. The other replicas take its requests."
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqReplicaNotReady" "root" $root) }}
 {{- end }}
 {{- end }}
@@ -116,7 +116,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
   annotations:
     summary: "No replica of {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }} leads"
-    description: "Requests are copied, but nobody writes statuses and events of RequestClones."
+    description: "Requests are copied, but no replica writes statuses and events of RequestClones."
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqNoLeader" "root" $root) }}
 {{- end }}
 {{- end }}
@@ -129,8 +129,8 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   labels:
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
   annotations:
-    summary: "Requests hold nearly all the memory of {{ $replica }} that they may"
-    description: "{{ "{{ $value | humanizePercentage }}" }} of BUFFER_BYTES is in use; beyond it requests are answered 503."
+    summary: "Request memory of {{ $replica }} is almost used up"
+    description: "{{ "{{ $value | humanizePercentage }}" }} of BUFFER_BYTES is in use. Above the limit, requests are answered 503."
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqMemoryBudgetNearlySpent" "root" $root) }}
 {{- end }}
 {{- end }}

@@ -1,6 +1,6 @@
 namespace K8sReq.Core
 
-/// A kind that a source of objects follows, and what its events mean to whoever gets them.
+/// A kind that a source of objects follows, and what its events mean to the receiver.
 type SourceKind<'Event> = {
     Kind: Kind<obj>
     ToEvent: ObjectEvent<obj> -> 'Event

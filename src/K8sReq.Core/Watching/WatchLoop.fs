@@ -28,7 +28,7 @@ type WatchState<'T> = private {
 
 /// A list and watch of one kind in one scope as a pure state machine: from a signal and the time to what to do.
 module WatchLoop =
-    /// The number of failures in a row after which the version is given up and everything is listed anew.
+    /// The number of failures in a row after which the version is given up and everything is listed again.
     let failuresToRelist = 5
 
     /// After this time the end of a watch leads to a list: whatever was missed, and why ever, is found then.
@@ -153,7 +153,7 @@ module WatchLoop =
             | WatchFault.UnknownKind _
             | WatchFault.Unreachable _ -> []
 
-        // A list that broke off begins anew; so does a watch that does not come about.
+        // A list that broke off begins again; so does a watch that does not come about.
         let kept =
             if state.Phase = WatchPhase.Listing || failures % failuresToRelist = 0 then
                 withVersionGivenUp state

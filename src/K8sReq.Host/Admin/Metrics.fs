@@ -52,12 +52,12 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         MetricFamily.counter
             "k8sreq.copies.accepted"
             "{copy}"
-            "Copies that were promised to a RequestClone by a 202."
+            "Copies accepted for a RequestClone."
             (each (fun totals -> float totals.Accepted))
         MetricFamily.counter
             "k8sreq.copies"
             "{copy}"
-            "Copies that have ended: delivered (answered 2xx), failed, or dropped (no target has failed them)."
+            "Finished copies, by outcome: delivered (answered 2xx), failed, or dropped (queue full, route removed or shutdown)."
             [
                 for struct (labels, _, totals, _, _) in entries do
                     number (labels @ [ "outcome", "delivered" ]) (float totals.Delivered)
@@ -67,12 +67,12 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         MetricFamily.gauge
             "k8sreq.copies.pending"
             "{copy}"
-            "Copies that were accepted and have not ended."
+            "Accepted copies that are not finished."
             (each (fun totals -> float totals.Pending))
         MetricFamily.counter
             "k8sreq.attempts"
             "{attempt}"
-            "Attempts to send a copy that have ended, by what was answered (empty if nothing was) and what was wrong."
+            "Finished attempts to send a copy, by the target's status code (empty: no answer) and error type."
             [
                 for struct (labels, statistics, _, _, _) in entries do
                     for struct (struct (status, errorType), count) in statistics.Attempts do
@@ -92,20 +92,16 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         MetricFamily.gauge
             "k8sreq.queue.items"
             "{copy}"
-            "Copies that wait, for their turn or for their next attempt."
+            "Copies waiting in the target's queue, or for their next attempt."
             (ofLoad (fun load -> float (load.Queued + load.Parked)))
         MetricFamily.gauge
             "k8sreq.queue.bytes"
             "By"
-            "What those weigh that wait; QUEUE_BYTES is the limit."
+            "Bytes waiting in the target's queue (limit: QUEUE_BYTES)."
             (ofLoad (fun load -> float load.WaitingBytes))
-        MetricFamily.gauge
-            "k8sreq.queue.oldest"
-            "s"
-            "For how long the first in the queue has waited for its turn."
-            [
-                for struct (labels, _, _, _, oldest) in entries -> number labels oldest.TotalSeconds
-            ]
+        MetricFamily.gauge "k8sreq.queue.oldest" "s" "Age of the oldest copy in the target's queue." [
+            for struct (labels, _, _, _, oldest) in entries -> number labels oldest.TotalSeconds
+        ]
     ]
 
 let private unixSeconds (time: DateTimeOffset) =
@@ -127,7 +123,7 @@ let private routing (sources: MetricSources) : MetricFamily list =
         MetricFamily.gauge
             "k8sreq.last_sync"
             "s"
-            "The Unix time for which all routes are known to be what the source has; 0 before the first."
+            "Unix time of the last sync with the route source; 0 before the first."
             (one (sources.Source.LastSync |> Option.map unixSeconds |> Option.defaultValue 0.0))
         MetricFamily.gauge
             "k8sreq.leader"
@@ -137,12 +133,12 @@ let private routing (sources: MetricSources) : MetricFamily list =
         MetricFamily.counter
             "k8sreq.watch_restarts"
             "{watch}"
-            "Lists and watches that ended and began anew, by the reason."
+            "Lists and watches that were restarted, by reason."
             (byWord "reason" sources.Source.Restarts)
         MetricFamily.counter
             "k8sreq.status_writes"
             "{write}"
-            "Statuses of RequestClones that were to be written, by what came of it."
+            "RequestClone status updates, by result."
             (byWord "result" sources.Source.Writes)
     ]
 
@@ -164,60 +160,52 @@ let private runtime () : MetricFamily list = [
     MetricFamily.counter
         "process.cpu"
         "s"
-        "CPU time, of users and system."
+        "User and system CPU time."
         (one Environment.CpuUsage.TotalTime.TotalSeconds)
-    MetricFamily.gauge
-        "process.resident_memory"
-        "By"
-        "Memory that is in use, as the system sees it."
-        (one (float Environment.WorkingSet))
+    MetricFamily.gauge "process.resident_memory" "By" "Resident memory." (one (float Environment.WorkingSet))
     MetricFamily.gauge "process.open_fds" "" "Open file descriptors." (openDescriptors ())
     MetricFamily.gauge
         "process.start_time"
         "s"
-        "The Unix time at which the process began."
+        "Unix time at which the process started."
         (one (unixSeconds started.Value))
-    MetricFamily.counter
-        "dotnet.gc.collections"
-        "{collection}"
-        "Garbage collections, by the oldest generation that was collected."
-        [
-            for generation in 0 .. GC.MaxGeneration ->
-                let older =
-                    if generation < GC.MaxGeneration then
-                        GC.CollectionCount(generation + 1)
-                    else
-                        0
+    MetricFamily.counter "dotnet.gc.collections" "{collection}" "Garbage collections, by generation." [
+        for generation in 0 .. GC.MaxGeneration ->
+            let older =
+                if generation < GC.MaxGeneration then
+                    GC.CollectionCount(generation + 1)
+                else
+                    0
 
-                number
-                    [ "dotnet.gc.heap.generation", $"gen{generation}" ]
-                    (float (GC.CollectionCount generation - older))
-        ]
+            number
+                [ "dotnet.gc.heap.generation", $"gen{generation}" ]
+                (float (GC.CollectionCount generation - older))
+    ]
     MetricFamily.counter
         "dotnet.gc.pause.time"
         "s"
-        "Time for which the process stood still for garbage collections."
+        "Time that the process was paused for garbage collections."
         (one (GC.GetTotalPauseDuration()).TotalSeconds)
     MetricFamily.counter
         "dotnet.gc.heap.total_allocated"
         "By"
-        "Bytes that were allocated."
+        "Bytes allocated."
         (one (float (GC.GetTotalAllocatedBytes false)))
     MetricFamily.gauge
         "dotnet.gc.last_collection.memory.committed_size"
         "By"
-        "Memory that the heap had from the system after the last collection."
+        "Committed heap memory after the last garbage collection."
         (one (float (GC.GetGCMemoryInfo().TotalCommittedBytes)))
     // The conventions call it dotnet.thread_pool.thread.count. A name that ends so is a histogram's in both formats.
     MetricFamily.gauge
         "dotnet.thread_pool.threads"
         "{thread}"
-        "Threads of the pool."
+        "Thread pool threads."
         (one (float ThreadPool.ThreadCount))
     MetricFamily.gauge
         "dotnet.thread_pool.queue.length"
         "{work_item}"
-        "What waits for one of them."
+        "Work items waiting for a thread pool thread."
         (one (float ThreadPool.PendingWorkItemCount))
 ]
 
@@ -229,21 +217,17 @@ let families (sources: MetricSources) : MetricFamily list = [
     MetricFamily.gauge
         "k8sreq.ready"
         ""
-        "1 if this replica is ready for requests: its routes are known, and it was not told to stop."
+        "1 if this replica is ready: its routes are known and it is not shutting down."
         (one (if sources.IsReady() then 1.0 else 0.0))
-    MetricFamily.counter "k8sreq.requests" "{request}" "Requests that were answered, by the status." [
+    MetricFamily.counter "k8sreq.requests" "{request}" "Requests answered, by status code." [
         for status, count in sources.Http.Requests -> number [ "code", string<int> status ] (float count)
     ]
     yield! copies sources.Clones
-    MetricFamily.gauge
-        "k8sreq.buffer.bytes"
-        "By"
-        "What requests hold in memory."
-        (one (float sources.Budget.Used))
+    MetricFamily.gauge "k8sreq.buffer.bytes" "By" "Memory used by requests." (one (float sources.Budget.Used))
     MetricFamily.gauge
         "k8sreq.buffer.limit"
         "By"
-        "What requests may hold in memory, all together."
+        "Memory that all requests together may use (BUFFER_BYTES)."
         (one (float sources.Budget.Total))
     yield! routing sources
     yield! sources.Http.Families

@@ -71,7 +71,7 @@ let handler (name: string) (output: TextWriter) : HttpHandler =
         return! next ctx
     }
 
-// Whoever tries things out is one client, on their own machine.
+// One client, on the same machine.
 let private limits: ServerLimits = {
     Headers = TimeSpan.FromSeconds 30.0
     Idle = TimeSpan.FromSeconds 130.0

@@ -192,7 +192,7 @@ type ManifestFolder(kinds: Kind<obj> list, root: string, ?scanned: unit -> unit)
         |> Map.filter (fun path known -> not (isListed.Contains path) && (isKept path || known.Seen.IsSome))
         |> Map.map (fun path known -> if isKept path then known else { known with Seen = None })
 
-    // Putting thousands of objects together anew takes its time, and most scans find nothing new.
+    // Putting thousands of objects together again takes its time, and most scans find nothing new.
     let mutable lastFolderProblems: ManifestProblem list = []
     let mutable lastFiles: KnownFile[] = [||]
 

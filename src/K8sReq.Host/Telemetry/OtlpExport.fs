@@ -53,7 +53,7 @@ let private tls (settings: OtlpSettings) : Result<SslClientAuthenticationOptions
         let policy =
             X509ChainPolicy(
                 TrustMode = X509ChainTrustMode.CustomRootTrust,
-                // Whoever has a certificate authority of their own seldom publishes what it has revoked.
+                // Private certificate authorities seldom publish what they have revoked.
                 RevocationMode = X509RevocationMode.NoCheck
             )
 
@@ -113,6 +113,7 @@ let private snapshots
     (clock: TimeProvider)
     (families: unit -> MetricFamily list)
     : unit -> MetricFamily list =
+    // Guarded by `gate`: the families as they were when they were last taken, for a second.
     let mutable taken: struct (int64 * MetricFamily list) voption = ValueNone
     let gate = Threading.Lock()
 

@@ -59,7 +59,7 @@ let parseJson (text: string) : Result<Document list, TextError> =
 
         List.ofSeq documents
 
-    // A reader starts anew behind each document, and counts lines from there.
+    // A reader starts again behind each document, and counts lines from there.
     let rec firstBroken (position: int) =
         let mutable reader =
             Utf8JsonReader(bytes.AsSpan position, JsonReaderOptions(AllowMultipleValues = true))

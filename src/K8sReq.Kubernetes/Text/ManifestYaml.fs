@@ -217,7 +217,7 @@ let private isEmptyDocument (root: YamlNode) =
 
 let private reasonOf (error: exn) = error.GetBaseException().Message
 
-// As deep as JSON documents may be, too; far deeper ones would overflow the stack of whoever loads them.
+// As deep as JSON documents may be, too; far deeper ones would overflow the loader's stack.
 let private deepest = 64
 
 let private refuseEvent (event: ParsingEvent) (reason: string) : 'T =
@@ -232,7 +232,7 @@ type private Level =
     | AtKey
     | AtValue
 
-// Goes through a text event by event, and refuses what whoever loads it could not bear: too many levels, and keys that are
+// Goes through a text event by event, and refuses what the loader could not take: too many levels, and keys that are
 // lists or mappings. Loaded, a key is compared with others by all that it holds, and a few of them that hold each other
 // twice take for ever.
 let private checkShape (scanner: Scanner) =

@@ -56,7 +56,7 @@ type CopyHistory() =
             filled + (if isEmpty point then 0 else 1)
             - (if isEmpty points[slot] then 0 else 1)
 
-        // Nothing changes for whoever looks at a line that was and stays flat.
+        // A line that was flat and stays flat looks the same.
         if filled > 0 || not (isEmpty points[slot]) then
             Interlocked.Increment &version |> ignore
 

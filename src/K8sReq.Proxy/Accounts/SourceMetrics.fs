@@ -22,7 +22,7 @@ type SourceMetrics(clock: TimeProvider) =
         | [||] -> None
         | times -> Some(Array.min times)
 
-    /// A watch ended and begins anew, for one of a few reasons.
+    /// A watch ended and begins again, for one of a few reasons.
     member _.Restarted(reason: string) : unit = restarts.Of(reason).Add 1L
     member _.Restarts = restarts.All
 

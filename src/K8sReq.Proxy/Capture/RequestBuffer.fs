@@ -13,7 +13,7 @@ type IBodySink =
     abstract TryAppend: ReadOnlySequence<byte> -> bool
 
 /// A request as it is sent: its head and its body in blocks from the shared pool, all taken from the budget. Filled by one
-/// writer, then read by any number of copies, then released once by whoever owns it; nothing may read it after that.
+/// writer, then read by any number of copies, then released once by its owner; nothing may read it after that.
 /// `expectedBody` is the length that the client has announced, or 0.
 [<Sealed>]
 type RequestBuffer(budget: Allowance, expectedBody: int64) =

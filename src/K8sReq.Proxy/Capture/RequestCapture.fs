@@ -12,7 +12,7 @@ open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
 open K8sReq.Core
 
-/// A request with the memory that it is in; whoever holds it releases that memory, once.
+/// A request with the memory that it is in; its owner releases that memory, once.
 [<NoEquality; NoComparison>]
 type Captured = {
     Request: CapturedRequest

@@ -8,6 +8,7 @@ open K8sReq.Core
 /// A RequestClone's copies: what has become of them, and the lanes that have some now.
 [<Sealed>]
 type CloneEntry(statistics: CloneStatistics) =
+    // Guards `lanes`: the lane in force, and retired ones that still have copies.
     let gate = Lock()
     let mutable lanes: Lane list = []
 

@@ -118,7 +118,7 @@ type CopyDelivery
         | LaneEntry.Full
         | LaneEntry.Retired -> copy.Handle DeliverySignal.TurnLost
 
-    // Goes on where the turn is given: what it begins is done by whoever gives turns, one at a time.
+    // Goes on where the turn is given: what it begins runs on the thread that gives turns, one at a time.
     member private copy.Await(turn: Task<bool>) : unit =
         let goOn () =
             // A first attempt that had to wait begins now.

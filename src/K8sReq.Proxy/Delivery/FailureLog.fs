@@ -22,7 +22,7 @@ type FailureLog(logger: ILogger, clock: TimeProvider) =
         if count > 0L then
             ProxyLog.failuresOmitted logger (string clone) count
 
-    // A window whose time is over is of no use any more. Whoever has found it meanwhile looks again: see `tryOffer`.
+    // A window whose time is over is of no use any more. A caller that has found it meanwhile looks again: see `tryOffer`.
     let flush (isLast: bool) : unit =
         for KeyValue(clone, box) in windows do
             let omitted =

@@ -38,6 +38,8 @@ type Lane
     ) =
     static let atOnce = LaneEntry.Entered(Task.FromResult true)
 
+    // Guards everything below: `load` counts exactly the copies that hold a slot and those in `waiting`, and a copy waits
+    // only while every slot is taken. Nothing that may run a copy is called with it held.
     let gate = Lock()
     let mutable target = initial
     // How much each weighs, since when it waits, and what tells it that it is its turn.

@@ -17,7 +17,7 @@ type HostEntry(lanes: Lane[], share: BudgetShare) =
 [<NoEquality; NoComparison>]
 type LaneUpdate = {
     Hosts: HostMap<HostEntry>
-    /// To be retired once the hosts are published, so that whoever meets one finds what takes its place.
+    /// To be retired once the hosts are published, so that a request that meets a retired lane finds its successor.
     Gone: Lane list
 }
 

@@ -32,7 +32,7 @@ type Turns(atOnce: int) =
             else
                 false)
 
-    /// Work of this namespace, which returns when it waits for something. It, or what waits before it, is begun by whoever comes
+    /// Work of this namespace, which returns when it waits for something. It, or what waits before it, is begun by the thread that comes
     /// here if there is a turn to give: the thread on which one send has ended begins the next, so that sending keeps up with
     /// what comes in. Must not throw. Not to be called with a lock held.
     member turns.Add(ns: string, work: unit -> unit) : unit =

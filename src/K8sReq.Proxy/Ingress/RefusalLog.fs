@@ -13,6 +13,7 @@ type RefusalLog(logger: ILogger, clock: TimeProvider) =
     static let mostLines = 20
     static let window = TimeSpan.FromSeconds 10.0
 
+    // Guards `windows`.
     let gate = Lock()
     // By status: there are few.
     let windows = Dictionary<int, LogRateLimit>()

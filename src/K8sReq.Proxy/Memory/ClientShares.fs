@@ -10,6 +10,7 @@ open System.Threading
 /// after its connections have ended.
 [<Sealed>]
 type ClientShares() =
+    // Guards everything below. A client has an entry for as long as it has a connection or its share is in use.
     let gate = Lock()
     // Each with its number of connections.
     let shares = Dictionary<IPAddress, struct (BudgetShare * int)>()

@@ -43,7 +43,7 @@ type Controller
                 ProxyLog.notRouted logger (string key) (Resolution.describeError error)
             | _ -> ()
 
-    // Once they are in force: whoever reads it may go by it.
+    // After they are in force: readers may rely on it.
     let reportRoutes (wasKnown: bool) (now: Routing) =
         if not now.ChangedHosts.IsEmpty || not wasKnown then
             let counts = now.Counts

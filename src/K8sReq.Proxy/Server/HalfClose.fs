@@ -41,7 +41,7 @@ type private Transport(inner: IDuplexPipe) =
 /// connection and drops the answer, mostly; that nothing more will come it learns from the end of the input all the same.
 type private HalfOpenConnection(inner: ConnectionContext) =
     inherit ConnectionContext()
-    // Cancelled when the connection is done with, for whoever waits for that.
+    // Cancelled when the connection is done with, for those that wait for it.
     let closed = new CancellationTokenSource()
     let mutable transport: IDuplexPipe = Transport inner.Transport
 

@@ -22,6 +22,8 @@ type Http2Heads internal (inner: PipeReader, clock: TimeProvider) =
     static let frameHead = 9
     static let headers = 1uy
 
+    // Guards `underWay` and `room`. Heads under way are never more than the limit, and `room` is set only while a reader
+    // waits for one of them to end. The positions below belong to the connection's reader alone.
     let gate = Lock()
     let mutable underWay = 0
     // Completed when there is room for one more.

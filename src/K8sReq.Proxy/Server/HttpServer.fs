@@ -170,7 +170,7 @@ module HttpServer =
                 else
                     Encoding.Latin1
 
-        // Bodies are bounded by whoever reads them, in size and in time.
+        // The capture bounds bodies, in size and in time.
         options.Limits.MaxRequestBodySize <- Nullable()
         options.Limits.MinRequestBodyDataRate <- null
         options.Limits.MaxRequestLineSize <- 32 * 1024

@@ -41,6 +41,7 @@ and [<Sealed>] TargetConnection
     let tcpInfo = GC.AllocateUninitializedArray<byte> 128
     let sending = new SocketAsyncEventArgs(true)
     let receiving = new SocketAsyncEventArgs(true)
+    // Guards `state` and the timer. The sending side alone uses `unsent` and `written`: one send is under way at a time.
     let gate = Lock()
     let state = ConnectionState(clock, timeouts, retiresAt)
     // Where what has not been sent of the request begins.
@@ -48,7 +49,7 @@ and [<Sealed>] TargetConnection
     // Bytes that the system has taken to send over this connection, and how many those were before this exchange.
     let mutable written = 0L
     let mutable writtenBefore = 0L
-    // One timer, set anew only for an earlier time: most sends end long before theirs.
+    // One timer, set again only for an earlier time: most sends end long before theirs.
     let mutable timer: ITimer | null = null
     let mutable timerEndsAt = TimeSpan.MaxValue
 
@@ -91,7 +92,7 @@ and [<Sealed>] TargetConnection
         | null -> ()
         | timer -> timer.Dispose()
 
-    // Outside of the lock. The connection first: whoever waits for a turn can use it then.
+    // Outside of the lock. The connection first: the next copy can use it then.
     member private connection.Perform(effect: Effect) =
         match effect.Sequel with
         | Sequel.Nothing -> ()

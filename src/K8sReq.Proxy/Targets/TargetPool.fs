@@ -29,6 +29,8 @@ type PoolEvents = {
 /// instead: behind one address are several pods, and the last one used is always the same pod's.
 and [<Sealed>] TargetPool
     (clock: TimeProvider, limits: ConnectionLimits, endpoint: IPEndPoint, events: PoolEvents) =
+    // Guards everything below: `idle` is a part of `all`, and neither has a connection that was reported closed. No
+    // connection is called with it held.
     let gate = Lock()
     let all = HashSet<TargetConnection>()
     let idle = List<TargetConnection>()

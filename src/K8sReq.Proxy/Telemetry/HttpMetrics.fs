@@ -28,7 +28,7 @@ type HttpMetrics(meter: Meter) =
         meter.CreateHistogram<float>(
             "http.server.request.duration",
             "s",
-            "From the head of a request to its answer.",
+            "From the request head to the response.",
             null,
             advice
         )
@@ -37,7 +37,7 @@ type HttpMetrics(meter: Meter) =
         meter.CreateHistogram<float>(
             "http.client.request.duration",
             "s",
-            "From the start of an attempt to the head of the target's answer.",
+            "From the start of an attempt to the head of the response.",
             null,
             advice
         )
@@ -116,13 +116,13 @@ type HttpMetrics(meter: Meter) =
 
     /// The durations; each instrument of the meter has the same name.
     member _.Families: MetricFamily list = [
-        MetricFamily.histogram "http.server.request.duration" "s" "From the head of a request to its answer." [
+        MetricFamily.histogram "http.server.request.duration" "s" "From the request head to the response." [
             for struct (key, cell) in served.All -> MetricSample.distribution (servedLabels key) cell.Value
         ]
         MetricFamily.histogram
             "http.client.request.duration"
             "s"
-            "From the start of an attempt to the head of the target's answer."
+            "From the start of an attempt to the head of the response."
             [
                 for struct (key, cell) in sent.All -> MetricSample.distribution (sentLabels key) cell.Value
             ]

@@ -42,6 +42,7 @@ type StatusPlace(since: int64) =
 /// thread; never anything that requests or copies wait for.
 [<Sealed>]
 type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpan) =
+    // Guards everything below: what was rendered last, once for all browsers, and who holds a place.
     let gate = Lock()
     let rows = Dictionary<ObjectKey, struct (RowInputs * string)>()
     let mutable renderedAt = Int64.MinValue

@@ -61,7 +61,7 @@ let private onlyLocal (address: ListenAddress) : HttpHandler =
 
     let refusal =
         (setStatusCode StatusCodes.Status421MisdirectedRequest
-         >=> text "This address is asked for by localhost or by its number.\n")
+         >=> text $"Open this page as http://localhost:{address.Port}.\n")
             earlyReturn
 
     fun next ctx ->
@@ -79,7 +79,7 @@ let private queryOf (ctx: HttpContext) : StatusQuery =
 let private bodyOf (contentType: string) (body: byte[]) : HttpHandler =
     setHttpHeader "Content-Type" contentType >=> setBody body
 
-// Made anew for each request.
+// Made again for each request.
 let private answering (contentType: string) (body: HttpContext -> byte[]) : HttpHandler =
     fun next ctx -> bodyOf contentType (body ctx) next ctx
 
@@ -95,9 +95,9 @@ let private page (snapshot: StatusSnapshot) (feed: StatusFeed) : HttpHandler =
 
 let private tooMany: HttpHandler =
     setStatusCode StatusCodes.Status503ServiceUnavailable
-    >=> text "Too many look on already.\n"
+    >=> text "Too many status pages are open.\n"
 
-// Until the browser goes, or the program. Whoever reads slowly is sent less often: nothing is queued for anybody.
+// Until the browser goes, or the program. A slow reader is sent less often: nothing is queued for it.
 let private events
     (snapshot: StatusSnapshot)
     (feed: StatusFeed)

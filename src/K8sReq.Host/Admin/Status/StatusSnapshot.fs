@@ -36,7 +36,7 @@ type StatusSummary = {
     Load: LaneLoad
     /// How long the first copy in any queue has waited.
     OldestWait: TimeSpan
-    /// Requests that were answered, by the status.
+    /// Requests answered, by status code.
     Requests: (int * int64) list
     /// The time for which all routes are known to be what the source has; None before the first.
     LastSync: DateTimeOffset option
@@ -68,9 +68,10 @@ type RoutePage = {
     Shown: ResolvedClone[]
 }
 
-/// The RequestClones in the order in which they are shown: sorted anew only when the table has changed.
+/// The RequestClones in the order in which they are shown: sorted again only when the table has changed.
 [<Sealed>]
 type private OrderedClones(table: unit -> RouteTable) =
+    // Guards both: `clones` is `known` in the order of the page.
     let gate = Lock()
     let mutable known = RouteTable.empty
     let mutable clones: ResolvedClone[] = [||]

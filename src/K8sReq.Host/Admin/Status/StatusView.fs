@@ -73,12 +73,12 @@ let summary (now: StatusSummary) : XmlNode =
             let ended = totals.Accepted - totals.Pending
 
             if ended = 0L then
-                "none has ended"
+                "none finished"
             else
                 // Rounded down: 100 % means all of them.
                 let share = Math.Floor(float totals.Delivered / float ended * 10000.0) / 100.0
 
-                share.ToString("0.##", CultureInfo.InvariantCulture) + " % of what has ended"
+                share.ToString("0.##", CultureInfo.InvariantCulture) + " % of finished copies"
 
     titled "summary" "This replica" [
         dl [ _class "tiles" ] [
@@ -92,14 +92,14 @@ let summary (now: StatusSummary) : XmlNode =
             ]
             tile "good" "Delivered" (number totals.Delivered) [ str share ]
             tile (toneIf (totals.Failed > 0L) "bad") "Failed" (number totals.Failed) [
-                str "by their targets"
+                str "rejected or unreachable"
             ]
             tile (toneIf (totals.Dropped > 0L) "bad") "Dropped" (number totals.Dropped) [
-                str "no room, or no longer routed"
+                str "queue full, or route removed"
             ]
             tile "" "In flight" (number (int64 load.Sending)) [
                 if load.Queued + load.Parked = 0 then
-                    str "none waits"
+                    str "queue empty"
                 else
                     str
                         $"{number (int64 (load.Queued + load.Parked))} more wait ({bytes load.WaitingBytes}), the first for {duration now.OldestWait}"
@@ -120,8 +120,8 @@ let summary (now: StatusSummary) : XmlNode =
             tile "" "Leader" (if now.Leader = "" then "none" else now.Leader) [
                 str (
                     if now.IsLeading then "this replica"
-                    elif now.Leader = "" then "nobody writes statuses"
-                    else "it writes the statuses"
+                    elif now.Leader = "" then "not used without a cluster"
+                    else "writes statuses"
                 )
             ]
             tile "" "Memory" (bytes now.ResidentMemory) [
@@ -338,7 +338,7 @@ let failures (failures: CopyFailure list) : XmlNode =
 
     titled "failures" "Last failures" [
         if failures.IsEmpty then
-            p [] [ str "Every copy that has ended was delivered." ]
+            p [] [ str "No failures." ]
         else
             table [] [
                 thead [] [
@@ -353,7 +353,7 @@ let failures (failures: CopyFailure list) : XmlNode =
 
 let private stateChoices = [
     RouteStateFilter.All, "all routes"
-    RouteStateFilter.Failing, "with copies lately not delivered"
+    RouteStateFilter.Failing, "with recent failures"
     RouteStateFilter.Unrouted, "not routed"
 ]
 
@@ -403,7 +403,7 @@ let page (now: StatusSummary) (shown: RoutePage) (rows: string seq) (lost: CopyF
             a [ _class "skip"; _href "#routes" ] [ str "To the routes" ]
             header [] [
                 h1 [] [ str "K8sReq" ]
-                p [ _id "live"; attr "role" "status" ] [ str "as it was when the page was loaded" ]
+                p [ _id "live"; attr "role" "status" ] [ str "as of page load" ]
                 button [
                     _id "pause"
                     _type "button"
