@@ -35,6 +35,7 @@ let main arguments =
             HostileClientTests.tests
             RefusalTests.tests
             RequestTraceTests.tests
+            ObservedTests.tests
             CopyHistoryTests.tests
             AllocationTests.tests
         ])

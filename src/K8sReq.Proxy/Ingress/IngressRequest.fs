@@ -22,6 +22,11 @@ type IngressRequest(head: RequestHead) =
     /// The request of this context, once its head has been parsed.
     static member TryOf(ctx: HttpContext) : IngressRequest | null = ctx.Features.Get<IngressRequest>()
 
+    /// To be called once the request is answered. The server keeps the contexts of a connection's former streams for its next
+    /// ones, with their features: a hundred heads of each connection would stay in memory, and the routes that they met.
+    static member Forget(ctx: HttpContext) : unit =
+        ctx.Features.Set(Unchecked.defaultof<IngressRequest>)
+
     static member Of(ctx: HttpContext) : IngressRequest =
         match IngressRequest.TryOf ctx with
         | null -> invalidOp "The head of the request has not been parsed."

@@ -63,6 +63,10 @@ let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler 
 
                     services.Refusals.Tell(status, reason, request.Head.Host)
 
+        let finish (ctx: HttpContext) (began: int64) =
+            tell ctx began
+            IngressRequest.Forget ctx
+
         // The client may have gone while it was answered; all else is a defect.
         let fail (ctx: HttpContext) (error: exn) =
             match error with
@@ -91,7 +95,7 @@ let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler 
                     Task.FromException<HttpContext option> error
 
             if answered.IsCompletedSuccessfully then
-                tell ctx began
+                finish ctx began
                 answered
             else
                 task {
@@ -101,6 +105,6 @@ let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler 
                     with error ->
                         fail ctx error
 
-                    tell ctx began
+                    finish ctx began
                     return Some ctx
                 }
