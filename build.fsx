@@ -355,10 +355,14 @@ let runExample arguments =
         if child.HasExited then
             ended.Set()
 
-    let address =
-        match arguments |> List.tryFindIndex (fun argument -> argument = "--http-addr") with
-        | Some index when index + 1 < arguments.Length -> arguments[index + 1]
-        | _ -> ":8080"
+    let rec addressIn (arguments: string list) =
+        match arguments with
+        | "--http-addr" :: address :: _ -> address
+        | argument :: _ when argument.StartsWith "--http-addr=" -> argument.Substring "--http-addr=".Length
+        | _ :: rest -> addressIn rest
+        | [] -> ":8080"
+
+    let address = addressIn arguments
 
     let host =
         if address.StartsWith ':' then

@@ -84,7 +84,7 @@ type Copies() =
     let lane = Inputs.newLane (Targets.named "a")
 
     let accepted copies =
-        AcceptedRequest(TestRequest.get, 100L, 0L, null, copies, ignore)
+        AcceptedRequest(TestRequest.get, 100L, 0L, null, copies, null, ignore)
 
     let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
@@ -96,6 +96,7 @@ type Copies() =
         Attempted = fun _ _ _ _ _ -> ()
         Ended = fun _ _ _ _ -> ()
         Unexpected = raise
+        Shelved = fun _ _ -> ()
         PaceRetry = fun _ -> System.TimeSpan.Zero
         Stop = CancellationToken.None
     }

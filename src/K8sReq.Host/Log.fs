@@ -75,6 +75,24 @@ let acceptFailed: ILogger -> string -> unit =
         (EventId(32, "AcceptFailed"))
         "Cannot accept connections: {Reason}. Retrying. Logged at most once per minute"
 
+/// Folder, and how many copies were found in it.
+let journalOpened: ILogger -> string -> int64 -> unit =
+    message2<string, int64>
+        LogLevel.Information
+        (EventId(33, "JournalOpened"))
+        "Journal {Folder} opened: {Copies} copies recovered"
+
+/// Why it cannot be written.
+let journalFailed: ILogger -> string -> unit =
+    message1<string>
+        LogLevel.Error
+        (EventId(34, "JournalFailed"))
+        "Journal unavailable: {Reason}. Requests with durable copies get 503 until it works again. Retrying; logged once"
+
+/// Folder.
+let journalRecovered: ILogger -> string -> unit =
+    message1<string> LogLevel.Information (EventId(35, "JournalRecovered")) "Journal {Folder} works again"
+
 let private failedWith =
     LoggerMessage.Define<string, string>(
         LogLevel.Critical,

@@ -14,5 +14,11 @@ let create () : CopyStore =
                 request.Number <- Interlocked.Increment &last.contents
                 ValueTask<bool> true
         Parked = fun _ _ _ _ -> ()
+        // Nothing is durable here, so nothing is ever shelved.
+        Shelved = fun request _ _ _ -> request.CopyEnded()
         Ended = fun request _ _ -> request.CopyEnded()
+        TryReserve = fun _ _ -> false
+        Release = fun _ _ -> ()
+        Backlog = fun _ -> Backlog.empty
+        Take = fun _ _ _ -> Task.FromResult []
     }

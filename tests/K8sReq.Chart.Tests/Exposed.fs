@@ -14,6 +14,7 @@ open K8sReq.TestKit
 /// Names of series, as a scrape has them.
 let series: Set<string> =
     use meter = new Diagnostics.Metrics.Meter "k8sreq"
+    use journal = new TestJournal()
 
     let families =
         Metrics.families {
@@ -22,6 +23,7 @@ let series: Set<string> =
             Clones = CloneDirectory()
             Source = SourceMetrics TimeProvider.System
             Budget = BufferBudget 1L
+            Journal = Some(journal.Store, 1L)
             Routes = fun () -> Routing.initial.Counts
             IsReady = fun () -> false
         }

@@ -26,6 +26,7 @@ let private attempt outcome = {
 
 let private state phase attempts last = {
     Phase = phase
+    IsDurable = false
     Copy = {
         Attempts = attempts
         Outcome = last
@@ -53,7 +54,7 @@ let private signals = [
         attempt TargetOutcome.Cancelled with
             IsAttempt = false
     }
-    "park refused", DeliverySignal.ParkRefused
+    "park refused", DeliverySignal.ParkRefused(TimeSpan.FromSeconds 7.0)
     "backoff ended", DeliverySignal.BackoffEnded
 ]
 
@@ -74,6 +75,14 @@ let private table = [
     (DeliveryPhase.Backoff, "backoff ended"), (DeliveryPhase.Queued, DeliveryAction.Queue, 1)
 ]
 
+// Where a durable copy goes back to the store instead of being given up: so long it waits there at least.
+let private shelved = [
+    (DeliveryPhase.Queued, "turn lost"), (TimeSpan.Zero, 0)
+    (DeliveryPhase.Sending, "failed, no retry of use"), (TimeSpan.FromSeconds 2.0, 2)
+    (DeliveryPhase.Sending, "not tried"), (TimeSpan.Zero, 1)
+    (DeliveryPhase.Backoff, "park refused"), (TimeSpan.FromSeconds 7.0, 1)
+]
+
 /// A signal that may come at any time, in any order.
 let private anySignal =
     Gen.frequency [
@@ -81,7 +90,7 @@ let private anySignal =
         1, Gen.constant DeliverySignal.TurnLost
         4, Gen.constant (DeliverySignal.AttemptEnded(attempt failed))
         1, Gen.constant (DeliverySignal.AttemptEnded(attempt delivered))
-        1, Gen.constant DeliverySignal.ParkRefused
+        1, Gen.constant (DeliverySignal.ParkRefused(TimeSpan.FromSeconds 7.0))
         4, Gen.constant DeliverySignal.BackoffEnded
     ]
 
@@ -124,6 +133,24 @@ let tests =
                     | None ->
                         Expect.isTrue (next = state) $"{next}"
                         Expect.isTrue (action = DeliveryAction.Nothing) $"{action}"
+                }
+
+        for state in states do
+            for name, signal in signals do
+                test $"durable, {state.Phase}, {name}" {
+                    let durable = { state with IsDurable = true }
+                    let struct (next, action) = DeliveryStep.step (policy 2) durable signal
+
+                    match List.tryFind (fun (pair, _) -> pair = (state.Phase, name)) shelved with
+                    | Some(_, (wait, attempts)) ->
+                        Expect.isTrue (action = DeliveryAction.Shelve wait) $"{action}"
+                        Expect.equal next.Phase DeliveryPhase.Ended "nothing more is done for it here"
+                        Expect.isFalse next.Copy.IsEnded "it has not ended for all that"
+                        Expect.equal next.Copy.Attempts attempts "attempts"
+                    | None ->
+                        let struct (other, same) = DeliveryStep.step (policy 2) state signal
+                        Expect.isTrue (action = same) "as any other copy"
+                        Expect.equal next.Phase other.Phase "the phase"
                 }
 
         property

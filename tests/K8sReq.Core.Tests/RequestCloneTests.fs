@@ -94,6 +94,8 @@ let tests =
                         Delay = System.TimeSpan.FromSeconds 0.5
                         Longest = System.TimeSpan.FromSeconds 10.0
                     }
+                    Durability = None
+                    WhenFull = FullPolicy.Drop
                 })
                 "all of it"
         }

@@ -46,6 +46,8 @@ let tests =
                         QueueBytes = 16777216L
                     }
                     BufferBytes = 268435456L
+                    Journal = None
+                    Durability = Durability.Memory
                     MaxConnections = None
                     RetriesPerSecond = 1000
                     MaxClonesPerHost = 1000
@@ -90,6 +92,11 @@ let tests =
                 "MAX_CONCURRENT_REQUESTS", "1"
                 "QUEUE_BYTES", "0"
                 "BUFFER_BYTES", "65536"
+                "JOURNAL", "/data"
+                "DURABILITY", "memory"
+                "JOURNAL_BYTES", "1048576"
+                "JOURNAL_LINGER", "5ms"
+                "ORPHAN_KEEP", "1h"
                 "VIA_NAME", "edge-1"
                 "SHUTDOWN_DELAY", "5s"
                 "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
@@ -131,6 +138,14 @@ let tests =
                     BodySizeLimit = None
                     Lane = { Concurrency = 1; QueueBytes = 0L }
                     BufferBytes = 65536L
+                    Journal =
+                        Some {
+                            Folder = "/data"
+                            Limit = 1048576L
+                            Linger = TimeSpan.FromMilliseconds 5.0
+                            OrphanKeep = TimeSpan.FromHours 1.0
+                        }
+                    Durability = Durability.Memory
                     MaxConnections = Some 500
                     RetriesPerSecond = 20
                     MaxClonesPerHost = 7
@@ -151,6 +166,20 @@ let tests =
                     InForce = []
                 }
                 "from the environment"
+        }
+
+        test "with a journal, RequestClones that do not say get it; without one it cannot be the default" {
+            Expect.equal (read [ "JOURNAL", "/data" ] folder).Durability Durability.Journal "by default"
+
+            Expect.equal
+                (read [ "JOURNAL", "/data"; "DURABILITY", "Memory" ] folder).Durability
+                Durability.Memory
+                "unless it is said"
+
+            Expect.equal
+                (faults [ "DURABILITY", "Journal" ] folder)
+                [ SettingError.Missing("JOURNAL", "DURABILITY is Journal") ]
+                "there is none"
         }
 
         test "a flag wins over the environment, the last of several flags wins, both spellings are read" {

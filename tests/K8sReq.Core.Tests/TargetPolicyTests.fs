@@ -20,6 +20,8 @@ let private inCluster = {
     AllowsLocal = false
     OwnPorts = set [ 8080 ]
     MostPerHost = 1000
+    HasJournal = false
+    Durability = Durability.Memory
 }
 
 let tests =
@@ -68,6 +70,38 @@ let tests =
             Expect.isOk
                 (TargetPolicy.admit policy (target "10.0.0.1" 8080))
                 "the same port of another machine"
+        }
+
+        test
+            "durability is what the RequestClone says, or else the program; without a journal none can be had" {
+            let asking durability = {
+                target "10.0.0.1" 80 with
+                    Delivery = {
+                        DeliveryPolicy.byDefault with
+                            Durability = durability
+                    }
+            }
+
+            let admitted policy durability =
+                TargetPolicy.admit policy (asking durability) |> Result.map _.Delivery.IsDurable
+
+            let journal byDefault = {
+                inCluster with
+                    HasJournal = true
+                    Durability = byDefault
+            }
+
+            for byDefault, isDurable in [ Durability.Memory, false; Durability.Journal, true ] do
+                Expect.equal (admitted (journal byDefault) None) (Ok isDurable) "the program's"
+                Expect.equal (admitted (journal byDefault) (Some Durability.Memory)) (Ok false) "said"
+                Expect.equal (admitted (journal byDefault) (Some Durability.Journal)) (Ok true) "said"
+
+            Expect.equal (admitted inCluster None) (Ok false) "in memory"
+
+            Expect.equal
+                (admitted inCluster (Some Durability.Journal))
+                (Error ResolutionError.JournalNotConfigured)
+                "not routed"
         }
 
         test "a route to a refused address is not in force, and is told apart from others" {

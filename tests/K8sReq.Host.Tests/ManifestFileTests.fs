@@ -198,6 +198,8 @@ items:
                         Delay = System.TimeSpan.FromSeconds 1.0
                         Longest = System.TimeSpan.FromMinutes 1.0
                     }
+                    Durability = None
+                    WhenFull = FullPolicy.Drop
                 }
                 "all given"
 

@@ -60,6 +60,7 @@ let tests =
     testList "the table of metrics" [
         test "has every metric of the program with its type and unit, and no other" {
             use meter = new Diagnostics.Metrics.Meter "k8sreq"
+            use journal = new TestJournal()
 
             let families =
                 Metrics.families {
@@ -68,6 +69,7 @@ let tests =
                     Clones = CloneDirectory()
                     Source = SourceMetrics TimeProvider.System
                     Budget = BufferBudget 1L
+                    Journal = Some(journal.Store, 1L)
                     Routes = fun () -> Routing.initial.Counts
                     IsReady = fun () -> false
                 }

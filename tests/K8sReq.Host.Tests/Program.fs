@@ -12,6 +12,7 @@ let private ofTheProgram = [
     MetricsTableTests.tests
     StatusBrowserTests.tests
     ProgramTests.tests
+    JournalTests.tests
     StalledReaderTests.tests
     WebhookTests.tests
 ]

@@ -10,12 +10,47 @@ open K8sReq.Proxy
 open K8sReq.Journal
 open K8sReq.TestKit
 
-let private stores = [ "memory", MemoryStore.create ]
+// A store, and what gives it back.
+let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
+    "memory",
+    fun () ->
+        MemoryStore.create (),
+        {
+            new IDisposable with
+                member _.Dispose() = ()
+        }
+    "SQLite",
+    fun () ->
+        let folder = new TestFolder()
+        let opened = new ManualResetEventSlim()
+
+        let journal =
+            new Sqlite.SqliteStore(
+                TimeProvider.System,
+                folder.Path,
+                1_000_000L,
+                TimeSpan.Zero,
+                (fun _ -> opened.Set()),
+                ignore,
+                ignore,
+                ignore
+            )
+
+        opened.Wait()
+
+        journal.Store,
+        {
+            new IDisposable with
+                member _.Dispose() =
+                    (journal :> IDisposable).Dispose()
+                    (folder :> IDisposable).Dispose()
+        }
+]
 
 let private delivered = TargetOutcome.Delivered 200
 
 let private request (copies: int) (release: unit -> unit) =
-    AcceptedRequest(TestRequest.post "abc"B, 3L, 0L, null, copies, release)
+    AcceptedRequest(TestRequest.post "abc"B, 3L, 0L, null, copies, null, release)
 
 let private append (store: CopyStore) (request: AcceptedRequest) : Task<bool> =
     (store.Append request).AsTask()
@@ -25,10 +60,11 @@ let private copyOf (request: AcceptedRequest) (copy: int) = {
     Copy = copy
 }
 
-let private contract (create: unit -> CopyStore) = [
+let private contract (create: unit -> CopyStore * IDisposable) = [
     testCaseTask "what was appended is kept, and requests have numbers of their own"
     <| fun () -> task {
-        let store = create ()
+        let store, resources = create ()
+        use _ = resources
         let requests = [ for _ in 1..100 -> request 1 ignore ]
 
         for request in requests do
@@ -40,7 +76,8 @@ let private contract (create: unit -> CopyStore) = [
 
     testCaseTask "a request's memory is given back once, after its last copy has ended"
     <| fun () -> task {
-        let store = create ()
+        let store, resources = create ()
+        use _ = resources
         let mutable releases = 0
         let request = request 3 (fun () -> releases <- releases + 1)
         let! _ = append store request
@@ -54,7 +91,8 @@ let private contract (create: unit -> CopyStore) = [
 
     testCaseTask "requests and their ends come from many threads at once"
     <| fun () -> task {
-        let store = create ()
+        let store, resources = create ()
+        use _ = resources
         let mutable releases = 0
         let numbers = Collections.Concurrent.ConcurrentBag<int64>()
 

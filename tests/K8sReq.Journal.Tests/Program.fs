@@ -4,4 +4,4 @@ open Expecto
 
 [<EntryPoint>]
 let main arguments =
-    runTestsWithCLIArgs [] arguments (testList "Journal" [ ContractTests.tests ])
+    runTestsWithCLIArgs [] arguments (testList "Journal" [ ContractTests.tests; SqliteStoreTests.tests ])

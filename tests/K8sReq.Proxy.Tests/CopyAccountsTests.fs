@@ -41,6 +41,7 @@ let tests =
 
                 let expected = {
                     Accepted = accepted
+                    Recovered = 0L
                     Delivered = count TargetOutcome.isDelivered
                     Failed = count ((=) (TargetOutcome.Rejected 500))
                     Dropped = count TargetOutcome.isDropped
@@ -64,6 +65,25 @@ let tests =
             do! idle
         }
 
+        testCaseTask "what waits in the journal alone is pending, and nobody waits for it"
+        <| fun () -> task {
+            let accounts = CopyAccounts()
+            accounts.Recovered(clone, 2L)
+            accounts.AcceptedToJournal clone
+            accept accounts 1
+            Expect.equal accounts.Totals.Pending 4L "all of them"
+            let idle = accounts.WhenIdle()
+            accounts.Shelved()
+            do! idle
+            Expect.equal accounts.Totals.Pending 4L "shelved is not ended"
+            accounts.Loaded()
+            Expect.isFalse (accounts.WhenIdle()).IsCompleted "one is in memory again"
+            accounts.Ended(clone, TargetOutcome.Delivered 200, System.TimeSpan.Zero)
+            accounts.DroppedFromJournal(clone, 3L)
+            do! accounts.WhenIdle()
+            Expect.equal accounts.Totals.Pending 0L "all have ended"
+        }
+
         testCaseTask "counts right from many threads at once"
         <| fun () -> task {
             let accounts = CopyAccounts()
@@ -81,6 +101,7 @@ let tests =
                 accounts.Totals
                 {
                     Accepted = 16000L
+                    Recovered = 0L
                     Delivered = 8000L
                     Failed = 8000L
                     Dropped = 0L

@@ -31,6 +31,8 @@ let private retrying retries : Target = {
                 Delay = TimeSpan.FromSeconds 1.0
                 Longest = TimeSpan.FromSeconds 4.0
             }
+            Durability = None
+            WhenFull = FullPolicy.Drop
         }
 }
 
@@ -91,6 +93,7 @@ type private Bench(target: Target, queueBytes: int64) =
                         Interlocked.Increment &retries |> ignore
             Ended = fun _ _ _ _ -> ()
             Unexpected = raise
+            Shelved = fun _ _ -> ()
             PaceRetry = fun _ -> System.TimeSpan.Zero
             Stop = stop.Token
         }
@@ -98,7 +101,7 @@ type private Bench(target: Target, queueBytes: int64) =
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
             async {
-                let accepted = AcceptedRequest(request, 10L, 0L, null, 1, ignore)
+                let accepted = AcceptedRequest(request, 10L, 0L, null, 1, null, ignore)
 
                 let! struct (outcome, _) =
                     FanOut.deliver services accepted 0 (struct (bench.Lane, turn))

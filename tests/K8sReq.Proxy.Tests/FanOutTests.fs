@@ -33,7 +33,7 @@ let private enter (lane: Lane) : LaneSlot =
 
 // One attempt each: the clock is never asked, and nobody waits between attempts.
 let private accepted copies release =
-    AcceptedRequest(request, 3L, 0L, null, copies, release)
+    AcceptedRequest(request, 3L, 0L, null, copies, null, release)
 
 let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
     Client =
@@ -50,6 +50,7 @@ let private services (client: Target -> CapturedRequest -> CancellationToken -> 
     Attempted = fun _ _ _ _ _ -> ()
     Ended = fun _ _ _ _ -> ()
     Unexpected = raise
+    Shelved = fun _ _ -> ()
     PaceRetry = fun _ -> System.TimeSpan.Zero
     Stop = CancellationToken.None
 }
@@ -172,6 +173,7 @@ let tests =
                     Attempted = fun _ _ _ _ _ -> failwith "attempted"
                     Ended = report
                     Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
+                    Shelved = fun _ _ -> ()
                     PaceRetry = fun _ -> System.TimeSpan.Zero
             }
 
@@ -205,6 +207,7 @@ let tests =
                     Jitter = fun () -> failwith "no jitter"
                     Ended = fun _ _ (struct (outcome, _)) _ -> reported.Enqueue outcome
                     Unexpected = ignore
+                    Shelved = fun _ _ -> ()
                     PaceRetry = fun _ -> System.TimeSpan.Zero
             }
 

@@ -36,6 +36,7 @@ let main arguments =
             RefusalTests.tests
             RequestTraceTests.tests
             ObservedTests.tests
+            BacklogFeederTests.tests
             CopyHistoryTests.tests
             AllocationTests.tests
         ])

@@ -43,6 +43,7 @@ let services (tracing: Tracing) : DuplicateServices = {
         Attempted = fun _ _ _ _ _ -> ()
         Ended = fun _ _ _ _ -> ()
         Unexpected = raise
+        Shelved = fun _ _ -> ()
         PaceRetry = fun _ -> System.TimeSpan.Zero
         Stop = CancellationToken.None
     }

@@ -51,6 +51,10 @@ type BusyProgram private (server: ApiServer, port: int, metricsPort: int, discar
                     "--status-addr=127.0.0.1:0"
                     "--enable-leader-election"
                     "--leader-election-namespace=shop"
+                    // With its series, and nothing in it.
+                    "--journal"
+                    folder.At "journal"
+                    "--durability=memory"
                     // So that copies have to wait behind one that the silent target does not answer.
                     "--max-concurrent-requests=1"
                 ],

@@ -15,8 +15,10 @@ type Behaviour = NetworkStream -> MessageReader -> Task<unit>
 
 /// A target on loopback that keeps every byte it gets and behaves as told.
 [<Sealed>]
-type TestTarget(behaviour: (Message -> unit) -> Behaviour, ?forgets: bool, ?address: IPAddress) =
-    let listener = new TcpListener(defaultArg address IPAddress.Loopback, 0)
+type TestTarget(behaviour: (Message -> unit) -> Behaviour, ?forgets: bool, ?address: IPAddress, ?port: int) =
+    let listener =
+        new TcpListener(defaultArg address IPAddress.Loopback, defaultArg port 0)
+
     let received = Channel.CreateUnbounded<Message>()
     let readers = ConcurrentQueue<MessageReader>()
     let connections = ConcurrentQueue<TcpClient>()
@@ -103,6 +105,11 @@ module TestTarget =
 
     let ok () =
         answering "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    /// The same on this port.
+    let at (port: int) =
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"B
+        new TestTarget((fun keep stream reader -> answerAll answer keep stream reader), port = port)
 
     /// The same on another loopback address.
     let okAt (address: IPAddress) =

@@ -1,11 +1,13 @@
 namespace K8sReq.Core
 
 /// How many copies have been accepted, and how many have ended how.
-/// `Accepted = Delivered + Failed + Dropped + Pending`, always. Dropped are those that no target has failed: there was
+/// `Accepted + Recovered = Delivered + Failed + Dropped + Pending`, always. Dropped are those that no target has failed: there was
 /// no room for them, or they were given up. Retries are attempts after a copy's first.
 [<Struct>]
 type CopyTotals = {
     Accepted: int64
+    /// Found in the journal when the process began.
+    Recovered: int64
     Delivered: int64
     Failed: int64
     Dropped: int64
@@ -13,11 +15,15 @@ type CopyTotals = {
 } with
 
     member totals.Pending =
-        totals.Accepted - totals.Delivered - totals.Failed - totals.Dropped
+        totals.Accepted + totals.Recovered
+        - totals.Delivered
+        - totals.Failed
+        - totals.Dropped
 
 module CopyTotals =
     let zero = {
         Accepted = 0L
+        Recovered = 0L
         Delivered = 0L
         Failed = 0L
         Dropped = 0L

@@ -17,6 +17,8 @@ type DeliveryPhase =
 type DeliveryState = {
     Phase: DeliveryPhase
     Copy: CopyState
+    /// The store keeps it: instead of being given up it goes back there.
+    IsDurable: bool
 }
 
 /// How an attempt ended, with what decides of another one.
@@ -41,8 +43,8 @@ type DeliverySignal =
     /// The queue is given up: its target is not routed any more.
     | TurnLost
     | AttemptEnded of attempt: AttemptEnd
-    /// The queue has no room for it to wait in: the answer to `Park`.
-    | ParkRefused
+    /// The queue has no room for it to wait in: the answer to `Park`, with its wait.
+    | ParkRefused of wait: TimeSpan
     /// The time between two attempts is over.
     | BackoffEnded
 
@@ -58,6 +60,8 @@ type DeliveryAction =
     | Queue
     /// It has ended; a slot that it holds is given back.
     | End of outcome: TargetOutcome
+    /// It leaves the memory and waits in the store, so long at least; a slot that it holds is given back.
+    | Shelve of wait: TimeSpan
 
 /// The way of a copy as a pure state machine. A signal leads to one action at most, so that none is put into a list: this
 /// runs for every copy.
@@ -66,26 +70,46 @@ module DeliveryStep =
     let initial: DeliveryState = {
         Phase = DeliveryPhase.Queued
         Copy = CopyState.accepted
+        IsDurable = false
     }
 
-    let private ended (outcome: TargetOutcome) (copy: CopyState) =
+    let private ended (outcome: TargetOutcome) (state: DeliveryState) =
         struct ({
-                    Phase = DeliveryPhase.Ended
-                    Copy = CopyState.evolve copy (CopyEvent.Ended outcome)
+                    state with
+                        Phase = DeliveryPhase.Ended
+                        Copy = CopyState.evolve state.Copy (CopyEvent.Ended outcome)
                 },
                 DeliveryAction.End outcome)
 
-    let private attemptEnded (policy: RetryPolicy) (attempt: AttemptEnd) (before: CopyState) =
-        let copy =
-            CopyState.evolve before (CopyEvent.AttemptEnded(attempt.Outcome, attempt.IsAttempt))
+    // Given up, or kept for later.
+    let private leave (wait: TimeSpan) (outcome: TargetOutcome) (state: DeliveryState) =
+        if state.IsDurable then
+            struct ({
+                        state with
+                            Phase = DeliveryPhase.Ended
+                    },
+                    DeliveryAction.Shelve wait)
+        else
+            ended outcome state
 
-        match RetryDecision.next policy copy.Attempts attempt.Jitter attempt.RetryAfter attempt.Outcome with
-        | None -> ended attempt.Outcome copy
-        | Some _ when not attempt.MayRetry -> ended TargetOutcome.Cancelled copy
+    let private attemptEnded (policy: RetryPolicy) (attempt: AttemptEnd) (before: DeliveryState) =
+        let state = {
+            before with
+                Copy =
+                    CopyState.evolve before.Copy (CopyEvent.AttemptEnded(attempt.Outcome, attempt.IsAttempt))
+        }
+
+        match
+            RetryDecision.next policy state.Copy.Attempts attempt.Jitter attempt.RetryAfter attempt.Outcome
+        with
+        // It was cut off, or not even tried: nothing is known of it.
+        | None when attempt.Outcome = TargetOutcome.Cancelled -> leave TimeSpan.Zero attempt.Outcome state
+        | None -> ended attempt.Outcome state
+        | Some wait when not attempt.MayRetry -> leave wait TargetOutcome.Cancelled state
         | Some wait ->
             struct ({
-                        Phase = DeliveryPhase.Backoff
-                        Copy = copy
+                        state with
+                            Phase = DeliveryPhase.Backoff
                     },
                     DeliveryAction.Park wait)
 
@@ -102,16 +126,16 @@ module DeliveryStep =
                             Phase = DeliveryPhase.Sending
                     },
                     DeliveryAction.Send(state.Copy.Attempts + 1))
-        | DeliveryPhase.Queued, DeliverySignal.TurnLost -> ended TargetOutcome.Cancelled state.Copy
-        | DeliveryPhase.Sending, DeliverySignal.AttemptEnded attempt -> attemptEnded policy attempt state.Copy
+        | DeliveryPhase.Queued, DeliverySignal.TurnLost -> leave TimeSpan.Zero TargetOutcome.Cancelled state
+        | DeliveryPhase.Sending, DeliverySignal.AttemptEnded attempt -> attemptEnded policy attempt state
         | DeliveryPhase.Backoff, DeliverySignal.BackoffEnded ->
             struct ({
                         state with
                             Phase = DeliveryPhase.Queued
                     },
                     DeliveryAction.Queue)
-        | DeliveryPhase.Backoff, DeliverySignal.ParkRefused ->
+        | DeliveryPhase.Backoff, DeliverySignal.ParkRefused wait ->
             let last = state.Copy.Outcome |> ValueOption.defaultValue TargetOutcome.Cancelled
-            ended (TargetOutcome.NoRoomToRetry last) state.Copy
+            leave wait (TargetOutcome.NoRoomToRetry last) state
         | (DeliveryPhase.Queued | DeliveryPhase.Sending | DeliveryPhase.Backoff | DeliveryPhase.Ended), _ ->
             struct (state, DeliveryAction.Nothing)

@@ -12,6 +12,9 @@ type Decoder<'T> = {
 
 /// How some fields of an object are read. Built by `fields { let! .. and! .. return .. }`, where every field is read even if
 /// another one cannot be, so that all faults are found at once.
+///
+/// Four fields in one of them at the most: each makes the type of what was read before a level deeper, and a program that is
+/// compiled ahead of time has types of a few levels alone. More fields are groups of fields.
 type FieldsDecoder<'T> = {
     Known: (string * JsonShape) list
     ReadFields: string -> JsonElement -> Validation<'T, FieldFault>

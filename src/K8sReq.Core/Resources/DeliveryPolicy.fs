@@ -19,12 +19,33 @@ type RetryPolicy = {
     Longest: TimeSpan
 }
 
+/// Where accepted copies are kept until they have ended.
+[<RequireQualifiedAccess>]
+type Durability =
+    /// They are lost with the process.
+    | Memory
+    /// They survive the process: the sender is answered once they are on disk.
+    | Journal
+
+/// What happens where there is no room for a copy.
+[<RequireQualifiedAccess>]
+type FullPolicy =
+    /// It is dropped and counted; the sender does not learn of it as long as another copy has room.
+    | Drop
+    /// The request is refused (503), and nothing of it is copied.
+    | Refuse
+
 /// What a RequestClone asks for beyond its target.
 type DeliveryPolicy = {
     /// For one attempt as a whole; None for the proxy's own timeouts alone.
     AttemptTimeout: TimeSpan option
     Retry: RetryPolicy
-}
+    /// None where the RequestClone does not say. Of a target that is routed, that is `Memory`.
+    Durability: Durability option
+    WhenFull: FullPolicy
+} with
+
+    member policy.IsDurable = policy.Durability = Some Durability.Journal
 
 module DeliveryPolicy =
     /// Without the optional fields: one attempt. The names and the first two values of back-off are Knative's.
@@ -36,6 +57,8 @@ module DeliveryPolicy =
             Delay = TimeSpan.FromSeconds 0.2
             Longest = TimeSpan.FromSeconds 30.0
         }
+        Durability = None
+        WhenFull = FullPolicy.Drop
     }
 
 module GatewayDuration =

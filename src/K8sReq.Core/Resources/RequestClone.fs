@@ -90,21 +90,51 @@ module CloneSpec =
     let private timeouts: Decoder<TimeSpan option> =
         object (optional "backendRequest" duration)
 
-    let private retry: Decoder<RetryPolicy> =
+    let private durability: Decoder<Durability> =
+        text
+        |> accepting "Memory or Journal" (fun given ->
+            match given with
+            | "Memory" -> Some Durability.Memory
+            | "Journal" -> Some Durability.Journal
+            | _ -> None)
+
+    let private whenFull: Decoder<FullPolicy> =
+        text
+        |> accepting "Drop or Refuse" (fun given ->
+            match given with
+            | "Drop" -> Some FullPolicy.Drop
+            | "Refuse" -> Some FullPolicy.Refuse
+            | _ -> None)
+
+    let private retry: FieldsDecoder<RetryPolicy> =
         let byDefault = DeliveryPolicy.byDefault.Retry
 
+        fields {
+            let! retries = orDefault byDefault.Retries "retry" retries
+            and! backoff = orDefault byDefault.Backoff "backoffPolicy" backoff
+            and! delay = orDefault byDefault.Delay "backoffDelay" duration
+            and! longest = orDefault byDefault.Longest "backoffMax" duration
+
+            return {
+                Retries = retries
+                Backoff = backoff
+                Delay = delay
+                Longest = longest
+            }
+        }
+
+    let private delivery: Decoder<DeliveryPolicy> =
         object (
             fields {
-                let! retries = orDefault byDefault.Retries "retry" retries
-                and! backoff = orDefault byDefault.Backoff "backoffPolicy" backoff
-                and! delay = orDefault byDefault.Delay "backoffDelay" duration
-                and! longest = orDefault byDefault.Longest "backoffMax" duration
+                let! retry = retry
+                and! durability = optional "durability" durability
+                and! whenFull = orDefault FullPolicy.Drop "whenFull" whenFull
 
                 return {
-                    Retries = retries
-                    Backoff = backoff
-                    Delay = delay
-                    Longest = longest
+                    AttemptTimeout = None
+                    Retry = retry
+                    Durability = durability
+                    WhenFull = whenFull
                 }
             }
         )
@@ -116,15 +146,15 @@ module CloneSpec =
                 let! host = required "host" host
                 and! name, port = required "backend" backend
                 and! timeout = orDefault None "timeouts" timeouts
-                and! retry = orDefault DeliveryPolicy.byDefault.Retry "delivery" retry
+                and! delivery = orDefault DeliveryPolicy.byDefault "delivery" delivery
 
                 return {
                     Host = host
                     ServiceName = name
                     ServicePort = port
                     Delivery = {
-                        AttemptTimeout = timeout
-                        Retry = retry
+                        delivery with
+                            AttemptTimeout = timeout
                     }
                 }
             }

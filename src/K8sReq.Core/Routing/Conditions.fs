@@ -42,6 +42,7 @@ module Conditions =
         | ResolutionError.ServiceAddressRefused _ -> "ServiceAddressRefused"
         | ResolutionError.TooManyForHost _ -> "TooManyForHost"
         | ResolutionError.ServicePortProtocolUnsupported _ -> "ServicePortProtocolUnsupported"
+        | ResolutionError.JournalNotConfigured -> "JournalNotConfigured"
 
     let private cut (message: string) =
         if message.Length <= longestMessage then

@@ -31,6 +31,8 @@ type ResolutionError =
     | ServicePortNotFound of ObjectKey * wanted: PortRef * offered: ServicePort list
     | ServicePortNotTcp of ObjectKey * ServicePort
     | ServicePortProtocolUnsupported of ObjectKey * ServicePort
+    /// It asks for a journal, and the program has none.
+    | JournalNotConfigured
 
 module Resolution =
     let private isWanted wanted (port: ServicePort) =
@@ -117,3 +119,5 @@ module Resolution =
             let appProtocol = defaultArg port.AppProtocol ""
 
             $"Service {key} has appProtocol {appProtocol} for port {describePort port}: copies can only be sent over plain HTTP/1.1"
+        | ResolutionError.JournalNotConfigured ->
+            "spec.delivery.durability is Journal, and K8sReq runs without a journal (JOURNAL)"

@@ -12,6 +12,10 @@ type TargetPolicy = {
     OwnPorts: Set<int>
     /// How many RequestClones of one namespace a host may have: each costs every request of the host a copy.
     MostPerHost: int
+    /// Whether there is a journal.
+    HasJournal: bool
+    /// Of RequestClones that do not say.
+    Durability: Durability
 }
 
 module TargetPolicy =
@@ -19,6 +23,8 @@ module TargetPolicy =
         AllowsLocal = true
         OwnPorts = Set.empty
         MostPerHost = System.Int32.MaxValue
+        HasJournal = false
+        Durability = Durability.Memory
     }
 
     // The kind of an address that is none of a Service in a cluster.
@@ -64,7 +70,20 @@ module TargetPolicy =
                 )
             )
         | Some _
-        | None -> Ok target
+        | None ->
+            match target.Delivery.Durability, policy.Durability with
+            | Some Durability.Journal, _ when not policy.HasJournal ->
+                Error ResolutionError.JournalNotConfigured
+            | None, Durability.Journal ->
+                Ok {
+                    target with
+                        Delivery = {
+                            target.Delivery with
+                                Durability = Some Durability.Journal
+                        }
+                }
+            | None, Durability.Memory
+            | Some _, _ -> Ok target
 
     /// Of a host's targets, ordered by RequestClone, those that are too many of their namespace: the last ones by name.
     let excess (policy: TargetPolicy) (targets: Target[]) : Target list =

@@ -116,6 +116,54 @@ let bufferBytes =
         "memory limit for all buffered requests; requests beyond it get 503"
         (Setting.tryInteger 65536L Int64.MaxValue)
 
+let journal =
+    Setting.create
+        "journal"
+        ""
+        "a folder"
+        "folder for copies that survive the process; empty: all copies are kept in memory"
+        (fun text -> if text = "" then Some None else Some(Some text))
+
+let private tryDurability (text: string) =
+    match text.ToLowerInvariant() with
+    | "memory" -> Some Durability.Memory
+    | "journal" -> Some Durability.Journal
+    | _ -> None
+
+let durability =
+    Setting.create
+        "durability"
+        "auto"
+        "Memory, Journal or auto"
+        "where copies of RequestClones that do not say are kept; auto: in the journal if there is one"
+        (Setting.tryAuto tryDurability)
+
+let journalBytes =
+    Setting.create
+        "journal-bytes"
+        "1073741824"
+        "a number of bytes from 1048576"
+        "size limit of the journal; requests beyond it get 503"
+        (Setting.tryInteger 1048576L Int64.MaxValue)
+
+let journalLinger =
+    Setting.create
+        "journal-linger"
+        "5ms"
+        "a duration from 0ms to 100ms"
+        "how long a commit waits for further requests to share it"
+        (fun text ->
+            Setting.tryDelay text
+            |> Option.filter (fun time -> time <= TimeSpan.FromMilliseconds 100.0))
+
+let orphanKeep =
+    Setting.create
+        "orphan-keep"
+        "10m"
+        "a duration such as 10m or 0s"
+        "how long journal copies of a RequestClone that is gone wait for it to come back"
+        Setting.tryDelay
+
 let maxConnections =
     Setting.create
         "max-connections"
@@ -266,6 +314,11 @@ let specs: SettingSpec list = [
     maxConcurrentRequests.Spec
     queueBytes.Spec
     bufferBytes.Spec
+    journal.Spec
+    durability.Spec
+    journalBytes.Spec
+    journalLinger.Spec
+    orphanKeep.Spec
     maxConnections.Spec
     retriesPerSecond.Spec
     maxClonesPerHost.Spec

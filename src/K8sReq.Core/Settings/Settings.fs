@@ -3,6 +3,17 @@ namespace K8sReq.Core
 open System
 open FsToolkit.ErrorHandling
 
+/// Where durable copies are kept.
+type JournalSettings = {
+    Folder: string
+    /// Bytes of requests that it may hold.
+    Limit: int64
+    /// How long a commit waits for further requests to share it.
+    Linger: TimeSpan
+    /// How long copies of a RequestClone that is gone wait for it to come back.
+    OrphanKeep: TimeSpan
+}
+
 /// All that the proxy can be told. Timeouts are never 0.
 type Settings = {
     HttpAddr: ListenAddress
@@ -27,6 +38,10 @@ type Settings = {
     Lane: LaneLimits
     /// Bytes of requests that are held in memory, all together.
     BufferBytes: int64
+    /// The folder of the journal; None for none.
+    Journal: JournalSettings option
+    /// Of RequestClones that do not say.
+    Durability: Durability
     /// Of clients, at once. None for as many as memory and descriptors allow.
     MaxConnections: int option
     /// Attempts after the first, of all RequestClones of a namespace together.
@@ -109,6 +124,20 @@ module Settings =
 
         go Map.empty [] arguments
 
+    // Where there is no journal, nothing can be kept in it.
+    let private readDurability (input: SettingInput) : Result<Durability, SettingError> =
+        let hasJournal =
+            Setting.read input KnownSettings.journal
+            |> Result.map Option.isSome
+            |> Result.defaultValue false
+
+        match Setting.read input KnownSettings.durability with
+        | Error error -> Error error
+        | Ok(Some Durability.Journal) when not hasJournal ->
+            Error(SettingError.Missing("JOURNAL", "DURABILITY is Journal"))
+        | Ok(Some given) -> Ok given
+        | Ok None -> Ok(if hasJournal then Durability.Journal else Durability.Memory)
+
     let private readValues (input: SettingInput) =
         let read setting = Setting.read input setting
 
@@ -128,6 +157,11 @@ module Settings =
             and! queueBytes = read KnownSettings.queueBytes
             and! bufferBytes = read KnownSettings.bufferBytes
 
+            and! journalFolder = read KnownSettings.journal
+            and! durability = readDurability input
+            and! journalBytes = read KnownSettings.journalBytes
+            and! journalLinger = read KnownSettings.journalLinger
+            and! orphanKeep = read KnownSettings.orphanKeep
             and! maxConnections = read KnownSettings.maxConnections
 
             and! retriesPerSecond = read KnownSettings.retriesPerSecond
@@ -162,6 +196,15 @@ module Settings =
                     QueueBytes = queueBytes
                 }
                 BufferBytes = bufferBytes
+                Journal =
+                    journalFolder
+                    |> Option.map (fun folder -> {
+                        Folder = folder
+                        Limit = journalBytes
+                        Linger = journalLinger
+                        OrphanKeep = orphanKeep
+                    })
+                Durability = durability
                 MaxConnections = maxConnections
                 RetriesPerSecond = retriesPerSecond
                 MaxClonesPerHost = maxClonesPerHost

@@ -7,6 +7,7 @@ open System.IO
 open System.Text
 open System.Threading
 open K8sReq.Core
+open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 /// Where the figures come from.
@@ -17,6 +18,8 @@ type MetricSources = {
     Clones: CloneDirectory
     Source: SourceMetrics
     Budget: BufferBudget
+    /// With its limit in bytes; None if there is none.
+    Journal: (SqliteStore * int64) option
     Routes: unit -> RoutingCounts
     /// What `/readyz` says.
     IsReady: unit -> bool
@@ -27,7 +30,7 @@ let private one (value: float) = [ number [] value ]
 
 let private cloneLabels (clone: ObjectKey) = [ "namespace", clone.Namespace; "name", clone.Name ]
 
-// All of it is of one moment: accepted = delivered + failed + dropped + pending in every scrape.
+// All of it is of one moment: accepted + recovered = delivered + failed + dropped + pending in every scrape.
 let private copies (clones: CloneDirectory) : MetricFamily list =
     let entries = [|
         for entry in clones.All ->
@@ -54,6 +57,11 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
             "{copy}"
             "Copies accepted for a RequestClone."
             (each (fun totals -> float totals.Accepted))
+        MetricFamily.counter
+            "k8sreq.copies.recovered"
+            "{copy}"
+            "Copies found in the journal at the start."
+            (each (fun totals -> float totals.Recovered))
         MetricFamily.counter
             "k8sreq.copies"
             "{copy}"
@@ -103,6 +111,49 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
             for struct (labels, _, _, _, oldest) in entries -> number labels oldest.TotalSeconds
         ]
     ]
+
+let private journal (clones: CloneDirectory) (journal: (SqliteStore * int64) option) : MetricFamily list =
+    match journal with
+    | None -> []
+    | Some(journal, limit) ->
+        let totals = journal.Totals
+
+        [
+            MetricFamily.gauge "k8sreq.backlog.items" "{copy}" "Copies that wait in the journal alone." [
+                for entry in clones.All do
+                    let clone = entry.Statistics.Clone
+                    number (cloneLabels clone) (float (journal.Usage.Backlog clone).Copies)
+            ]
+            MetricFamily.gauge
+                "k8sreq.journal.up"
+                ""
+                "1 if the journal can be written."
+                (one (
+                    if journal.IsOpened && journal.Fault.IsNone then
+                        1.0
+                    else
+                        0.0
+                ))
+            MetricFamily.gauge
+                "k8sreq.journal.bytes"
+                "By"
+                "Bytes of copies in the journal."
+                (one (float journal.Usage.Total))
+            MetricFamily.gauge
+                "k8sreq.journal.limit"
+                "By"
+                "Bytes of copies that the journal may have (JOURNAL_BYTES)."
+                (one (float limit))
+            MetricFamily.counter "k8sreq.journal.commits" "{commit}" "Commits of the journal, by result." [
+                number [ "result", "written" ] (float totals.Commits)
+                number [ "result", "failed" ] (float totals.FailedCommits)
+            ]
+            MetricFamily.counter
+                "k8sreq.journal.commit_time"
+                "s"
+                "Time spent in commits of the journal, sync included."
+                (one totals.CommitTime.TotalSeconds)
+        ]
 
 let private unixSeconds (time: DateTimeOffset) =
     float (time.ToUnixTimeMilliseconds()) / 1000.0
@@ -229,6 +280,7 @@ let families (sources: MetricSources) : MetricFamily list = [
         "By"
         "Memory that all requests together may use (BUFFER_BYTES)."
         (one (float sources.Budget.Total))
+    yield! journal sources.Clones sources.Journal
     yield! routing sources
     yield! sources.Http.Families
     yield! runtime ()

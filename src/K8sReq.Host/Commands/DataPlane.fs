@@ -9,6 +9,7 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Journal
+open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 module private CopyReport =
@@ -84,13 +85,6 @@ type DataPlane
     let turns = Turns Environment.ProcessorCount
     let abandoned = ConcurrentDictionary<Target, int>()
 
-    let lanes =
-        LaneDirectory(fun target ->
-            let entry = clones.Of target.Clone
-            let lane = Lane(clock, turns, target, settings.Lane, events, entry.Statistics)
-            entry.Add lane
-            lane)
-
     let client, connections =
         TargetClient.create
             clock
@@ -106,29 +100,91 @@ type DataPlane
     let reportCopy =
         CopyReport.reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
 
+    // The lane in force, if there is one: what waits in the journal may come out.
+    let nudge (clone: ObjectKey) =
+        match clones.TryFind clone with
+        | ValueSome entry ->
+            match entry.Lanes with
+            | lane :: _ -> lane.NudgeNow()
+            | [] -> ()
+        | ValueNone -> ()
+
+    let isRouted (clone: ObjectKey) =
+        match clones.TryFind clone with
+        | ValueSome entry ->
+            entry.Lanes
+            |> List.exists (fun lane -> not lane.Retired.IsCancellationRequested)
+        | ValueNone -> false
+
+    let journal =
+        settings.Journal
+        |> Option.map (fun journal ->
+            new SqliteStore(
+                clock,
+                journal.Folder,
+                journal.Limit,
+                journal.Linger,
+                (fun found ->
+                    for clone, backlog in found do
+                        accounts.Recovered((clones.Of clone).Statistics, backlog.Copies)
+
+                    Log.journalOpened
+                        logger
+                        journal.Folder
+                        (found |> List.sumBy (fun (_, backlog) -> backlog.Copies))
+
+                    for clone, _ in found do
+                        nudge clone),
+                nudge,
+                (fun fault -> Log.journalFailed logger (JournalFault.describe fault)),
+                (fun () -> Log.journalRecovered logger journal.Folder)
+            ))
+
+    let delivery: DeliveryServices = {
+        Client = client
+        Clock = clock
+        Jitter = Random.Shared.NextDouble
+        Store =
+            match journal with
+            | Some journal -> journal.Store
+            | None -> MemoryStore.create ()
+        Attempted =
+            fun request lane number outcome duration ->
+                accounts.AttemptEnded(lane.Statistics, number, outcome)
+                http.Sent(request.Request.Method, outcome, duration)
+        Ended =
+            fun request lane (struct (outcome, _) as ended) duration ->
+                try
+                    reportCopy request lane ended duration
+                finally
+                    accounts.Ended(lane.Statistics, outcome, duration)
+                    lane.NudgeNow()
+        Shelved = fun _ _ -> accounts.Shelved()
+        Unexpected = fun error -> Log.unexpected logger error
+        PaceRetry = fun lane -> paces.Take lane.Target.Clone.Namespace
+        Stop = abandoning.Token
+    }
+
+    let lanes =
+        LaneDirectory(fun target ->
+            let entry = clones.Of target.Clone
+            let lane = Lane(clock, turns, target, settings.Lane, events, entry.Statistics)
+
+            if journal.IsSome then
+                let feeder =
+                    BacklogFeeder(delivery, budget, settings.Lane.Concurrency, accounts.Loaded, lane)
+
+                lane.Nudge <- Action(feeder.NudgeIfWaiting)
+
+            entry.Add lane
+            lane.NudgeNow()
+            lane)
+
     let handler =
         DuplicateHandler.create {
             RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
             Hosts = fun () -> holder.Current.Hosts
-            Delivery = {
-                Client = client
-                Clock = clock
-                Jitter = Random.Shared.NextDouble
-                Store = MemoryStore.create ()
-                Attempted =
-                    fun request lane number outcome duration ->
-                        accounts.AttemptEnded(lane.Statistics, number, outcome)
-                        http.Sent(request.Request.Method, outcome, duration)
-                Ended =
-                    fun request lane (struct (outcome, _) as ended) duration ->
-                        try
-                            reportCopy request lane ended duration
-                        finally
-                            accounts.Ended(lane.Statistics, outcome, duration)
-                Unexpected = fun error -> Log.unexpected logger error
-                PaceRetry = fun lane -> paces.Take lane.Target.Clone.Namespace
-                Stop = abandoning.Token
-            }
+            Delivery = delivery
             Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
             Refusals = refusals
             Failed = Log.unexpected logger
@@ -141,6 +197,19 @@ type DataPlane
             BodySizeLimit = settings.BodySizeLimit
             ViaName = settings.ViaName
         }
+
+    let orphans =
+        settings.Journal
+        |> Option.map (fun settings ->
+            new JournalOrphans(
+                clock,
+                settings.OrphanKeep,
+                journal.Value,
+                (fun clone -> holder.IsKnown && not (Volatile.Read &isStopping) && not (isRouted clone)),
+                (fun clone copies ->
+                    accounts.DroppedFromJournal((clones.Of clone).Statistics, copies)
+                    ProxyLog.orphansDropped logger (string clone) copies)
+            ))
 
     let closeSlots (_: obj | null) =
         for entry in clones.Unordered do
@@ -158,8 +227,14 @@ type DataPlane
     member _.Meter = meter
     member _.Refusals = refusals
 
-    /// Whether requests are answered by the routes, and will be for a while.
-    member _.IsReady = holder.IsKnown && not (Volatile.Read &isStopping)
+    /// Whether requests are answered by the routes, and will be for a while; where there is a journal, once it is open.
+    member _.IsReady =
+        holder.IsKnown
+        && not (Volatile.Read &isStopping)
+        && journal |> Option.forall _.IsOpened
+
+    /// The journal, if there is one.
+    member _.Journal = journal
 
     /// Puts a routing in force, and retires the lanes that it has no more. One caller at a time.
     member _.Publish(routing: Routing) : unit =
@@ -173,14 +248,32 @@ type DataPlane
 
         for lane in update.Gone do
             lane.Retire()
+            lane.NudgeNow()
 
-        clones.Remove(routing.ChangedClones |> Set.filter (routing.Clones.ContainsKey >> not))
+        // What becomes of copies in the journal is counted for their RequestClone even if that is gone.
+        let hasCopies clone =
+            journal |> Option.exists (fun journal -> journal.Usage.Has clone)
+
+        clones.Remove(
+            routing.ChangedClones
+            |> Set.filter (fun clone -> not (routing.Clones.ContainsKey clone || hasCopies clone))
+        )
+
         published routing
 
     /// Not ready from now on, and no request waits for the routes any longer: nobody knows whether those ever come.
     member _.BecomeUnready() : unit =
         Volatile.Write(&isStopping, true)
         refusing.Cancel()
+
+    /// Durable copies that are not being sent leave the memory: the journal has them, and sends them after the next start.
+    member _.ShelveDurable() : unit =
+        if journal.IsSome then
+            for entry in clones.Unordered do
+                for lane in entry.Lanes do
+                    if lane.Target.Delivery.IsDurable then
+                        lane.Retire()
+                        lane.NudgeNow()
 
     /// Every copy under way ends at once.
     member _.Abandon() : unit = abandoning.Cancel()
@@ -194,6 +287,16 @@ type DataPlane
         member _.Dispose() =
             refusing.Cancel()
             slots.Dispose()
+
+            match orphans with
+            | Some orphans -> (orphans :> IDisposable).Dispose()
+            | None -> ()
+
+            // Every completion is written: nothing that has ended is sent again after the next start.
+            match journal with
+            | Some journal -> (journal :> IDisposable).Dispose()
+            | None -> ()
+
             connections.Dispose()
             (failures :> IDisposable).Dispose()
             meter.Dispose()

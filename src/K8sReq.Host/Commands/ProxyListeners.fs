@@ -12,7 +12,7 @@ open K8sReq.Host.Commands.Listeners
 open K8sReq.Proxy
 
 /// The families of metrics, as they are at the moment of each call.
-let metricFamilies (version: string) (source: SourceMetrics) (plane: DataPlane) =
+let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics) (plane: DataPlane) =
     fun () ->
         Metrics.families {
             Version = version
@@ -20,6 +20,11 @@ let metricFamilies (version: string) (source: SourceMetrics) (plane: DataPlane) 
             Clones = plane.Clones
             Source = source
             Budget = plane.Budget
+            Journal =
+                Option.map2
+                    (fun journal (settings: JournalSettings) -> journal, settings.Limit)
+                    plane.Journal
+                    settings.Journal
             Routes = fun () -> plane.Snapshots.Current.Counts
             IsReady = fun () -> plane.IsReady
         }
@@ -88,7 +93,7 @@ let create
             RunsInline = false
             Refused = fun _ _ -> ()
             Limits = adminLimits
-            Handler = Metrics.handler (metricFamilies version source plane)
+            Handler = Metrics.handler (metricFamilies version settings source plane)
         }
         {
             Name = "Status page"

@@ -107,7 +107,7 @@ let launch
         let plane =
             resources.Own(new DataPlane(logger, clock, version, telemetry, settings, source.Published))
 
-        let families = ProxyListeners.metricFamilies version source.Metrics plane
+        let families = ProxyListeners.metricFamilies version settings source.Metrics plane
 
         resources.Own(
             OtlpExport.start
@@ -123,6 +123,8 @@ let launch
 
         let policy = {
             MostPerHost = settings.MaxClonesPerHost
+            HasJournal = settings.Journal.IsSome
+            Durability = settings.Durability
             AllowsLocal = settings.AllowLocalTargets |> Option.defaultValue settings.Manifests.IsSome
             OwnPorts =
                 set [
@@ -264,6 +266,8 @@ let launch
             do! close parts
             return Some LifecycleSignal.ListenerClosed
         | LifecycleAction.Drain, Some parts ->
+            // What is in the journal is sent after the next start; only what is on its way is waited for.
+            parts.Plane.ShelveDurable()
             let! ended = copiesEnd (parts.Plane.Accounts.WhenIdle().WaitAsync shutdown)
             return Some ended
         | LifecycleAction.Abandon, Some parts ->

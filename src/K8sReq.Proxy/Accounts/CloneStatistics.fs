@@ -8,6 +8,7 @@ open K8sReq.Core
 [<Sealed>]
 type CloneStatistics(clone: ObjectKey) =
     let accepted = Counter()
+    let recovered = Counter()
     let delivered = Counter()
     let failed = Counter()
     let dropped = Counter()
@@ -48,6 +49,10 @@ type CloneStatistics(clone: ObjectKey) =
 
     member _.Clone = clone
     member _.Accept() = accepted.Add 1L
+    /// So many copies were found in the journal.
+    member _.Recover(copies: int64) = recovered.Add copies
+    /// So many copies were given up that waited in the journal.
+    member _.Drop(copies: int64) = dropped.Add copies
 
     /// A copy has ended, for good, so long after it was accepted.
     member _.End(outcome: TargetOutcome, duration: TimeSpan) =
@@ -112,6 +117,7 @@ type CloneStatistics(clone: ObjectKey) =
 
         {
             Accepted = accepted.Value
+            Recovered = recovered.Value
             Delivered = delivered
             Failed = failed
             Dropped = dropped

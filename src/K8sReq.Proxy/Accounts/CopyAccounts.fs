@@ -10,22 +10,69 @@ open K8sReq.Core
 [<Sealed>]
 type CopyAccounts() =
     let gate = Lock()
-    // Guarded by the gate: accepted = delivered + failed + dropped + pending.
+    // Guarded by the gate: accepted + recovered = delivered + failed + dropped + pending.
     let mutable totals = CopyTotals.zero
-    // Guarded by the gate: set while somebody waits for the last copy.
+    // Guarded by the gate: pending copies that are in memory; the others wait in the journal alone.
+    let mutable held = 0L
+    // Guarded by the gate: set while somebody waits for the last copy in memory.
     let mutable idle: TaskCompletionSource | null = null
 
-    member _.Totals = exclusively gate (fun () -> totals)
+    // To be called under the gate.
+    let drop () =
+        held <- held - 1L
 
-    /// A copy was accepted. To be called before the client is told so.
-    member _.Accepted(clone: CloneStatistics) : unit =
+        match idle with
+        | null -> ()
+        | waiting ->
+            if held = 0L then
+                waiting.TrySetResult() |> ignore
+
+    let accept (clone: CloneStatistics) (isHeld: bool) =
         exclusively gate (fun () ->
+            if isHeld then
+                held <- held + 1L
+
             totals <- {
                 totals with
                     Accepted = totals.Accepted + 1L
             })
 
         clone.Accept()
+
+    member _.Totals = exclusively gate (fun () -> totals)
+
+    /// A copy was accepted. To be called before the client is told so.
+    member _.Accepted(clone: CloneStatistics) : unit = accept clone true
+
+    /// A copy was accepted, and waits in the journal alone.
+    member _.AcceptedToJournal(clone: CloneStatistics) : unit = accept clone false
+
+    /// So many copies were found in the journal.
+    member _.Recovered(clone: CloneStatistics, copies: int64) : unit =
+        exclusively gate (fun () ->
+            totals <- {
+                totals with
+                    Recovered = totals.Recovered + copies
+            })
+
+        clone.Recover copies
+
+    /// A copy has come out of the journal into memory.
+    member _.Loaded() : unit =
+        exclusively gate (fun () -> held <- held + 1L)
+
+    /// A copy has left the memory, and waits in the journal alone.
+    member _.Shelved() : unit = exclusively gate drop
+
+    /// Copies that waited in the journal alone were given up.
+    member _.DroppedFromJournal(clone: CloneStatistics, copies: int64) : unit =
+        exclusively gate (fun () ->
+            totals <- {
+                totals with
+                    Dropped = totals.Dropped + copies
+            })
+
+        clone.Drop copies
 
     /// An attempt of this number has ended: its copy may go on.
     member _.AttemptEnded(clone: CloneStatistics, number: int, outcome: TargetOutcome) : unit =
@@ -63,21 +110,20 @@ type CopyAccounts() =
                             Failed = totals.Failed + 1L
                     }
 
-            match idle with
-            | null -> ()
-            | waiting ->
-                if totals.Pending = 0L then
-                    waiting.TrySetResult() |> ignore)
+            drop ())
 
-    /// Completed once no copy is pending. For the time after the last copy was accepted.
+    /// Completed once no copy is in memory. For the time after the last copy was accepted.
     member _.WhenIdle() : Task =
         exclusively gate (fun () ->
-            if totals.Pending = 0L then
+            if held = 0L then
                 Task.CompletedTask
             else
                 let waiting =
                     match idle with
                     | null -> TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                    // Copies may come out of the journal after that.
+                    | asked when asked.Task.IsCompleted ->
+                        TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
                     | asked -> asked
 
                 idle <- waiting

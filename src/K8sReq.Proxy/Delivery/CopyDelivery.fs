@@ -9,9 +9,28 @@ open K8sReq.Core
 /// from its acceptance to its end. One thread at a time runs it: whatever it waits for goes on here.
 [<Sealed>]
 type CopyDelivery
-    (services: DeliveryServices, request: AcceptedRequest, lane: Lane, copy: int, ended: CopyEnd -> unit) =
+    (
+        services: DeliveryServices,
+        request: AcceptedRequest,
+        lane: Lane,
+        copy: int,
+        // Attempts before, of a copy out of the store.
+        attempts: int,
+        ended: CopyEnd -> unit
+    ) =
     // All of it belongs to the one thread that runs the copy.
-    let mutable state = DeliveryStep.initial
+    let mutable state =
+        match request.Durable with
+        | null -> DeliveryStep.initial
+        | _ -> {
+            DeliveryStep.initial with
+                IsDurable = request.IsDurable copy
+                Copy = {
+                    CopyState.accepted with
+                        Attempts = attempts
+                }
+          }
+
     let mutable holdsSlot = false
     let mutable began = 0L
     let mutable span: AttemptSpan | null = null
@@ -107,6 +126,7 @@ type CopyDelivery
         | DeliveryAction.Park time -> copy.Park time
         | DeliveryAction.Queue -> copy.AwaitTurn(lane.Unpark request.Bytes)
         | DeliveryAction.End outcome -> copy.End outcome
+        | DeliveryAction.Shelve wait -> copy.Shelve wait
 
     member private copy.TurnCame() =
         holdsSlot <- true
@@ -167,7 +187,7 @@ type CopyDelivery
             services.Store.Parked request (idOf ()) state.Copy time
             copy.WaitForBackoff time |> ignore
         else
-            copy.Handle DeliverySignal.ParkRefused
+            copy.Handle(DeliverySignal.ParkRefused time)
 
     member private copy.WaitForBackoff(time: TimeSpan) : Task = task {
         do! wait time
@@ -181,10 +201,24 @@ type CopyDelivery
         copy.Handle DeliverySignal.BackoffEnded
     }
 
-    member private _.End(outcome: TargetOutcome) : unit =
+    member private _.LeaveSlot() : unit =
         if holdsSlot then
             holdsSlot <- false
             lane.Leave request.Bytes
+
+    member private copy.Shelve(wait: TimeSpan) : unit =
+        copy.LeaveSlot()
+        services.Store.Shelved request (idOf ()) state.Copy wait
+
+        try
+            services.Shelved request lane
+        with error ->
+            services.Unexpected error
+
+        ended (struct (TargetOutcome.Cancelled, state.Copy.Attempts))
+
+    member private copy.End(outcome: TargetOutcome) : unit =
+        copy.LeaveSlot()
 
         let attempts = state.Copy.Attempts
         let duration = elapsedSince request.AcceptedAt

@@ -5,6 +5,16 @@ open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 
+/// A copy that is to outlive the process.
+[<Struct>]
+type DurableCopy = {
+    /// Its number among the copies of its request.
+    Copy: int
+    Clone: ObjectKey
+    /// Its queue has no room: it waits in the store alone, until `Take` gives it.
+    IsSpilled: bool
+}
+
 /// A request that was accepted, with what its copies have in common. The store that keeps it gives it its number.
 [<Sealed>]
 type AcceptedRequest
@@ -14,6 +24,8 @@ type AcceptedRequest
         acceptedAt: int64,
         trace: RequestTrace | null,
         copies: int,
+        // Null if there is none: most often.
+        durable: DurableCopy[] | null,
         release: unit -> unit
     ) =
     let mutable remaining = copies
@@ -25,16 +37,58 @@ type AcceptedRequest
     member _.AcceptedAt = acceptedAt
     /// Null where it is not traced.
     member _.Trace = trace
+    /// Those that are in memory.
     member _.Copies = copies
+    member _.Durable = durable
 
     /// Its number in the store.
     member val Number = 0L with get, set
 
-    /// For the store: one of its copies has ended. After the last one nothing reads the request any more, and its memory is given back: this
-    /// is the one place where that happens.
+    /// Whether this copy outlives the process.
+    member _.IsDurable(copy: int) : bool =
+        match durable with
+        | null -> false
+        | durable -> durable |> Array.exists (fun kept -> kept.Copy = copy)
+
+    /// For the store: one of its copies in memory has ended, or waits in the store alone. After the last one nothing reads the
+    /// request any more, and its memory is given back: this is the one place where that happens.
     member _.CopyEnded() : unit =
         if Interlocked.Decrement &remaining = 0 then
             release ()
+
+    /// After the copies have been started: if none of them is in memory, the memory is given back.
+    member _.ReleaseUnlessHeld() : unit =
+        if copies = 0 then
+            release ()
+
+/// A copy out of a store, to be delivered.
+[<NoEquality; NoComparison>]
+type StoredCopy = {
+    Id: CopyId
+    Clone: ObjectKey
+    Request: CapturedRequest
+    /// What it counts for in its target's queue.
+    Bytes: int64
+    ReceivedAt: DateTimeOffset
+    /// Attempts that have ended.
+    Attempts: int
+}
+
+/// What waits in a store for a RequestClone.
+[<Struct>]
+type Backlog = {
+    Copies: int64
+    Bytes: int64
+    /// The earliest time at which one of them may be sent.
+    Due: DateTimeOffset voption
+}
+
+module Backlog =
+    let empty: Backlog = {
+        Copies = 0L
+        Bytes = 0L
+        Due = ValueNone
+    }
 
 /// Where accepted copies are kept until they have ended. Called from any thread; must not throw.
 [<NoEquality; NoComparison>]
@@ -42,8 +96,19 @@ type CopyStore = {
     /// Keeps a request and its copies. True once they are kept, and the client may be told so; false if they cannot be: then
     /// nothing is kept, nothing may be sent, and the request is the caller's again.
     Append: AcceptedRequest -> ValueTask<bool>
-    /// A copy failed and waits so long for its next attempt. The state has the attempts so far.
+    /// A copy failed and waits in memory so long for its next attempt. The state has the attempts so far.
     Parked: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
+    /// A durable copy leaves the memory for now: `Take` gives it again, not before this time has passed.
+    Shelved: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
     /// A copy has ended, for good: the last that is told of it. Once for each copy.
     Ended: AcceptedRequest -> CopyId -> TargetOutcome -> unit
+    /// Takes room for a durable copy of a RequestClone, before the request is appended. False if there is none. It is given
+    /// back when the copy has ended; by `Release` if it was not kept.
+    TryReserve: ObjectKey -> int64 -> bool
+    Release: ObjectKey -> int64 -> unit
+    /// What waits for a RequestClone in the store alone.
+    Backlog: ObjectKey -> Backlog
+    /// Copies of a RequestClone that wait in the store and are due, the oldest first: at most so many, and not many more bytes
+    /// than given. They are the caller's from then on. None if the store cannot be read now.
+    Take: ObjectKey -> int -> int64 -> Task<StoredCopy list>
 }

@@ -23,6 +23,8 @@ type DeliveryServices = {
     Attempted: AcceptedRequest -> Lane -> int -> TargetOutcome -> TimeSpan -> unit
     /// Told of the end of every copy, once, with the time since it was accepted.
     Ended: AcceptedRequest -> Lane -> CopyEnd -> TimeSpan -> unit
+    /// Told of a copy that has left the memory and waits in the store: after that the lane is to be nudged.
+    Shelved: AcceptedRequest -> Lane -> unit
     /// Told of what should never happen: what observes copies has thrown. The copies go on.
     Unexpected: exn -> unit
     /// How long an attempt after the first that could begin now is to wait for the sake of others (see `RetryPaces`).

@@ -14,7 +14,7 @@ module FanOut =
     let start (services: DeliveryServices) (request: AcceptedRequest) (slots: ResizeArray<LaneSlot>) : unit =
         for index in 0 .. slots.Count - 1 do
             let struct (lane, turn) = slots[index]
-            CopyDelivery(services, request, lane, index, nobody).Start turn
+            CopyDelivery(services, request, lane, index, 0, nobody).Start turn
 
     /// The same for one copy, to be waited for. Never throws.
     let deliver
@@ -24,4 +24,4 @@ module FanOut =
         (struct (lane, turn): LaneSlot)
         : Async<CopyEnd> =
         Async.FromContinuations(fun (proceed, _, _) ->
-            CopyDelivery(services, request, lane, index, proceed).Start turn)
+            CopyDelivery(services, request, lane, index, 0, proceed).Start turn)

@@ -102,6 +102,15 @@ type Lane
 
     member _.Statistics = statistics
 
+    /// What brings copies out of the journal: see `BacklogFeeder`. Null where there is none. Set before the lane is published.
+    member val Nudge: Action | null = null with get, set
+
+    /// Something has changed that may let copies come out of the journal. With no lock held.
+    member lane.NudgeNow() : unit =
+        match lane.Nudge with
+        | null -> ()
+        | nudge -> nudge.Invoke()
+
     member _.Load = exclusively gate (fun () -> load)
 
     /// For how long the first copy in the queue has waited for its turn.
@@ -124,6 +133,8 @@ type Lane
                     match admission with
                     | LaneAdmission.Send -> atOnce, false
                     | LaneAdmission.Queue -> LaneEntry.Entered(enqueue bytes), false
+                    // The journal takes it.
+                    | LaneAdmission.Overflow when target.Delivery.IsDurable -> LaneEntry.Full, false
                     | LaneAdmission.Overflow ->
                         dropped <- dropped + 1L
                         LaneEntry.Full, dropped = 1L)

@@ -14,44 +14,97 @@ let private carried (via: string) (request: IngressRequest) : HeaderLine[] =
     | null -> lines
     | trace -> trace.Carried lines
 
-// Offers the copy to every lane of the host: the slots that it gets are added, the lanes that had none are given.
-// A lane that is met retired means that the table has changed just now: the lanes that are there instead are offered it
-// too, but for those of RequestClones that have been offered it already, by a lane to another address.
+/// What became of a copy at each lane of the host. Most requests have slots alone: the other lists take no memory then.
+[<Sealed>]
+type private Offered() =
+    static let noLanes = ResizeArray<Lane>(0)
+    let mutable full = noLanes
+    let mutable spilled = noLanes
+    let mutable durable = noLanes
+    let mutable isRefused = false
+
+    let added (lanes: ResizeArray<Lane>) (lane: Lane) =
+        let lanes =
+            if Object.ReferenceEquals(lanes, noLanes) then
+                ResizeArray<Lane>(2)
+            else
+                lanes
+
+        lanes.Add lane
+        lanes
+
+    /// Those that have a place in their lane.
+    member val Slots = ResizeArray<LaneSlot>(2)
+    /// Lanes that had no room: their copies are dropped.
+    member _.Full = full
+    /// Lanes that had no room, and whose copies wait in the journal.
+    member _.Spilled = spilled
+    /// Lanes for whose copies there is room in the journal, whether they have a slot or not.
+    member _.Durable = durable
+    /// A RequestClone wants the request to be refused rather than to miss it.
+    member _.IsRefused = isRefused
+
+    member _.AddFull(lane: Lane) =
+        full <- added full lane
+        isRefused <- isRefused || lane.Target.Delivery.WhenFull = FullPolicy.Refuse
+
+    member _.AddSpilled(lane: Lane) = spilled <- added spilled lane
+    member _.AddDurable(lane: Lane) = durable <- added durable lane
+
+// Offers the copy to every lane of the host. A lane that is met retired means that the table has changed just now: the lanes
+// that are there instead are offered it too, but for those of RequestClones that have been offered it already, by a lane to
+// another address.
 let rec private enter
     (hosts: unit -> HostMap<HostEntry>)
+    (store: CopyStore)
     (host: string)
     (entry: HostEntry | null)
     (bytes: int64)
-    (slots: ResizeArray<LaneSlot>)
-    (offered: HashSet<ObjectKey> voption)
-    (full: Lane list)
-    : Lane list =
-    let mutable full = full
+    (offered: Offered)
+    (before: HashSet<ObjectKey> voption)
+    : unit =
     let mutable hasMetRetired = false
 
     match entry with
     | null -> ()
     | entry ->
         for lane in entry.Lanes do
-            if offered.IsNone || not (offered.Value.Contains lane.Target.Clone) then
-                match lane.TryEnter bytes with
-                | LaneEntry.Entered turn -> slots.Add(struct (lane, turn))
-                | LaneEntry.Full -> full <- lane :: full
-                | LaneEntry.Retired -> hasMetRetired <- true
+            if before.IsNone || not (before.Value.Contains lane.Target.Clone) then
+                let isDurable = lane.Target.Delivery.IsDurable
+
+                if isDurable && not (store.TryReserve lane.Target.Clone bytes) then
+                    offered.AddFull lane
+                else
+                    match lane.TryEnter bytes with
+                    | LaneEntry.Entered turn ->
+                        offered.Slots.Add(struct (lane, turn))
+
+                        if isDurable then
+                            offered.AddDurable lane
+                    | LaneEntry.Full when isDurable ->
+                        offered.AddDurable lane
+                        offered.AddSpilled lane
+                    | LaneEntry.Full -> offered.AddFull lane
+                    | LaneEntry.Retired ->
+                        if isDurable then
+                            store.Release lane.Target.Clone bytes
+
+                        hasMetRetired <- true
 
     if hasMetRetired then
-        let offered = HashSet<ObjectKey>()
+        let known = HashSet<ObjectKey>()
 
-        for struct (lane, _) in slots do
-            offered.Add lane.Target.Clone |> ignore
+        for struct (lane, _) in offered.Slots do
+            known.Add lane.Target.Clone |> ignore
 
-        for lane in full do
-            offered.Add lane.Target.Clone |> ignore
+        for lane in offered.Full do
+            known.Add lane.Target.Clone |> ignore
+
+        for lane in offered.Spilled do
+            known.Add lane.Target.Clone |> ignore
 
         let now = hosts().TryFind host |> ValueOption.toObj
-        enter hosts host now bytes slots (ValueSome offered) full
-    else
-        full
+        enter hosts store host now bytes offered (ValueSome known)
 
 // A slot that is not used: given back now, or when its turn comes.
 let private giveUp (struct (lane, turn): LaneSlot) (bytes: int64) : unit =
@@ -86,48 +139,87 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
         with error ->
             services.Failed error
 
+    let store = services.Delivery.Store
+
     // From here to the start of the copies nothing may throw: they would never end.
-    let accept (accepted: AcceptedRequest) (slots: ResizeArray<LaneSlot>) (full: Lane list) =
-        for struct (lane, _) in slots do
+    let accept (accepted: AcceptedRequest) (offered: Offered) =
+        for struct (lane, _) in offered.Slots do
             services.Accounts.Accepted lane.Statistics
 
-        for lane in full do
+        for lane in offered.Full do
             services.Accounts.Accepted lane.Statistics
             drop accepted lane
 
-        FanOut.start services.Delivery accepted slots
+        for lane in offered.Spilled do
+            services.Accounts.AcceptedToJournal lane.Statistics
 
-    let goOn accepted slots full (next: HttpFunc) ctx =
-        accept accepted slots full
+        FanOut.start services.Delivery accepted offered.Slots
+
+        accepted.ReleaseUnlessHeld()
+
+        for lane in offered.Spilled do
+            lane.NudgeNow()
+
+    let goOn accepted offered (next: HttpFunc) ctx =
+        accept accepted offered
         next ctx
 
-    let notKept (buffer: RequestBuffer) (slots: ResizeArray<LaneSlot>) bytes ctx =
-        for slot in slots do
+    let notKept (buffer: RequestBuffer) (offered: Offered) bytes ctx =
+        for slot in offered.Slots do
             giveUp slot bytes
+
+        for lane in offered.Durable do
+            store.Release lane.Target.Clone bytes
 
         buffer.Release()
         busy ctx
 
+    // The copies that the store has to keep; null if there are none.
+    let durableCopies (offered: Offered) : DurableCopy[] | null =
+        if offered.Durable.Count = 0 then
+            null
+        else
+            [|
+                for index in 0 .. offered.Slots.Count - 1 do
+                    let struct (lane, _) = offered.Slots[index]
+
+                    if offered.Durable.Contains lane then
+                        {
+                            Copy = index
+                            Clone = lane.Target.Clone
+                            IsSpilled = false
+                        }
+
+                for index in 0 .. offered.Spilled.Count - 1 do
+                    {
+                        Copy = offered.Slots.Count + index
+                        Clone = offered.Spilled[index].Target.Clone
+                        IsSpilled = true
+                    }
+            |]
+
     fun captured request next ctx ->
         let copied, buffer = captured.Request, captured.Buffer
         let bytes = buffer.Weight
-        let slots = ResizeArray<LaneSlot>(2)
+        let offered = Offered()
 
-        let full =
-            enter services.Hosts copied.Host (entryNow services request) bytes slots ValueNone []
+        enter services.Hosts store copied.Host (entryNow services request) bytes offered ValueNone
 
-        if slots.Count > 0 then
+        if offered.IsRefused then
+            notKept buffer offered bytes ctx
+        elif offered.Slots.Count > 0 || offered.Spilled.Count > 0 then
             let accepted =
                 AcceptedRequest(
                     copied,
                     bytes,
                     services.Clock.GetTimestamp(),
                     request.Trace,
-                    slots.Count,
+                    offered.Slots.Count,
+                    durableCopies offered,
                     buffer.Release
                 )
 
-            let kept = services.Delivery.Store.Append accepted
+            let kept = store.Append accepted
 
             if not kept.IsCompletedSuccessfully then
                 task {
@@ -142,17 +234,17 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
                     return!
                         if isKept then
-                            goOn accepted slots full next ctx
+                            goOn accepted offered next ctx
                         else
-                            notKept buffer slots bytes ctx
+                            notKept buffer offered bytes ctx
                 }
             elif kept.Result then
-                goOn accepted slots full next ctx
+                goOn accepted offered next ctx
             else
-                notKept buffer slots bytes ctx
+                notKept buffer offered bytes ctx
         else
             buffer.Release()
-            if full.IsEmpty then noTarget ctx else busy ctx
+            if offered.Full.Count = 0 then noTarget ctx else busy ctx
 
 /// Receives the request whole, sends its copies on their way, and goes on. Refuses it where it cannot be received or no
 /// target has room for it.

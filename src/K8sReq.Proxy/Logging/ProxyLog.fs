@@ -123,3 +123,10 @@ let refusalsOmitted: ILogger -> int64 -> int -> unit =
         LogLevel.Debug
         (EventId(31, "RefusalsOmitted"))
         "{Count} more requests that were answered {Status} were not logged (limit: 20 per 10 s)"
+
+/// RequestClone, and how many copies.
+let orphansDropped: ILogger -> string -> int64 -> unit =
+    message2<string, int64>
+        LogLevel.Warning
+        (EventId(36, "OrphansDropped"))
+        "RequestClone {Clone} is gone: dropped {Copies} of its copies in the journal (ORPHAN_KEEP)"

@@ -45,6 +45,7 @@ let private time (json: Utf8JsonWriter) (name: string) (at: DateTimeOffset optio
 let private copies (json: Utf8JsonWriter) (totals: CopyTotals) =
     field json "copies" (fun () ->
         json.WriteNumber("accepted", totals.Accepted)
+        json.WriteNumber("recovered", totals.Recovered)
         json.WriteNumber("delivered", totals.Delivered)
         json.WriteNumber("failed", totals.Failed)
         json.WriteNumber("dropped", totals.Dropped)

@@ -70,7 +70,7 @@ let summary (now: StatusSummary) : XmlNode =
         if totals.Accepted = 0L then
             "none yet"
         else
-            let ended = totals.Accepted - totals.Pending
+            let ended = totals.Accepted + totals.Recovered - totals.Pending
 
             if ended = 0L then
                 "none finished"

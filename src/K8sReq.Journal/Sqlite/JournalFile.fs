@@ -1,0 +1,132 @@
+namespace K8sReq.Journal.Sqlite
+
+open System
+open System.IO
+open SQLitePCL
+
+/// Why a journal cannot be used now.
+[<RequireQualifiedAccess>]
+type JournalFault =
+    /// Another program has it open.
+    | InUse of file: string
+    /// A later version has written it. It is left as it is.
+    | TooNew of file: string * version: int64
+    /// It is damaged, or no journal.
+    | Corrupt of file: string * detail: string
+    | DiskFull of file: string
+    | CannotWrite of file: string * detail: string
+
+module JournalFault =
+    /// What happened, to what, and what to do: one line for the operator.
+    let describe (fault: JournalFault) : string =
+        match fault with
+        | JournalFault.InUse file ->
+            $"{file} is in use by another program: give each replica a folder of its own, or stop the other one"
+        | JournalFault.TooNew(file, version) ->
+            $"{file} was written by a later version of this program (format {version}): install that version again, or move the file away"
+        | JournalFault.Corrupt(file, detail) ->
+            $"{file} is damaged ({detail}): restore it from a backup, or move it away; copies in it are lost then"
+        | JournalFault.DiskFull file -> $"no space left for {file}: make room on its volume, or enlarge it"
+        | JournalFault.CannotWrite(file, detail) ->
+            $"{file} cannot be written: {detail}. Check the volume and its permissions"
+
+    // The primary result code is the low byte of an extended one.
+    let ofError (file: string) (error: exn) : JournalFault =
+        match error with
+        | SqliteError(code, message) ->
+            match code &&& 0xff with
+            | primary when primary = raw.SQLITE_BUSY || primary = raw.SQLITE_LOCKED -> JournalFault.InUse file
+            | primary when primary = raw.SQLITE_CORRUPT || primary = raw.SQLITE_NOTADB ->
+                JournalFault.Corrupt(file, message)
+            | primary when primary = raw.SQLITE_FULL -> JournalFault.DiskFull file
+            | _ -> JournalFault.CannotWrite(file, message)
+        | error -> JournalFault.CannotWrite(file, error.Message)
+
+exception private JournalTooNew of version: int64
+
+/// The journal's database: its file, its format, and how it is opened.
+module JournalFile =
+    /// Of this version. An older one is brought up to it, a newer one is refused.
+    let version = 1L
+
+    let pathIn (folder: string) : string = Path.Combine(folder, "k8sreq.db")
+
+    // A copy's state: 0, in the memory of the program that has the journal open; 1, waiting in the file until its queue has
+    // room or its next attempt is due.
+    let private schema =
+        """
+        CREATE TABLE clones (
+            id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (namespace, name));
+        CREATE TABLE requests (
+            id INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, host TEXT NOT NULL, method TEXT NOT NULL,
+            fields_end INTEGER NOT NULL, bytes INTEGER NOT NULL, wire BLOB NOT NULL);
+        CREATE TABLE copies (
+            request INTEGER NOT NULL, copy INTEGER NOT NULL, clone INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            state INTEGER NOT NULL, attempts INTEGER NOT NULL, due INTEGER NOT NULL,
+            PRIMARY KEY (request, copy)) WITHOUT ROWID;
+        CREATE INDEX copies_waiting ON copies (clone, due) WHERE state = 1;
+        PRAGMA user_version = 1;
+        """
+
+    // Every commit is synced, and the file belongs to this program alone. The log is written back, and cut to its limit,
+    // after so many pages. A page of 8 KiB holds a small request in one piece.
+    let private settings = [
+        "PRAGMA page_size = 8192"
+        "PRAGMA locking_mode = EXCLUSIVE"
+        "PRAGMA journal_mode = WAL"
+        "PRAGMA synchronous = FULL"
+        "PRAGMA wal_autocheckpoint = 1000"
+        "PRAGMA journal_size_limit = 16777216"
+        "PRAGMA cache_size = -2048"
+        "PRAGMA foreign_keys = OFF"
+    ]
+
+    let private prepare (isFirst: bool) (database: Database) =
+        for setting in settings do
+            database.Execute setting
+
+        // Takes the lock, and keeps it.
+        database.Execute "BEGIN EXCLUSIVE"
+        let found = database.Number "PRAGMA user_version"
+
+        if found > version then
+            raise (JournalTooNew found)
+
+        if found = 0L then
+            database.Execute schema
+
+        // What was in the memory of the last program is in no memory now.
+        if isFirst then
+            database.Execute "UPDATE copies SET state = 1, due = 0 WHERE state = 0"
+
+        database.Execute "COMMIT"
+
+    // A new file survives a power cut only once its folder's entry is on disk too.
+    let private syncFolder (folder: string) =
+        if not (OperatingSystem.IsWindows()) then
+            try
+                use handle = File.OpenHandle(folder, FileMode.Open, FileAccess.Read)
+                RandomAccess.FlushToDisk handle
+            with
+            | :? UnauthorizedAccessException
+            | :? IOException -> ()
+
+    /// Opens the journal of a folder, which is created if it is not there. `isFirst`: for the first time in this process, so
+    /// that no copy of it is in memory.
+    let openIn (isFirst: bool) (folder: string) : Result<Database, JournalFault> =
+        let file = pathIn folder
+        let mutable opened: Database option = None
+
+        try
+            Directory.CreateDirectory folder |> ignore
+            let database = new Database(file)
+            opened <- Some database
+            prepare isFirst database
+            syncFolder folder
+            Ok database
+        with error ->
+            opened |> Option.iter (fun database -> (database :> IDisposable).Dispose())
+
+            match error with
+            | JournalTooNew found -> Error(JournalFault.TooNew(file, found))
+            | error -> Error(JournalFault.ofError file error)

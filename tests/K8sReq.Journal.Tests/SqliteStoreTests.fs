@@ -1,0 +1,407 @@
+/// What a journal on disk keeps to beyond the contract: what was kept is there after the process, whatever ended it.
+module K8sReq.Journal.Tests.SqliteStoreTests
+
+open System
+open System.Buffers
+open System.Collections.Concurrent
+open System.IO
+open System.Threading.Tasks
+open Expecto
+open FsCheck
+open FsCheck.FSharp
+open K8sReq.Core
+open K8sReq.Proxy
+open K8sReq.Journal.Sqlite
+open K8sReq.TestKit
+
+let private shop name = ObjectKey.create "shop" name
+let private delivered = TargetOutcome.Delivered 200
+
+/// A journal in a folder, with what it tells.
+[<Sealed>]
+type private Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
+    // The journal's thread must not go on with the test.
+    let found =
+        TaskCompletionSource<(ObjectKey * Backlog) list>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let arrived = ConcurrentQueue<ObjectKey>()
+    let faults = ConcurrentQueue<JournalFault>()
+    let mutable recoveries = 0
+
+    let store =
+        new SqliteStore(
+            defaultArg clock TimeProvider.System,
+            folder,
+            defaultArg limit 1_000_000_000L,
+            TimeSpan.Zero,
+            found.SetResult,
+            arrived.Enqueue,
+            faults.Enqueue,
+            (fun () -> recoveries <- recoveries + 1)
+        )
+
+    member _.Journal = store
+    member _.Store = store.Store
+    member _.Found = found.Task |> Waiting.within "the journal to be open"
+    member _.Faults = List.ofSeq faults
+    member _.Recoveries = recoveries
+
+    member bench.FoundCopies = task {
+        let! found = bench.Found
+        return found |> List.map (fun (clone, backlog) -> clone.Name, backlog.Copies)
+    }
+
+    interface IDisposable with
+        member _.Dispose() = (store :> IDisposable).Dispose()
+
+let private requestOf (body: byte[]) (clones: (ObjectKey * bool) list) (release: unit -> unit) =
+    AcceptedRequest(
+        TestRequest.post body,
+        int64 body.Length,
+        0L,
+        null,
+        clones |> List.filter (snd >> not) |> List.length,
+        [|
+            for index, (clone, isSpilled) in List.indexed clones do
+                {
+                    Copy = index
+                    Clone = clone
+                    IsSpilled = isSpilled
+                }
+        |],
+        release
+    )
+
+let private append (bench: Bench) (request: AcceptedRequest) : Task<unit> = task {
+    let! _ = bench.Found
+
+    match request.Durable with
+    | null -> ()
+    | durable ->
+        for copy in durable do
+            Expect.isTrue (bench.Store.TryReserve copy.Clone request.Bytes) "there is room"
+
+    let! isKept = (bench.Store.Append request).AsTask() |> Waiting.within "the commit"
+    Expect.isTrue isKept "kept"
+}
+
+let private copyOf (request: AcceptedRequest) (copy: int) = {
+    Request = request.Number
+    Copy = copy
+}
+
+let private take (bench: Bench) (clone: ObjectKey) : Task<StoredCopy list> =
+    bench.Store.Take clone 256 1_000_000L |> Waiting.within "what was taken"
+
+let private bodyOf (copy: StoredCopy) = copy.Request.Wire.ToArray()
+
+/// The files as a power cut would leave them: copied while the journal is open.
+let private crash (folder: TestFolder) (name: string) : string =
+    let image = folder.At name
+    Directory.CreateDirectory image |> ignore
+
+    for file in Directory.GetFiles(folder.At "journal") do
+        File.Copy(file, Path.Combine(image, string (Path.GetFileName file)))
+
+    image
+
+/// What a naive model does, one after the other.
+[<RequireQualifiedAccess>]
+type private Step =
+    | Append of spilled: bool
+    | End of int
+    | Shelve of int
+    | TakeAll
+    | Reopen
+
+let private steps =
+    Gen.listOf (
+        Gen.frequency [
+            4, Gen.map Step.Append (Gen.elements [ true; false ])
+            3, Gen.map Step.End (Gen.choose (0, 20))
+            2, Gen.map Step.Shelve (Gen.choose (0, 20))
+            1, Gen.constant Step.TakeAll
+            1, Gen.constant Step.Reopen
+        ]
+    )
+
+/// Runs the steps against a journal and a set of numbers: the copies in memory, and those in the file alone.
+let private agreesWithModel (steps: Step list) : bool =
+    use folder = new TestFolder()
+    let clone = shop "copy"
+    let mutable bench = new Bench(folder.At "journal")
+    let mutable held: (int * AcceptedRequest * CopyId) list = []
+    let mutable waiting: Set<int> = Set.empty
+    let mutable number = 0
+    let wait (work: Task<'T>) = work.GetAwaiter().GetResult()
+    let isHeld index = index < held.Length
+
+    let takeAll () =
+        let taken = take bench clone |> wait
+
+        let numbers =
+            taken |> List.map (fun copy -> int (bodyOf copy |> Array.last)) |> Set.ofList
+
+        let isRight = numbers = waiting && numbers.Count = taken.Length
+
+        held <-
+            held
+            @ [
+                for copy in taken ->
+                    let request =
+                        AcceptedRequest(
+                            copy.Request,
+                            copy.Bytes,
+                            0L,
+                            null,
+                            1,
+                            [|
+                                {
+                                    Copy = copy.Id.Copy
+                                    Clone = clone
+                                    IsSpilled = false
+                                }
+                            |],
+                            ignore
+                        )
+
+                    request.Number <- copy.Id.Request
+                    int (bodyOf copy |> Array.last), request, copy.Id
+            ]
+
+        waiting <- Set.empty
+        isRight
+
+    let run step =
+        match step with
+        | Step.Append isSpilled ->
+            number <- number + 1
+            let request = requestOf [| 65uy; byte number |] [ clone, isSpilled ] ignore
+            append bench request |> wait
+
+            if isSpilled then
+                waiting <- waiting.Add number
+            else
+                held <- held @ [ number, request, copyOf request 0 ]
+
+            true
+        | Step.End index when isHeld index ->
+            let _, request, id = held[index]
+            bench.Store.Ended request id delivered
+            held <- List.removeAt index held
+            true
+        | Step.Shelve index when isHeld index ->
+            let number, request, id = held[index]
+            bench.Store.Shelved request id CopyState.accepted TimeSpan.Zero
+            held <- List.removeAt index held
+            waiting <- waiting.Add number
+            true
+        | Step.End _
+        | Step.Shelve _ -> true
+        | Step.TakeAll -> takeAll ()
+        | Step.Reopen ->
+            (bench :> IDisposable).Dispose()
+            bench <- new Bench(folder.At "journal")
+            wait bench.Found |> ignore
+            waiting <- waiting + Set.ofList (held |> List.map (fun (number, _, _) -> number))
+            held <- []
+            true
+
+    let isRight = steps |> List.forall run && takeAll ()
+    (bench :> IDisposable).Dispose()
+    isRight
+
+let tests =
+    testList "SQLite" [
+        testCaseTask "what was kept is found after a clean stop, byte for byte; what has ended is not"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let body = Array.init 300 byte
+
+            let! kept = task {
+                use bench = new Bench(folder.At "journal")
+                let first = requestOf "gone"B [ shop "a", false ] ignore
+                let second = requestOf body [ shop "a", false; shop "b", false ] ignore
+                do! append bench first
+                do! append bench second
+                bench.Store.Ended first (copyOf first 0) delivered
+                bench.Store.Ended second (copyOf second 1) delivered
+                return second
+            }
+
+            use bench = new Bench(folder.At "journal")
+            let! found = bench.FoundCopies
+            Expect.equal found [ "a", 1L ] "the one that had not ended"
+            let! taken = take bench (shop "a")
+            let copy = List.exactlyOne taken
+            Expect.equal copy.Id (copyOf kept 0) "its number"
+            Expect.equal (bodyOf copy) (kept.Request.Wire.ToArray()) "its bytes"
+
+            Expect.equal
+                (copy.Request.Host, copy.Request.Method, copy.Request.FieldsEnd)
+                (kept.Request.Host, kept.Request.Method, kept.Request.FieldsEnd)
+                "and what is known of them"
+        }
+
+        testCaseTask "what was acknowledged is found after a crash"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use bench = new Bench(folder.At "journal")
+
+            for n in 1..50 do
+                do! append bench (requestOf [| byte n |] [ shop "a", n % 2 = 0 ] ignore)
+
+            use after = new Bench(crash folder "image")
+            let! found = after.FoundCopies
+            Expect.equal found [ "a", 50L ] "all of them"
+            let! taken = take after (shop "a")
+
+            Expect.equal
+                (taken |> List.map (bodyOf >> Array.last) |> List.sort)
+                [ for n in 1..50 -> byte n ]
+                "each once"
+        }
+
+        testCaseTask
+            "a copy in memory is not given a second time; one that is shelved is, with its attempts, once it is due"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let clock = TestClock()
+            use bench = new Bench(folder.At "journal", clock)
+            let request = requestOf "abc"B [ shop "a", false ] ignore
+            do! append bench request
+            let! taken = take bench (shop "a")
+            Expect.isEmpty taken "it is in memory"
+
+            let state = { CopyState.accepted with Attempts = 3 }
+
+            bench.Store.Shelved request (copyOf request 0) state (TimeSpan.FromSeconds 10.0)
+            let! taken = take bench (shop "a")
+            Expect.isEmpty taken "it is not due"
+            clock.Advance(TimeSpan.FromSeconds 11.0)
+            let! taken = take bench (shop "a")
+            Expect.equal (taken |> List.map _.Attempts) [ 3 ] "now it is"
+            let! taken = take bench (shop "a")
+            Expect.isEmpty taken "and no second time"
+        }
+
+        testCaseTask "batches are bounded by copies and by bytes, and the rest waits"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use bench = new Bench(folder.At "journal")
+
+            for _ in 1..10 do
+                do! append bench (requestOf (Array.zeroCreate 100) [ shop "a", true ] ignore)
+
+            Expect.equal (bench.Store.Backlog(shop "a")).Copies 10L "all wait"
+            let! few = bench.Store.Take (shop "a") 3 1_000_000L
+            Expect.hasLength few 3 "so many"
+            let! short = bench.Store.Take (shop "a") 100 150L
+            Expect.hasLength short 2 "so many bytes, and what goes beyond once"
+            Expect.equal (bench.Store.Backlog(shop "a")).Copies 5L "the rest"
+        }
+
+        testCaseTask "a RequestClone may hold half of what the others leave; what ends gives its room back"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use bench = new Bench(folder.At "journal", limit = 1000L)
+            let! _ = bench.Found
+            Expect.isTrue (bench.Store.TryReserve (shop "a") 500L) "half"
+            Expect.isFalse (bench.Store.TryReserve (shop "a") 1L) "no more"
+            Expect.isTrue (bench.Store.TryReserve (shop "b") 250L) "half of the rest for another"
+            Expect.isFalse (bench.Store.TryReserve (shop "b") 1L) "no more"
+            bench.Store.Release (shop "a") 500L
+            Expect.isTrue (bench.Store.TryReserve (shop "b") 250L) "there is room again"
+        }
+
+        testCaseTask "requests with copies in memory alone cost the journal nothing"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use bench = new Bench(folder.At "journal")
+            let! _ = bench.Found
+            let before = bench.Journal.Totals.Commits
+            let mutable releases = 0
+
+            let request =
+                AcceptedRequest(
+                    TestRequest.post "abc"B,
+                    3L,
+                    0L,
+                    null,
+                    1,
+                    null,
+                    fun () -> releases <- releases + 1
+                )
+
+            let kept = bench.Store.Append request
+            Expect.isTrue (kept.IsCompletedSuccessfully && kept.Result) "at once"
+            bench.Store.Ended request (copyOf request 0) delivered
+            Expect.equal releases 1 "given back"
+            Expect.equal bench.Journal.Totals.Commits before "nothing was written"
+        }
+
+        testCaseTask
+            "a folder that another program uses is refused in words, and used once that program has ended"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let first = new Bench(folder.At "journal")
+            let! _ = first.Found
+            use second = new Bench(folder.At "journal")
+
+            do! Waiting.until "the fault" (fun () -> Task.FromResult((second.Faults.Length = 1)))
+
+            match second.Faults with
+            | [ JournalFault.InUse file ] -> Expect.stringContains file "k8sreq.db" "which"
+            | other -> failtest $"{other}"
+
+            let request = requestOf "abc"B [ shop "a", false ] ignore
+            let! isKept = (second.Store.Append request).AsTask()
+            Expect.isFalse isKept "refused at once"
+            (first :> IDisposable).Dispose()
+            let! _ = second.Found
+            do! append second (requestOf "abc"B [ shop "a", false ] ignore)
+        }
+
+        testCaseTask "a file of a later version is refused, and left as it is"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let file = JournalFile.pathIn (folder.At "journal")
+
+            do! task {
+                use bench = new Bench(folder.At "journal")
+                do! append bench (requestOf "abc"B [ shop "a", false ] ignore)
+            }
+
+            do
+                use database = new Database(file)
+                database.Execute "PRAGMA user_version = 99"
+
+            let before = File.ReadAllBytes file
+            use bench = new Bench(folder.At "journal")
+            do! Waiting.until "the fault" (fun () -> Task.FromResult((bench.Faults.Length = 1)))
+            Expect.equal bench.Faults [ JournalFault.TooNew(file, 99L) ] "why"
+            Expect.equal (File.ReadAllBytes file) before "the same bytes"
+        }
+
+        testCaseTask "a file that is none is refused in words"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let file = JournalFile.pathIn (folder.At "journal")
+            folder.Write("journal/k8sreq.db", String('x', 10_000))
+            use bench = new Bench(folder.At "journal")
+            do! Waiting.until "the fault" (fun () -> Task.FromResult((bench.Faults.Length = 1)))
+
+            match bench.Faults with
+            | [ JournalFault.Corrupt(path, _) ] -> Expect.equal path file "which"
+            | other -> failtest $"{other}"
+        }
+
+        testPropertyWithConfig
+            {
+                FsCheckConfig.defaultConfig with
+                    maxTest = 25
+                    arbitrary = []
+            }
+            "any sequence of appends, ends, shelves, takes and restarts leaves what a naive model does"
+            (Prop.forAll (Arb.fromGen steps) agreesWithModel)
+    ]
