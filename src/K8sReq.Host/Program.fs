@@ -100,6 +100,7 @@ let private run (command: Command) : Task<int> =
 [<EntryPoint>]
 let main arguments =
     StandardStreams.secure ()
+    IgnoredSignals.ignore ()
     InlineSockets.enable ()
 
     match CommandLine.parse (environment ()) (List.ofArray arguments) with

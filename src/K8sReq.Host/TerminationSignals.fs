@@ -7,6 +7,17 @@ open System.Runtime.InteropServices
 open System.Threading
 open System.Threading.Tasks
 
+/// Signals that would end the process and must not.
+module IgnoredSignals =
+    // signal(7), Linux and macOS: a file has come to its size limit (`ulimit -f`). The write fails as well, and that is told.
+    let private fileSizeExceeded = enum<PosixSignal> 25
+
+    /// From now until the end of the process.
+    let ignore () : unit =
+        if not (OperatingSystem.IsWindows()) then
+            PosixSignalRegistration.Create(fileSizeExceeded, (fun context -> context.Cancel <- true))
+            |> GC.SuppressFinalize
+
 /// SIGTERM and SIGINT, from now until it is disposed. A second signal ends the process at once.
 [<Sealed>]
 type TerminationSignals() =

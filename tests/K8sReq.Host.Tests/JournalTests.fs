@@ -253,6 +253,53 @@ let tests =
         }
 
         testCaseTask
+            "a file that cannot grow: 503 and nothing copied, told once; what is in memory goes on, and so does the process"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use good = TestTarget.ok ()
+            let away = TestTarget.refusedPort ()
+
+            folder.Write(
+                "routes/all.yaml",
+                route "away" away ""
+                + (route "memory" good.Port ", durability: Memory").Replace("a.example", "b.example")
+            )
+
+            use program =
+                PublishedProgram.StartUnder(
+                    "/bin/sh",
+                    // In blocks of 512 bytes: the file and its log may have a megabyte each. What the runtime maps twice
+                    // would count as a file.
+                    [ "-c"; "ulimit -f 2048; DOTNET_EnableWriteXorExecute=0 exec \"$@\""; "sh" ],
+                    [ "--manifests"; folder.At "routes"; "--journal"; folder.At "journal" ] @ free
+                )
+
+            let! port = program.Says @"Proxy listening on port (\d+)"
+            let port = int port
+            let! _ = program.Says @"Routes: \d+"
+            let! _ = journalIsOpen program
+            let body = String('x', 100_000)
+
+            let send host =
+                TestClient.roundTrip
+                    port
+                    $"POST / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {body.Length}\r\n\r\n{body}"
+
+            let statuses = ResizeArray<int>()
+
+            while statuses.Count < 20 || not (statuses.Contains 503) do
+                let! answer = send "a.example"
+                statuses.Add(TestClient.status answer)
+
+            Expect.isTrue (statuses.Contains 202) "as long as there was room"
+            let! _ = program.Says "Journal unavailable: "
+            let! answer = send "b.example"
+            Expect.equal (TestClient.status answer) 202 "in memory"
+            let! _ = good.Next()
+            Expect.isFalse program.HasExited "it lives"
+        }
+
+        testCaseTask
             "a folder that another program has: not ready, told once, and what is in memory is served"
         <| fun () -> task {
             use folder = new TestFolder()

@@ -108,7 +108,8 @@ let private crash (folder: TestFolder) (name: string) : string =
 /// What a naive model does, one after the other.
 [<RequireQualifiedAccess>]
 type private Step =
-    | Append of spilled: bool
+    /// A request with a copy for each; whether it has no room in memory.
+    | Append of spilled: bool list
     | End of int
     | Shelve of int
     | TakeAll
@@ -117,7 +118,7 @@ type private Step =
 let private steps =
     Gen.listOf (
         Gen.frequency [
-            4, Gen.map Step.Append (Gen.elements [ true; false ])
+            4, Gen.map Step.Append (Gen.elements [ [ true ]; [ false ]; [ false; false ]; [ false; true ] ])
             3, Gen.map Step.End (Gen.choose (0, 20))
             2, Gen.map Step.Shelve (Gen.choose (0, 20))
             1, Gen.constant Step.TakeAll
@@ -125,13 +126,14 @@ let private steps =
         ]
     )
 
-/// Runs the steps against a journal and a set of numbers: the copies in memory, and those in the file alone.
+/// Runs the steps against a journal and two sets of copies, each the number of its request and its own: those in memory, and
+/// those in the file alone.
 let private agreesWithModel (steps: Step list) : bool =
     use folder = new TestFolder()
     let clone = shop "copy"
     let mutable bench = new Bench(folder.At "journal")
-    let mutable held: (int * AcceptedRequest * CopyId) list = []
-    let mutable waiting: Set<int> = Set.empty
+    let mutable held: ((int * int) * AcceptedRequest * CopyId) list = []
+    let mutable waiting: Set<int * int> = Set.empty
     let mutable number = 0
     let wait (work: Task<'T>) = work.GetAwaiter().GetResult()
     let isHeld index = index < held.Length
@@ -139,8 +141,10 @@ let private agreesWithModel (steps: Step list) : bool =
     let takeAll () =
         let taken = take bench clone |> wait
 
-        let numbers =
-            taken |> List.map (fun copy -> int (bodyOf copy |> Array.last)) |> Set.ofList
+        let numberOf (copy: StoredCopy) =
+            int (bodyOf copy |> Array.last), copy.Id.Copy
+
+        let numbers = taken |> List.map numberOf |> Set.ofList
 
         let isRight = numbers = waiting && numbers.Count = taken.Length
 
@@ -166,7 +170,8 @@ let private agreesWithModel (steps: Step list) : bool =
                         )
 
                     request.Number <- copy.Id.Request
-                    int (bodyOf copy |> Array.last), request, copy.Id
+                    request.IsStored <- true
+                    numberOf copy, request, copy.Id
             ]
 
         waiting <- Set.empty
@@ -174,15 +179,19 @@ let private agreesWithModel (steps: Step list) : bool =
 
     let run step =
         match step with
-        | Step.Append isSpilled ->
+        | Step.Append spilled ->
             number <- number + 1
-            let request = requestOf [| 65uy; byte number |] [ clone, isSpilled ] ignore
+
+            let request =
+                requestOf [| 65uy; byte number |] [ for isSpilled in spilled -> clone, isSpilled ] ignore
+
             append bench request |> wait
 
-            if isSpilled then
-                waiting <- waiting.Add number
-            else
-                held <- held @ [ number, request, copyOf request 0 ]
+            for copy, isSpilled in List.indexed spilled do
+                if isSpilled then
+                    waiting <- waiting.Add(number, copy)
+                else
+                    held <- held @ [ (number, copy), request, copyOf request copy ]
 
             true
         | Step.End index when isHeld index ->
@@ -208,8 +217,16 @@ let private agreesWithModel (steps: Step list) : bool =
             true
 
     let isRight = steps |> List.forall run && takeAll ()
+
+    for _, request, id in held do
+        bench.Store.Ended request id delivered
+
     (bench :> IDisposable).Dispose()
+    use database = new Database(JournalFile.pathIn (folder.At "journal"))
+
     isRight
+    && database.Number "SELECT count(*) FROM copies" = 0L
+    && database.Number "SELECT count(*) FROM requests" = 0L
 
 let tests =
     testList "SQLite" [
@@ -402,6 +419,6 @@ let tests =
                     maxTest = 25
                     arbitrary = []
             }
-            "any sequence of appends, ends, shelves, takes and restarts leaves what a naive model does"
+            "any sequence of appends, ends, shelves, takes and restarts leaves what a naive model does, and at the end nothing"
             (Prop.forAll (Arb.fromGen steps) agreesWithModel)
     ]

@@ -13,7 +13,8 @@ type JournalWork =
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
     | Attempted of CopyId * attempts: int
     | Shelved of CopyId * clone: ObjectKey * bytes: int64 * attempts: int * due: DateTimeOffset
-    | Ended of CopyId * clone: ObjectKey * bytes: int64
+    /// `all`: how many durable copies the request has, if none of them has ever left the memory; else 0.
+    | Ended of CopyId * clone: ObjectKey * bytes: int64 * all: int
     /// Gives up what waits for a RequestClone, a part of it at a time; with how many copies those were.
     | Drop of clone: ObjectKey * dropped: TaskCompletionSource<int>
     | Take of
@@ -48,8 +49,8 @@ type JournalRows(database: Database) =
         database.Prepare
             "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1)"
 
-    let undoCopies = database.Prepare "DELETE FROM copies WHERE request = ?1"
-    let undoRequest = database.Prepare "DELETE FROM requests WHERE id = ?1"
+    let deleteCopies = database.Prepare "DELETE FROM copies WHERE request = ?1"
+    let deleteWhole = database.Prepare "DELETE FROM requests WHERE id = ?1"
 
     let select =
         database.Prepare
@@ -167,7 +168,7 @@ type JournalRows(database: Database) =
         | JournalWork.Shelved(id, _, _, attempts, due) ->
             (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
             []
-        | JournalWork.Ended(id, _, _) ->
+        | JournalWork.Ended(id, _, _, _) ->
             (forCopy deleteCopy id).Run()
             deleteRequest.Bind(1, id.Request).Run()
             []
@@ -208,10 +209,10 @@ type JournalRows(database: Database) =
 
                 List.ofSeq taken
 
-    /// Removes a request that was not kept after all.
-    member _.Undo(request: int64) : unit =
-        undoCopies.Bind(1, request).Run()
-        undoRequest.Bind(1, request).Run()
+    /// Removes a request with all its copies, if it is there.
+    member _.Remove(request: int64) : unit =
+        deleteCopies.Bind(1, request).Run()
+        deleteWhole.Bind(1, request).Run()
 
     /// The time at which the first of a RequestClone's copies in the file is due.
     member _.NextDue(clone: ObjectKey) : DateTimeOffset voption =

@@ -103,8 +103,8 @@ type JournalWriter
                         for clone, backlog in found do
                             usage.Found(clone, backlog)
 
-                        opened found
                         Volatile.Write(&isOpened, true)
+                        opened found
 
                     current <- ValueSome(struct (database, rows))
                 with error ->
@@ -154,8 +154,26 @@ type JournalWriter
             usage.Take(clone, int64 copies, bytes, rows.NextDue clone)
             usage.Release(clone, bytes)
             dropped.TrySetResult copies |> ignore
-        | JournalWork.Ended(_, clone, bytes) -> usage.Release(clone, bytes)
+        | JournalWork.Ended(_, clone, bytes, _) -> usage.Release(clone, bytes)
         | JournalWork.Attempted _ -> ()
+
+    // How many copies of each request end in this batch, of requests all of whose copies are in memory: most often all of them
+    // do, and the request is removed as a whole.
+    let endsOf (batch: ResizeArray<JournalWork>) : Dictionary<int64, int> =
+        let ends = Dictionary<int64, int>()
+
+        for work in batch do
+            match work with
+            | JournalWork.Ended(id, _, _, all) when all > 0 ->
+                let before =
+                    match ends.TryGetValue id.Request with
+                    | true, count -> count
+                    | false, _ -> 0
+
+                ends[id.Request] <- before + 1
+            | _ -> ()
+
+        ends
 
     // True if the batch is on disk.
     let commit (database: Database) (rows: JournalRows) (batch: ResizeArray<JournalWork>) : bool =
@@ -163,13 +181,21 @@ type JournalWriter
 
         try
             let results = Array.create batch.Count []
+            let removed = HashSet<int64>()
             database.Execute "BEGIN IMMEDIATE"
 
             for request in undone do
-                rows.Undo request
+                rows.Remove request
+
+            let ends = endsOf batch
 
             for index in 0 .. batch.Count - 1 do
-                results[index] <- rows.Run batch[index]
+                match batch[index] with
+                | JournalWork.Ended(id, _, _, all) when all > 0 && ends[id.Request] = all ->
+                    // The first of them removes it, the others find it gone.
+                    if removed.Add id.Request then
+                        rows.Remove id.Request
+                | work -> results[index] <- rows.Run work
 
             database.Execute "COMMIT"
             undone.Clear()

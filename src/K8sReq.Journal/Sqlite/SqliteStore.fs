@@ -50,6 +50,18 @@ type SqliteStore
             | Some index -> ValueSome durable[index].Clone
             | None -> ValueNone
 
+    // Of a copy that came out of the file others may be there still.
+    let allInMemory (request: AcceptedRequest) : int =
+        match request.Durable with
+        | null -> 0
+        | durable when
+            not request.IsStored
+            && not request.HasShelved
+            && durable |> Array.forall (fun copy -> not copy.IsSpilled)
+            ->
+            durable.Length
+        | _ -> 0
+
     let append (request: AcceptedRequest) : ValueTask<bool> =
         if not writer.IsOpened then
             ValueTask<bool> false
@@ -77,6 +89,8 @@ type SqliteStore
                     writer.Post(JournalWork.Attempted(id, state.Attempts))
         Shelved =
             fun request id state wait ->
+                request.HasShelved <- true
+
                 match cloneOf request id.Copy with
                 | ValueSome clone ->
                     writer.Post(
@@ -94,12 +108,13 @@ type SqliteStore
         Ended =
             fun request id _ ->
                 match cloneOf request id.Copy with
-                | ValueSome clone -> writer.Post(JournalWork.Ended(id, clone, request.Bytes))
+                | ValueSome clone ->
+                    writer.Post(JournalWork.Ended(id, clone, request.Bytes, allInMemory request))
                 | ValueNone -> ()
 
                 request.CopyEnded()
-        TryReserve =
-            fun clone bytes -> writer.IsOpened && writer.Fault.IsNone && usage.TryReserve(clone, bytes)
+        // Whether the file can be written is another question: `Append` answers that, for the whole request.
+        TryReserve = fun clone bytes -> usage.TryReserve(clone, bytes)
         Release = fun clone bytes -> usage.Release(clone, bytes)
         Backlog = fun clone -> usage.Backlog clone
         Take =

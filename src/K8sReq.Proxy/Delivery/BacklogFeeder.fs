@@ -65,6 +65,7 @@ type BacklogFeeder
             )
 
         request.Number <- copy.Id.Request
+        request.IsStored <- true
         request
 
     let shelve (copy: StoredCopy) (release: unit -> unit) =
