@@ -331,6 +331,29 @@ let tests =
             Expect.isTrue (bench.Store.TryReserve (shop "b") 250L) "there is room again"
         }
 
+        testCaseTask
+            "what waits for a RequestClone is given up as a whole, and makes room; what others have stays"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use bench = new Bench(folder.At "journal")
+
+            for _ in 1..3 do
+                do! append bench (requestOf "abc"B [ shop "a", true; shop "b", true ] ignore)
+
+            let! dropped = bench.Journal.Drop(shop "a")
+            Expect.equal dropped 3 "all of them"
+            Expect.equal (bench.Store.Backlog(shop "a")).Copies 0L "none waits"
+            Expect.isFalse (bench.Journal.Usage.Has(shop "a")) "nor takes room"
+            let! again = bench.Journal.Drop(shop "a")
+            Expect.equal again 0 "there are none"
+            let! others = take bench (shop "b")
+
+            Expect.equal
+                (others |> List.map (bodyOf >> Array.last))
+                [ 99uy; 99uy; 99uy ]
+                "with their requests"
+        }
+
         testCaseTask "requests with copies in memory alone cost the journal nothing"
         <| fun () -> task {
             use folder = new TestFolder()

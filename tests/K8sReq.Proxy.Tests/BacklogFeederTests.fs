@@ -153,7 +153,8 @@ let tests =
             feeder.Nudge()
             feeder.Nudge()
             do! Waiting.until "the pump to rest" (fun () -> Task.FromResult(not feeder.IsPumping))
-            Expect.isLessThanOrEqual underWay 2 "a quarter"
+            Expect.equal underWay 2 "a quarter of the places"
+            Expect.equal lane.Load.Queued 5 "and none of them in the queue"
             answers.SetResult(SendResult.ofOutcome (TargetOutcome.Delivered 200))
         }
 

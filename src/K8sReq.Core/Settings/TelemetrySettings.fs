@@ -95,7 +95,7 @@ module TelemetrySettings =
 
         let isInsecure = find "INSECURE" |> Option.exists isTrue
 
-        // The path is added to what is said of all kinds.
+        // The path is appended to the endpoint that all kinds share.
         let ofAll (endpoint: Uri) =
             match protocol with
             | OtlpProtocol.Grpc -> endpoint

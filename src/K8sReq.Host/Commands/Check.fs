@@ -66,7 +66,7 @@ let report (judgesServices: bool) (content: FolderContent) : string list * bool 
     let section title lines =
         if List.isEmpty lines then [] else "" :: title :: lines
 
-    // A RequestClone that is not valid is in both; it is said once, with its place.
+    // A RequestClone that is not valid is in both; it is printed once, with its place.
     let unrouted = [
         for key, error in routeTable.Unrouted do
             match error with

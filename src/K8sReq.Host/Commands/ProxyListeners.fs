@@ -76,34 +76,28 @@ let create
                 }
     }
 
+    let admin name setting address handler = {
+        Name = name
+        Setting = setting
+        Address = address
+        RunsInline = false
+        Refused = fun _ _ -> ()
+        Limits = adminLimits
+        Handler = handler
+    }
+
     [
-        {
-            Name = "Probes"
-            Setting = "PROBE_ADDR"
-            Address = settings.ProbeAddr
-            RunsInline = false
-            Refused = fun _ _ -> ()
-            Limits = adminLimits
-            Handler = Probes.handler (fun () -> plane.IsReady)
-        }
-        {
-            Name = "Metrics"
-            Setting = "METRICS_ADDR"
-            Address = settings.MetricsAddr
-            RunsInline = false
-            Refused = fun _ _ -> ()
-            Limits = adminLimits
-            Handler = Metrics.handler (metricFamilies version settings source plane)
-        }
-        {
-            Name = "Status page"
-            Setting = "STATUS_ADDR"
-            Address = settings.StatusAddr
-            RunsInline = false
-            Refused = fun _ _ -> ()
-            Limits = adminLimits
-            Handler = StatusPage.handler status settings.StatusAddr StatusPage.usualInterval pageReaders
-        }
+        admin "Probes" "PROBE_ADDR" settings.ProbeAddr (Probes.handler (fun () -> plane.IsReady))
+        admin
+            "Metrics"
+            "METRICS_ADDR"
+            settings.MetricsAddr
+            (Metrics.handler (metricFamilies version settings source plane))
+        admin
+            "Status page"
+            "STATUS_ADDR"
+            settings.StatusAddr
+            (StatusPage.handler status settings.StatusAddr StatusPage.usualInterval pageReaders)
         {
             Name = "Proxy"
             Setting = "HTTP_ADDR"

@@ -72,25 +72,26 @@ module JournalFile =
     // after so many pages. A page of 8 KiB holds a small request in one piece.
     let private settings = [
         "PRAGMA page_size = 8192"
-        "PRAGMA locking_mode = EXCLUSIVE"
         "PRAGMA journal_mode = WAL"
         "PRAGMA synchronous = FULL"
         "PRAGMA wal_autocheckpoint = 1000"
         "PRAGMA journal_size_limit = 16777216"
         "PRAGMA cache_size = -2048"
-        "PRAGMA foreign_keys = OFF"
     ]
 
     let private prepare (isFirst: bool) (database: Database) =
+        database.Execute "PRAGMA locking_mode = EXCLUSIVE"
+        let found = database.Number "PRAGMA user_version"
+
+        // Before anything is set: a later version's file stays as it is.
+        if found > version then
+            raise (JournalTooNew found)
+
         for setting in settings do
             database.Execute setting
 
         // Takes the lock, and keeps it.
         database.Execute "BEGIN EXCLUSIVE"
-        let found = database.Number "PRAGMA user_version"
-
-        if found > version then
-            raise (JournalTooNew found)
 
         if found = 0L then
             database.Execute schema

@@ -7,7 +7,8 @@ open K8sReq.Core
 open K8sReq.Proxy
 
 /// What the journal holds, by RequestClone, against its limit. A copy counts with its request's bytes, so a request with two
-/// durable copies counts twice: the file is never larger than what is counted. From any thread.
+/// durable copies counts twice, though it is stored once. Pages and the log that SQLite needs besides do not count. From any
+/// thread.
 [<Sealed>]
 type JournalUsage(limit: int64) =
     // Guards everything below: `total` is the sum of what all RequestClones hold.

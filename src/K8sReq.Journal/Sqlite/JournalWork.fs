@@ -24,6 +24,34 @@ type JournalWork =
         now: DateTimeOffset *
         taken: TaskCompletionSource<StoredCopy list>
 
+module JournalWork =
+    /// Whether nobody waits for it: it can be written later.
+    let isPatient (work: JournalWork) : bool =
+        match work with
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _ -> true
+        | JournalWork.Append _
+        | JournalWork.Take _
+        | JournalWork.Drop _ -> false
+
+    /// Tells who waits for it that it was not done.
+    let refuse (work: JournalWork) : unit =
+        match work with
+        | JournalWork.Append(_, _, kept) -> kept.TrySetResult false |> ignore
+        | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
+        | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _ -> ()
+
+/// What a piece of work has found.
+[<RequireQualifiedAccess>]
+type JournalResult =
+    | Nothing
+    | Taken of StoredCopy list
+    | Dropped of copies: int * bytes: int64
+
 /// The statements of the journal, on an open database.
 [<Sealed>]
 type JournalRows(database: Database) =
@@ -57,6 +85,13 @@ type JournalRows(database: Database) =
             "SELECT c.request, c.copy, c.bytes, c.attempts, r.received_at, r.host, r.method, r.fields_end, r.wire \
              FROM copies c INDEXED BY copies_waiting JOIN requests r ON r.id = c.request \
              WHERE c.state = 1 AND c.clone = ?1 AND c.due <= ?2 ORDER BY c.due LIMIT ?3"
+
+    let selectIds =
+        database.Prepare
+            "SELECT request, copy, bytes FROM copies INDEXED BY copies_waiting WHERE state = 1 AND clone = ?1 ORDER BY due LIMIT 1000"
+
+    let putBack =
+        database.Prepare "UPDATE copies SET state = 1 WHERE request = ?1 AND copy = ?2"
 
     let load =
         database.Prepare "UPDATE copies SET state = 0 WHERE request = ?1 AND copy = ?2"
@@ -156,58 +191,70 @@ type JournalRows(database: Database) =
             Attempts = int (select.Number 3)
         }
 
-    /// Writes what the work says; a `Take` gives what it has read.
-    member _.Run(work: JournalWork) : StoredCopy list =
+    let takeCopies (clone: ObjectKey) (id: int64) (most: int) (mostBytes: int64) (now: DateTimeOffset) =
+        let taken = ResizeArray<StoredCopy>()
+        let mutable bytes = 0L
+        select.Bind(1, id).Bind(2, milliseconds now).Bind(3, int64 most) |> ignore
+
+        while bytes < mostBytes && select.Step() do
+            let copy = read clone
+            taken.Add copy
+            bytes <- bytes + copy.Bytes
+
+        select.Reset()
+
+        for copy in taken do
+            (forCopy load copy.Id).Run()
+
+        List.ofSeq taken
+
+    // Their bodies are not read: there may be many, and large ones.
+    let dropCopies (id: int64) =
+        let dropped = ResizeArray<CopyId>()
+        let mutable bytes = 0L
+        selectIds.Bind(1, id) |> ignore
+
+        while selectIds.Step() do
+            dropped.Add {
+                Request = selectIds.Number 0
+                Copy = int (selectIds.Number 1)
+            }
+
+            bytes <- bytes + selectIds.Number 2
+
+        for copy in dropped do
+            (forCopy deleteCopy copy).Run()
+            deleteRequest.Bind(1, copy.Request).Run()
+
+        JournalResult.Dropped(dropped.Count, bytes)
+
+    /// Does what the work says, within the transaction that has begun.
+    member _.Run(work: JournalWork) : JournalResult =
         match work with
         | JournalWork.Append(request, at, _) ->
             append request at
-            []
+            JournalResult.Nothing
         | JournalWork.Attempted(id, attempts) ->
             (forCopy attempted id).Bind(3, int64 attempts).Run()
-            []
+            JournalResult.Nothing
         | JournalWork.Shelved(id, _, _, attempts, due) ->
             (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
-            []
+            JournalResult.Nothing
         | JournalWork.Ended(id, _, _, _) ->
             (forCopy deleteCopy id).Run()
             deleteRequest.Bind(1, id.Request).Run()
-            []
+            JournalResult.Nothing
         | JournalWork.Drop(clone, _) ->
             match tryFindClone clone with
-            | ValueNone -> []
-            | ValueSome id ->
-                let dropped = ResizeArray<StoredCopy>()
-                select.Bind(1, id).Bind(2, Int64.MaxValue).Bind(3, 1000L) |> ignore
-
-                while select.Step() do
-                    dropped.Add(read clone)
-
-                select.Reset()
-
-                for copy in dropped do
-                    (forCopy deleteCopy copy.Id).Run()
-                    deleteRequest.Bind(1, copy.Id.Request).Run()
-
-                List.ofSeq dropped
+            | ValueNone -> JournalResult.Dropped(0, 0L)
+            | ValueSome id -> dropCopies id
         | JournalWork.Take(clone, most, mostBytes, now, _) ->
             match tryFindClone clone with
-            | ValueNone -> []
-            | ValueSome id ->
-                let taken = ResizeArray<StoredCopy>()
-                let mutable bytes = 0L
-                select.Bind(1, id).Bind(2, milliseconds now).Bind(3, int64 most) |> ignore
+            | ValueNone -> JournalResult.Taken []
+            | ValueSome id -> JournalResult.Taken(takeCopies clone id most mostBytes now)
 
-                while bytes < mostBytes && select.Step() do
-                    let copy = read clone
-                    taken.Add copy
-                    bytes <- bytes + copy.Bytes
-
-                select.Reset()
-
-                for copy in taken do
-                    (forCopy load copy.Id).Run()
-
-                List.ofSeq taken
+    /// A copy that was taken waits in the file after all.
+    member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()
 
     /// Removes a request with all its copies, if it is there.
     member _.Remove(request: int64) : unit =

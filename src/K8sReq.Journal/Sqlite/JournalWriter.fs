@@ -8,7 +8,6 @@ open K8sReq.Core
 open K8sReq.Proxy
 
 /// What the journal has done, for metrics.
-[<Struct>]
 type JournalTotals = {
     Commits: int64
     /// That could not be done.
@@ -28,33 +27,25 @@ type JournalWriter
         linger: TimeSpan,
         usage: JournalUsage,
         // Told of what was found at the first opening, and of each RequestClone of which a copy waits in the file from now on.
-        // Both are called on the journal's thread.
+        // Both are called on the journal's thread, and must not throw.
         opened: (ObjectKey * Backlog) list -> unit,
         arrived: ObjectKey -> unit,
-        // Told of the first of a run of failures, and once it is over. Called on the journal's thread.
+        // Told of the first of a run of failures, and once it is over. As those.
         failed: JournalFault -> unit,
         recovered: unit -> unit
     ) =
-    // Completions alone are not synced one by one: those of so much time are sent twice after a crash.
-    let completionDelay = TimeSpan.FromMilliseconds 100.0
     // How often a journal that cannot be used is tried again.
     let reopenInterval = TimeSpan.FromSeconds 1.0
-
-    // Guards the queue and the flags; pulsed when there is something to do.
-    let gate = obj ()
-    let mutable queue = ResizeArray<JournalWork>()
-    // Somebody waits for something in the queue.
-    let mutable isUrgent = false
-    let mutable isLingering = false
-    let mutable isStopping = false
+    let queue = JournalQueue linger
 
     // The thread's own.
     let mutable current: struct (Database * JournalRows) voption = ValueNone
     let mutable hasOpened = false
     let mutable hasFailed = false
     let mutable openedAt = 0L
-    // Requests of a commit that failed: they may be there all the same.
+    // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
+    let untaken = ResizeArray<CopyId>()
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -111,28 +102,10 @@ type JournalWriter
                     (database :> IDisposable).Dispose()
                     tell (JournalFault.ofError (JournalFile.pathIn folder) error)
 
-    let refuse (work: JournalWork) =
-        match work with
-        | JournalWork.Append(_, _, kept) -> kept.TrySetResult false |> ignore
-        | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
-        | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
-        | JournalWork.Attempted _
-        | JournalWork.Shelved _
-        | JournalWork.Ended _ -> ()
-
-    let isPatient (work: JournalWork) =
-        match work with
-        | JournalWork.Attempted _
-        | JournalWork.Shelved _
-        | JournalWork.Ended _ -> true
-        | JournalWork.Append _
-        | JournalWork.Take _
-        | JournalWork.Drop _ -> false
-
     // What is known once it is on disk.
-    let committed (rows: JournalRows) (work: JournalWork) (result: StoredCopy list) =
-        match work with
-        | JournalWork.Append(request, at, kept) ->
+    let committed (rows: JournalRows) (work: JournalWork) (result: JournalResult) =
+        match work, result with
+        | JournalWork.Append(request, at, kept), _ ->
             match request.Durable with
             | null -> ()
             | durable ->
@@ -141,21 +114,19 @@ type JournalWriter
                         usage.Shelve(copy.Clone, request.Bytes, at)
 
             kept.TrySetResult true |> ignore
-        | JournalWork.Take(clone, _, _, _, taken) ->
-            let bytes = result |> List.sumBy _.Bytes
-            usage.Take(clone, int64 result.Length, bytes, rows.NextDue clone)
-            taken.TrySetResult result |> ignore
-        | JournalWork.Shelved(_, clone, bytes, _, due) ->
-            usage.Shelve(clone, bytes, due)
-            arrived clone
-        | JournalWork.Drop(clone, dropped) ->
-            let copies = result.Length
-            let bytes = result |> List.sumBy _.Bytes
+        | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken copies ->
+            let bytes = copies |> List.sumBy _.Bytes
+            usage.Take(clone, int64 copies.Length, bytes, rows.NextDue clone)
+            taken.TrySetResult copies |> ignore
+        | JournalWork.Drop(clone, dropped), JournalResult.Dropped(copies, bytes) ->
             usage.Take(clone, int64 copies, bytes, rows.NextDue clone)
             usage.Release(clone, bytes)
             dropped.TrySetResult copies |> ignore
-        | JournalWork.Ended(_, clone, bytes, _) -> usage.Release(clone, bytes)
-        | JournalWork.Attempted _ -> ()
+        | JournalWork.Shelved(_, clone, bytes, _, due), _ ->
+            usage.Shelve(clone, bytes, due)
+            arrived clone
+        | JournalWork.Ended(_, clone, bytes, _), _ -> usage.Release(clone, bytes)
+        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Attempted _), _ -> ()
 
     // How many copies of each request end in this batch, of requests all of whose copies are in memory: most often all of them
     // do, and the request is removed as a whole.
@@ -175,30 +146,73 @@ type JournalWriter
 
         ends
 
+    let execute
+        (database: Database)
+        (rows: JournalRows)
+        (batch: ResizeArray<JournalWork>)
+        (results: JournalResult[])
+        =
+        let removed = HashSet<int64>()
+        let ends = endsOf batch
+        database.Execute "BEGIN IMMEDIATE"
+
+        for request in undone do
+            rows.Remove request
+
+        for copy in untaken do
+            rows.PutBack copy
+
+        for index in 0 .. batch.Count - 1 do
+            match batch[index] with
+            | JournalWork.Ended(id, _, _, all) when all > 0 && ends[id.Request] = all ->
+                // The first of them removes it, the others find it gone.
+                if removed.Add id.Request then
+                    rows.Remove id.Request
+            | work -> results[index] <- rows.Run work
+
+        database.Execute "COMMIT"
+
+    // Nobody knows what of it is on disk.
+    let forget (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
+        for index in 0 .. batch.Count - 1 do
+            match batch[index], results[index] with
+            | JournalWork.Append(request, _, _), _ -> undone.Add request.Number
+            | _, JournalResult.Taken copies ->
+                for copy in copies do
+                    untaken.Add copy.Id
+            | _ -> ()
+
+    let works () =
+        if hasFailed then
+            hasFailed <- false
+            Volatile.Write(&fault, None)
+            recovered ()
+
     // True if the batch is on disk.
     let commit (database: Database) (rows: JournalRows) (batch: ResizeArray<JournalWork>) : bool =
         let began = Stopwatch.GetTimestamp()
+        let results = Array.create batch.Count JournalResult.Nothing
 
-        try
-            let results = Array.create batch.Count []
-            let removed = HashSet<int64>()
-            database.Execute "BEGIN IMMEDIATE"
+        let isDone =
+            try
+                execute database rows batch results
+                true
+            with error ->
+                forget batch results
 
-            for request in undone do
-                rows.Remove request
+                totals <- {
+                    totals with
+                        FailedCommits = totals.FailedCommits + 1L
+                }
 
-            let ends = endsOf batch
+                tell (JournalFault.ofError (JournalFile.pathIn folder) error)
+                close ()
+                false
 
-            for index in 0 .. batch.Count - 1 do
-                match batch[index] with
-                | JournalWork.Ended(id, _, _, all) when all > 0 && ends[id.Request] = all ->
-                    // The first of them removes it, the others find it gone.
-                    if removed.Add id.Request then
-                        rows.Remove id.Request
-                | work -> results[index] <- rows.Run work
-
-            database.Execute "COMMIT"
+        // Not within the attempt: what is on disk stays there, whatever comes of telling so.
+        if isDone then
             undone.Clear()
+            untaken.Clear()
 
             totals <- {
                 totals with
@@ -206,120 +220,69 @@ type JournalWriter
                     CommitTime = totals.CommitTime + Stopwatch.GetElapsedTime began
             }
 
-            if hasFailed then
-                hasFailed <- false
-                Volatile.Write(&fault, None)
-                recovered ()
-
             for index in 0 .. batch.Count - 1 do
                 committed rows batch[index] results[index]
 
-            true
-        with error ->
-            totals <- {
-                totals with
-                    FailedCommits = totals.FailedCommits + 1L
-            }
-
-            tell (JournalFault.ofError (JournalFile.pathIn folder) error)
-            close ()
-            false
+        isDone
 
     // What could not be written now: who waits is told so, the rest is written later.
     let postpone (batch: ResizeArray<JournalWork>) =
-        for work in batch do
-            match work with
-            | JournalWork.Append(request, _, _) -> undone.Add request.Number
-            | _ -> ()
+        Seq.iter JournalWork.refuse batch
+        queue.PutBack(Seq.filter JournalWork.isPatient batch)
 
-            refuse work
-
-        let later = batch |> Seq.filter isPatient |> ResizeArray
-
-        lock gate (fun () ->
-            later.AddRange queue
-            queue <- later)
-
-    let write (batch: ResizeArray<JournalWork>) =
+    let tryCommit (batch: ResizeArray<JournalWork>) : bool =
         tryOpen ()
 
-        match current with
-        | ValueSome(struct (database, rows)) ->
-            if not (commit database rows batch) then
-                postpone batch
-        | ValueNone -> postpone batch
+        let isDone =
+            match current with
+            | ValueSome(struct (database, rows)) -> commit database rows batch
+            | ValueNone -> false
 
-    // Waits for work, and for what is to be written together with it. None once everything is written after the stop.
-    let next () : ResizeArray<JournalWork> option =
-        lock gate (fun () ->
-            let mutable isOver = false
+        if not isDone then
+            postpone batch
 
-            while not isOver do
-                if isStopping then
-                    isOver <- true
-                elif isUrgent then
-                    // Others may share the commit. What comes meanwhile wakes nobody.
-                    let began = Stopwatch.GetTimestamp()
-                    isLingering <- true
-                    let mutable left = linger
+        isDone
 
-                    while left > TimeSpan.Zero && not isStopping do
-                        Monitor.Wait(gate, left) |> ignore
-                        left <- linger - Stopwatch.GetElapsedTime began
+    let write (batch: ResizeArray<JournalWork>) =
+        if hasFailed then
+            // What has ended first, by itself: it makes room, where room is what was missing.
+            let patient = batch.FindAll JournalWork.isPatient
+            let urgent = batch.FindAll(fun work -> not (JournalWork.isPatient work))
+            let isMadeRoom = patient.Count = 0 || tryCommit patient
 
-                    isLingering <- false
-                    isOver <- true
-                elif queue.Count > 0 then
-                    // A journal that cannot be written is not asked for completions alone more often than it is tried.
-                    let delay =
-                        if current.IsNone && hasOpened then
-                            reopenInterval
-                        else
-                            completionDelay
-
-                    if not (Monitor.Wait(gate, delay)) then
-                        isOver <- true
-                else
-                    Monitor.Wait gate |> ignore
-
-            let batch = queue
-            queue <- ResizeArray()
-            isUrgent <- false
-
-            if isStopping && batch.Count = 0 then None else Some batch)
+            if not isMadeRoom then
+                Seq.iter JournalWork.refuse urgent
+            elif urgent.Count = 0 || tryCommit urgent then
+                works ()
+        else
+            tryCommit batch |> ignore
 
     let run () =
         tryOpen ()
 
-        while current.IsNone && not hasOpened && not (Volatile.Read &isStopping) do
-            // Nothing can be done yet. Who asks is told so at once.
-            lock gate (fun () ->
-                if not isStopping then
-                    Monitor.Wait(gate, reopenInterval) |> ignore
-
-                for work in queue do
-                    refuse work
-
-                queue.RemoveAll(fun work -> not (isPatient work)) |> ignore)
-
+        while not hasOpened && not queue.IsStopping do
+            // Nothing can be done yet. Who asks is told so.
+            queue.TakeUrgentAfter reopenInterval |> List.iter JournalWork.refuse
             tryOpen ()
 
-        if hasFailed && current.IsSome then
-            hasFailed <- false
-            Volatile.Write(&fault, None)
-            recovered ()
+        if current.IsSome then
+            works ()
 
         let mutable isOver = false
 
         while not isOver do
-            match next () with
+            let retryDelay =
+                if current.IsNone then
+                    ValueSome reopenInterval
+                else
+                    ValueNone
+
+            match queue.Next retryDelay with
             | None -> isOver <- true
             | Some batch ->
                 write batch
-
                 // What cannot be written at the end is sent again after the next start.
-                if Volatile.Read &isStopping && current.IsNone then
-                    isOver <- true
+                isOver <- queue.IsStopping && current.IsNone
 
         close ()
 
@@ -334,31 +297,11 @@ type JournalWriter
     member _.Fault = Volatile.Read &fault
     member _.Totals = totals
 
-    member _.Post(work: JournalWork) : unit =
-        let isTaken =
-            lock gate (fun () ->
-                if isStopping then
-                    false
-                else
-                    queue.Add work
-
-                    if not (isPatient work) then
-                        isUrgent <- true
-
-                    // Completions wait for the next transaction; the first begins the time after which they have one.
-                    if not isLingering && (not (isPatient work) || queue.Count = 1) then
-                        Monitor.Pulse gate
-
-                    true)
-
-        if not isTaken then
-            refuse work
+    /// Work that comes after the end is refused.
+    member _.Post(work: JournalWork) : unit = queue.Post work
 
     interface IDisposable with
         /// Writes what is there, and closes the file.
         member _.Dispose() =
-            lock gate (fun () ->
-                isStopping <- true
-                Monitor.PulseAll gate)
-
+            queue.Stop()
             thread.Join()

@@ -84,7 +84,7 @@ module RequestCapture =
             (HttpProtocol.IsHttp10 request.Protocol)
             (headerLines request.Headers)
 
-    // Whether a message has a body is said by its framing (RFC 9112 section 6.3), not by its method. HTTP/2 has
+    // Framing decides whether a message has a body (RFC 9112 section 6.3), not the method. HTTP/2 has
     // neither field if the client does not know the length, and says it by the stream's end.
     let private hasBody (ctx: HttpContext) =
         ctx.Request.ContentLength.HasValue

@@ -38,7 +38,9 @@ type BacklogFeeder
     let clone = lane.Target.Clone
 
     let mostActive () =
-        if lane.Load.Queued > 0 then
+        let load = lane.Load
+
+        if load.Queued > 0 || load.Sending >= concurrency then
             max 1 (concurrency / 4)
         else
             concurrency
@@ -157,7 +159,9 @@ type BacklogFeeder
 
         if copies.IsEmpty || refused.Count > 0 then
             feeder.NudgeAfter again
-        else
+
+        // Also where the lane has been retired meanwhile: what is ready goes back then.
+        if copies.Length > refused.Count then
             feeder.Nudge()
     }
 
@@ -188,7 +192,7 @@ type BacklogFeeder
             for copy in left do
                 shelve copy (fun () -> budget.Return copy.Bytes)
 
-            match timer with
+            match exclusively gate (fun () -> timer) with
             | null -> ()
             | timer -> timer.Dispose()
         else

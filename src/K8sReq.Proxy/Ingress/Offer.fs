@@ -126,7 +126,7 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
     else
         now.TryFind request.Head.Host |> ValueOption.toObj
 
-/// Offers a copy to every target that the host has now, sends those that found room on their way, and goes on at once.
+/// Offers a copy to every target that the host has now, starts those that found room, and calls the next handler.
 /// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
 let private offer (services: DuplicateServices) : Captured -> IngressRequest -> HttpHandler =
     let noTarget = Refusals.refuseReceived Refusal.NoTarget

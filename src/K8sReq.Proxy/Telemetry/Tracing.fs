@@ -59,7 +59,7 @@ type RequestTrace
     let isOwn (name: string) =
         ownForms |> List.exists (fun form -> TraceContext.isFieldOf form name)
 
-    // The conventions: a method that they do not name is said besides.
+    // By the conventions, a method that they do not name has an attribute of its own.
     let setMethod (span: Activity) (method: string) =
         let known = HttpConventions.methodName method
         span.SetTag("http.request.method", known) |> ignore

@@ -1,0 +1,95 @@
+namespace K8sReq.Journal.Sqlite
+
+open System
+open System.Diagnostics
+open System.Threading
+
+/// What is to be written, from any thread, to one reader that takes it in batches. What somebody waits for makes a batch after
+/// the linger; what nobody waits for goes with the next one, or by itself after a while.
+[<Sealed>]
+type JournalQueue(linger: TimeSpan) =
+    // Completions alone are not synced one by one: those of so much time are sent twice after a crash.
+    let completionDelay = TimeSpan.FromMilliseconds 100.0
+
+    // Guards everything below; pulsed when the reader has something to do. A Monitor: the reader waits on it.
+    let gate = obj ()
+    let mutable work = ResizeArray<JournalWork>()
+    // Somebody waits for something in the queue.
+    let mutable isUrgent = false
+    // The reader lets others share its batch: nothing needs to wake it.
+    let mutable isLingering = false
+    let mutable isStopping = false
+
+    /// Adds work; it is refused once the queue has been stopped.
+    member _.Post(next: JournalWork) : unit =
+        let isTaken =
+            lock gate (fun () ->
+                if not isStopping then
+                    work.Add next
+                    let isPatient = JournalWork.isPatient next
+                    isUrgent <- isUrgent || not isPatient
+
+                    // The first completion begins the time after which completions have a batch of their own.
+                    if not isLingering && (not isPatient || work.Count = 1) then
+                        Monitor.Pulse gate
+
+                not isStopping)
+
+        if not isTaken then
+            JournalWork.refuse next
+
+    /// Puts work back that could not be done, before what has come since.
+    member _.PutBack(earlier: JournalWork seq) : unit =
+        lock gate (fun () ->
+            let all = ResizeArray earlier
+            all.AddRange work
+            work <- all)
+
+    /// The next batch. `retryDelay`: how long what nobody waits for is left, where it could not be written last time. None
+    /// once the queue has been stopped and is empty.
+    member _.Next(retryDelay: TimeSpan voption) : ResizeArray<JournalWork> option =
+        lock gate (fun () ->
+            let mutable isOver = false
+
+            while not isOver do
+                if isStopping then
+                    isOver <- true
+                elif isUrgent then
+                    let began = Stopwatch.GetTimestamp()
+                    let mutable left = linger
+                    isLingering <- true
+
+                    while left > TimeSpan.Zero && not isStopping do
+                        Monitor.Wait(gate, left) |> ignore
+                        left <- linger - Stopwatch.GetElapsedTime began
+
+                    isLingering <- false
+                    isOver <- true
+                elif work.Count > 0 then
+                    isOver <- not (Monitor.Wait(gate, ValueOption.defaultValue completionDelay retryDelay))
+                else
+                    Monitor.Wait gate |> ignore
+
+            let batch = work
+            work <- ResizeArray()
+            isUrgent <- false
+            if isStopping && batch.Count = 0 then None else Some batch)
+
+    /// Waits so long, or until the queue is stopped, and takes out what somebody waits for.
+    member _.TakeUrgentAfter(time: TimeSpan) : JournalWork list =
+        lock gate (fun () ->
+            if not isStopping then
+                Monitor.Wait(gate, time) |> ignore
+
+            let urgent = work |> Seq.filter (JournalWork.isPatient >> not) |> List.ofSeq
+            work.RemoveAll(fun work -> not (JournalWork.isPatient work)) |> ignore
+            isUrgent <- false
+            urgent)
+
+    member _.IsStopping = lock gate (fun () -> isStopping)
+
+    /// Nothing more is taken; what is there is still handed out.
+    member _.Stop() : unit =
+        lock gate (fun () ->
+            isStopping <- true
+            Monitor.PulseAll gate)
