@@ -83,6 +83,12 @@ let journalOpened: ILogger -> string -> int64 -> unit =
         "Journal {Folder} opened: {Copies} copies recovered"
 
 /// Why it cannot be written.
+let copyParked: ILogger -> string -> string -> unit =
+    message2<string, string>
+        LogLevel.Error
+        (EventId(37, "CopyParked"))
+        "{RequestClone}: copy {DeadLetter} is not sent any more, the process has ended twice while it was sent. It is a dead letter"
+
 let journalFailed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Error

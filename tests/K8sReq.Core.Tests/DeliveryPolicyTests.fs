@@ -14,6 +14,7 @@ let private policy retries backoff = {
     Backoff = backoff
     Delay = ms 100.0
     Longest = ms 1000.0
+    LongestAsked = None
 }
 
 let private failure = TargetOutcome.ConnectFailed "refused"
@@ -40,6 +41,30 @@ let tests =
                 "exponential"
         }
 
+        test
+            "a target's Retry-After counts up to the most that it may ask for, and not at all where that is 0s" {
+            let waitFor longestAsked =
+                RetryDecision.next
+                    {
+                        policy 9 BackoffPolicy.Linear with
+                            LongestAsked = longestAsked
+                    }
+                    1
+                    1.0
+                    (ValueSome(TimeSpan.FromMinutes 5.0))
+                    (TargetOutcome.Rejected 503)
+
+            Expect.equal (waitFor None) (Some(ms 1000.0)) "as long as any wait"
+            Expect.equal (waitFor (Some(TimeSpan.FromMinutes 2.0))) (Some(TimeSpan.FromMinutes 2.0)) "more"
+
+            Expect.equal
+                (waitFor (Some(TimeSpan.FromHours 1.0)))
+                (Some(TimeSpan.FromMinutes 5.0))
+                "what it asks for"
+
+            Expect.equal (waitFor (Some TimeSpan.Zero)) (Some(ms 100.0)) "its own growth alone"
+        }
+
         test "what may succeed later is retried, and nothing else" {
             let retried = [
                 failure
@@ -56,6 +81,8 @@ let tests =
                 TargetOutcome.BadAnswer "garbage"
                 TargetOutcome.Overflowed
                 TargetOutcome.Cancelled
+                TargetOutcome.Expired None
+                TargetOutcome.Poisonous
                 TargetOutcome.Faulted "bug"
                 yield!
                     [ 301; 307; 400; 401; 403; 405; 410; 413; 422; 600 ]

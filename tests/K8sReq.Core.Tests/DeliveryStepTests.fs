@@ -22,6 +22,7 @@ let private attempt outcome = {
     RetryAfter = ValueNone
     Jitter = 1.0
     MayRetry = true
+    Left = TimeSpan.MaxValue
 }
 
 let private state phase attempts last = {
@@ -48,6 +49,17 @@ let private signals = [
     "delivered", DeliverySignal.AttemptEnded(attempt delivered)
     "failed", DeliverySignal.AttemptEnded(attempt failed)
     "failed, no retry of use", DeliverySignal.AttemptEnded { attempt failed with MayRetry = false }
+    "expired", DeliverySignal.Expired
+    "failed, and its time is over",
+    DeliverySignal.AttemptEnded {
+        attempt failed with
+            Left = TimeSpan.Zero
+    }
+    "failed, and its time is nearly over",
+    DeliverySignal.AttemptEnded {
+        attempt failed with
+            Left = TimeSpan.FromSeconds 0.5
+    }
     "refused for good", DeliverySignal.AttemptEnded(attempt (TargetOutcome.Rejected 410))
     "not tried",
     DeliverySignal.AttemptEnded {
@@ -67,6 +79,12 @@ let private table = [
     (DeliveryPhase.Backoff, DeliveryAction.Park(TimeSpan.FromSeconds 2.0), 2)
     (DeliveryPhase.Sending, "failed, no retry of use"),
     (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.Cancelled, 2)
+    (DeliveryPhase.Queued, "expired"),
+    (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.Expired None), 0)
+    (DeliveryPhase.Sending, "failed, and its time is over"),
+    (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.Expired(Some failed)), 2)
+    (DeliveryPhase.Sending, "failed, and its time is nearly over"),
+    (DeliveryPhase.Backoff, DeliveryAction.Park(TimeSpan.FromSeconds 0.5), 2)
     (DeliveryPhase.Sending, "refused for good"),
     (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.Rejected 410), 2)
     (DeliveryPhase.Sending, "not tried"), (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.Cancelled, 1)
@@ -90,6 +108,7 @@ let private anySignal =
         1, Gen.constant DeliverySignal.TurnLost
         4, Gen.constant (DeliverySignal.AttemptEnded(attempt failed))
         1, Gen.constant (DeliverySignal.AttemptEnded(attempt delivered))
+        1, Gen.constant DeliverySignal.Expired
         1, Gen.constant (DeliverySignal.ParkRefused(TimeSpan.FromSeconds 7.0))
         4, Gen.constant DeliverySignal.BackoffEnded
     ]
@@ -200,7 +219,7 @@ let tests =
                 && (actions |> List.filter isSend |> List.length) = retries + 1))
 
         property
-            "accepted = delivered + failed + dropped + pending, after any histories"
+            "accepted = delivered + failed + dropped + expired + pending, after any histories"
             (Prop.forAll (Arb.fromGen (Gen.listOf history)) (fun histories ->
                 let states =
                     histories |> List.map (fun (retries, signals) -> fst (run retries signals))
@@ -212,7 +231,9 @@ let tests =
                     |> List.length
 
                 let isFailed outcome =
-                    not (TargetOutcome.isDelivered outcome) && not (TargetOutcome.isDropped outcome)
+                    not (TargetOutcome.isDelivered outcome)
+                    && not (TargetOutcome.isDropped outcome)
+                    && not (TargetOutcome.isExpired outcome)
 
                 let pending =
                     states |> List.filter (fun state -> not state.Copy.IsEnded) |> List.length
@@ -221,6 +242,7 @@ let tests =
                     count TargetOutcome.isDelivered
                     + count isFailed
                     + count TargetOutcome.isDropped
+                    + count TargetOutcome.isExpired
                     + pending))
 
         test "an event after the end changes nothing" {

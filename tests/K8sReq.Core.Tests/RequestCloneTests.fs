@@ -93,11 +93,53 @@ let tests =
                         Backoff = BackoffPolicy.Linear
                         Delay = System.TimeSpan.FromSeconds 0.5
                         Longest = System.TimeSpan.FromSeconds 10.0
+                        LongestAsked = None
                     }
                     Durability = None
                     WhenFull = FullPolicy.Drop
+                    ExpireAfter = None
+                    IsIdentified = false
+                    DeadLetterKeep = None
                 })
                 "all of it"
+        }
+
+        test "what becomes of copies that come to no end by themselves is read" {
+            let delivery text =
+                read
+                    $"""{{"host":"a.example","backend":{{"serviceName":"app","servicePort":"http"}},"delivery":{text}}}"""
+                |> Result.map _.Delivery
+
+            Expect.equal
+                (delivery
+                    """{"retryAfterMax":"0s","durability":"Journal","expireAfter":"24h","whenFull":"Refuse","identify":true,"deadLetter":{"keep":"168h"}}""")
+                (Ok {
+                    DeliveryPolicy.byDefault with
+                        Retry = {
+                            DeliveryPolicy.byDefault.Retry with
+                                LongestAsked = Some System.TimeSpan.Zero
+                        }
+                        Durability = Some Durability.Journal
+                        WhenFull = FullPolicy.Refuse
+                        ExpireAfter = Some(System.TimeSpan.FromDays 1.0)
+                        IsIdentified = true
+                        DeadLetterKeep = Some(System.TimeSpan.FromDays 7.0)
+                })
+                "all of it"
+
+            match
+                delivery
+                    """{"retryAfterMax":"25h","expireAfter":"0s","identify":"yes","deadLetter":{"keep":"9000h"}}"""
+            with
+            | Ok spec -> failtest $"{spec}"
+            | Error faults ->
+                Expect.equal
+                    (FieldFault.describeAll faults)
+                    ("spec.delivery.retryAfterMax is \"25h\", but must be a duration from 0s to 24h, such as 1m30s; "
+                     + "spec.delivery.expireAfter is \"0s\", but must be a duration from 1ms to 8760h, such as 24h or 1m30s; "
+                     + "spec.delivery.identify must be true or false, not a string; "
+                     + "spec.delivery.deadLetter.keep is \"9000h\", but must be a duration from 0s to 8760h, such as 168h or 1m30s")
+                    "each of them"
         }
 
         test "an unknown field is a fault in a manifest alone: a later version may know it" {

@@ -97,6 +97,7 @@ let tests =
                 "JOURNAL_BYTES", "1048576"
                 "JOURNAL_LINGER", "5ms"
                 "ORPHAN_KEEP", "1h"
+                "DEAD_LETTER_KEEP", "48h"
                 "VIA_NAME", "edge-1"
                 "SHUTDOWN_DELAY", "5s"
                 "GRACEFUL_SHUTDOWN_TIMEOUT", "0"
@@ -144,6 +145,7 @@ let tests =
                             Limit = 1048576L
                             Linger = TimeSpan.FromMilliseconds 5.0
                             OrphanKeep = TimeSpan.FromHours 1.0
+                            DeadLetterKeep = TimeSpan.FromHours 48.0
                         }
                     Durability = Durability.Memory
                     MaxConnections = Some 500

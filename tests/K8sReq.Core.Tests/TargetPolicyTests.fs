@@ -1,5 +1,6 @@
 module K8sReq.Core.Tests.TargetPolicyTests
 
+open System
 open System.Net
 open Expecto
 open K8sReq.Core
@@ -22,6 +23,7 @@ let private inCluster = {
     MostPerHost = 1000
     HasJournal = false
     Durability = Durability.Memory
+    DeadLetterKeep = TimeSpan.FromDays 7.0
 }
 
 let tests =

@@ -197,9 +197,13 @@ items:
                         Backoff = BackoffPolicy.Linear
                         Delay = System.TimeSpan.FromSeconds 1.0
                         Longest = System.TimeSpan.FromMinutes 1.0
+                        LongestAsked = None
                     }
                     Durability = None
                     WhenFull = FullPolicy.Drop
+                    ExpireAfter = None
+                    IsIdentified = false
+                    DeadLetterKeep = None
                 }
                 "all given"
 

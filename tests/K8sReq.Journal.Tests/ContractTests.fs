@@ -27,13 +27,14 @@ let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
         let journal =
             new Sqlite.SqliteStore(
                 TimeProvider.System,
-                folder.Path,
-                1_000_000L,
-                TimeSpan.Zero,
-                (fun _ -> opened.Set()),
-                ignore,
-                ignore,
-                ignore
+                TestJournal.Options(folder.Path, 1_000_000L),
+                {
+                    Opened = fun _ -> opened.Set()
+                    Arrived = ignore
+                    Failed = ignore
+                    Recovered = ignore
+                },
+                fun _ _ -> ()
             )
 
         opened.Wait()

@@ -4,4 +4,12 @@ open Expecto
 
 [<EntryPoint>]
 let main arguments =
-    runTestsWithCLIArgs [] arguments (testList "Journal" [ ContractTests.tests; SqliteStoreTests.tests ])
+    runTestsWithCLIArgs
+        []
+        arguments
+        (testList "Journal" [
+            ContractTests.tests
+            SqliteStoreTests.tests
+            DeadLetterTests.tests
+            UpgradeTests.tests
+        ])

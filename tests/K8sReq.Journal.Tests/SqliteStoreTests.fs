@@ -3,7 +3,6 @@ module K8sReq.Journal.Tests.SqliteStoreTests
 
 open System
 open System.Buffers
-open System.Collections.Concurrent
 open System.IO
 open System.Threading.Tasks
 open Expecto
@@ -13,97 +12,7 @@ open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
-
-let private shop name = ObjectKey.create "shop" name
-let private delivered = TargetOutcome.Delivered 200
-
-/// A journal in a folder, with what it tells.
-[<Sealed>]
-type private Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
-    // The journal's thread must not go on with the test.
-    let found =
-        TaskCompletionSource<(ObjectKey * Backlog) list>(TaskCreationOptions.RunContinuationsAsynchronously)
-
-    let arrived = ConcurrentQueue<ObjectKey>()
-    let faults = ConcurrentQueue<JournalFault>()
-    let mutable recoveries = 0
-
-    let store =
-        new SqliteStore(
-            defaultArg clock TimeProvider.System,
-            folder,
-            defaultArg limit 1_000_000_000L,
-            TimeSpan.Zero,
-            found.SetResult,
-            arrived.Enqueue,
-            faults.Enqueue,
-            (fun () -> recoveries <- recoveries + 1)
-        )
-
-    member _.Journal = store
-    member _.Store = store.Store
-    member _.Found = found.Task |> Waiting.within "the journal to be open"
-    member _.Faults = List.ofSeq faults
-    member _.Recoveries = recoveries
-
-    member bench.FoundCopies = task {
-        let! found = bench.Found
-        return found |> List.map (fun (clone, backlog) -> clone.Name, backlog.Copies)
-    }
-
-    interface IDisposable with
-        member _.Dispose() = (store :> IDisposable).Dispose()
-
-let private requestOf (body: byte[]) (clones: (ObjectKey * bool) list) (release: unit -> unit) =
-    AcceptedRequest(
-        TestRequest.post body,
-        int64 body.Length,
-        0L,
-        null,
-        clones |> List.filter (snd >> not) |> List.length,
-        [|
-            for index, (clone, isSpilled) in List.indexed clones do
-                {
-                    Copy = index
-                    Clone = clone
-                    IsSpilled = isSpilled
-                }
-        |],
-        release
-    )
-
-let private append (bench: Bench) (request: AcceptedRequest) : Task<unit> = task {
-    let! _ = bench.Found
-
-    match request.Durable with
-    | null -> ()
-    | durable ->
-        for copy in durable do
-            Expect.isTrue (bench.Store.TryReserve copy.Clone request.Bytes) "there is room"
-
-    let! isKept = (bench.Store.Append request).AsTask() |> Waiting.within "the commit"
-    Expect.isTrue isKept "kept"
-}
-
-let private copyOf (request: AcceptedRequest) (copy: int) = {
-    Request = request.Number
-    Copy = copy
-}
-
-let private take (bench: Bench) (clone: ObjectKey) : Task<StoredCopy list> =
-    bench.Store.Take clone 256 1_000_000L |> Waiting.within "what was taken"
-
-let private bodyOf (copy: StoredCopy) = copy.Request.Wire.ToArray()
-
-/// The files as a power cut would leave them: copied while the journal is open.
-let private crash (folder: TestFolder) (name: string) : string =
-    let image = folder.At name
-    Directory.CreateDirectory image |> ignore
-
-    for file in Directory.GetFiles(folder.At "journal") do
-        File.Copy(file, Path.Combine(image, string (Path.GetFileName file)))
-
-    image
+open K8sReq.Journal.Tests.JournalBench
 
 /// What a naive model does, one after the other.
 [<RequireQualifiedAccess>]
@@ -113,7 +22,8 @@ type private Step =
     | End of int
     | Shelve of int
     | TakeAll
-    | Reopen
+    /// The process ends without a word, after its last commit.
+    | Crash
 
 let private steps =
     Gen.listOf (
@@ -122,7 +32,7 @@ let private steps =
             3, Gen.map Step.End (Gen.choose (0, 20))
             2, Gen.map Step.Shelve (Gen.choose (0, 20))
             1, Gen.constant Step.TakeAll
-            1, Gen.constant Step.Reopen
+            1, Gen.constant Step.Crash
         ]
     )
 
@@ -135,6 +45,9 @@ let private agreesWithModel (steps: Step list) : bool =
     let mutable held: ((int * int) * AcceptedRequest * CopyId) list = []
     let mutable waiting: Set<int * int> = Set.empty
     let mutable number = 0
+    // How many ends of the process each has met in memory.
+    let mutable ends: Map<int * int, int> = Map.empty
+    let mutable dead: Set<int * int> = Set.empty
     let wait (work: Task<'T>) = work.GetAwaiter().GetResult()
     let isHeld index = index < held.Length
 
@@ -208,15 +121,40 @@ let private agreesWithModel (steps: Step list) : bool =
         | Step.End _
         | Step.Shelve _ -> true
         | Step.TakeAll -> takeAll ()
-        | Step.Reopen ->
+        | Step.Crash ->
             (bench :> IDisposable).Dispose()
             bench <- new Bench(folder.At "journal")
             wait bench.Found |> ignore
-            waiting <- waiting + Set.ofList (held |> List.map (fun (number, _, _) -> number))
+
+            for number, _, _ in held do
+                let met = 1 + (ends.TryFind number |> Option.defaultValue 0)
+                ends <- ends.Add(number, met)
+
+                if met = 3 then
+                    dead <- dead.Add number
+                else
+                    waiting <- waiting.Add number
+
             held <- []
             true
 
     let isRight = steps |> List.forall run && takeAll ()
+
+    let letters =
+        bench.Journal.DeadLetters {
+            DeadLetterFilter.everything with
+                Limit = 1000
+        }
+        |> wait
+
+    let isDeadRight = (letters |> Option.map List.length) = Some dead.Count
+
+    bench.Journal.DropDeadLetters {
+        DeadLetterFilter.everything with
+            Limit = 1000
+    }
+    |> wait
+    |> ignore
 
     for _, request, id in held do
         bench.Store.Ended request id delivered
@@ -225,6 +163,7 @@ let private agreesWithModel (steps: Step list) : bool =
     use database = new Database(JournalFile.pathIn (folder.At "journal"))
 
     isRight
+    && isDeadRight
     && database.Number "SELECT count(*) FROM copies" = 0L
     && database.Number "SELECT count(*) FROM requests" = 0L
 
@@ -442,6 +381,6 @@ let tests =
                     maxTest = 25
                     arbitrary = []
             }
-            "any sequence of appends, ends, shelves, takes and restarts leaves what a naive model does, and at the end nothing"
+            "any sequence of appends, ends, shelves, takes and crashes leaves what a naive model does, and at the end nothing"
             (Prop.forAll (Arb.fromGen steps) agreesWithModel)
     ]

@@ -17,7 +17,8 @@ let private stored (number: int64) : StoredCopy = {
     Clone = clone
     Request = TestRequest.post "abc"B
     Bytes = 10L
-    ReceivedAt = DateTimeOffset.UnixEpoch
+    RequestId = Guid.Empty
+    Age = TimeSpan.Zero
     Attempts = 0
 }
 
@@ -41,13 +42,18 @@ type private FakeStore(copies: int) =
             fun request id _ ->
                 ended.Enqueue id.Request
                 request.CopyEnded()
+        Died =
+            fun request id _ _ _ ->
+                ended.Enqueue id.Request
+                request.CopyEnded()
         TryReserve = fun _ _ -> true
         Release = fun _ _ -> ()
         Backlog =
             fun _ -> {
                 Copies = int64 waiting.Count
                 Bytes = 0L
-                Due = ValueSome DateTimeOffset.UnixEpoch
+                Wait = TimeSpan.Zero
+                OldestAge = TimeSpan.Zero
             }
         Take =
             fun _ most _ -> task {

@@ -42,9 +42,11 @@ let tests =
                 let expected = {
                     Accepted = accepted
                     Recovered = 0L
+                    Replayed = 0L
                     Delivered = count TargetOutcome.isDelivered
                     Failed = count ((=) (TargetOutcome.Rejected 500))
                     Dropped = count TargetOutcome.isDropped
+                    Expired = 0L
                     Retries = 0L
                 }
 
@@ -102,9 +104,11 @@ let tests =
                 {
                     Accepted = 16000L
                     Recovered = 0L
+                    Replayed = 0L
                     Delivered = 8000L
                     Failed = 8000L
                     Dropped = 0L
+                    Expired = 0L
                     Retries = 8000L
                 }
                 "none lost"

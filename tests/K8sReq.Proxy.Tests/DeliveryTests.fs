@@ -30,9 +30,13 @@ let private retrying retries : Target = {
                 Backoff = BackoffPolicy.Exponential
                 Delay = TimeSpan.FromSeconds 1.0
                 Longest = TimeSpan.FromSeconds 4.0
+                LongestAsked = None
             }
             Durability = None
             WhenFull = FullPolicy.Drop
+            ExpireAfter = None
+            IsIdentified = false
+            DeadLetterKeep = None
         }
 }
 

@@ -29,6 +29,8 @@ let private kind (outcome: TargetOutcome) =
     | TargetOutcome.Overflowed
     | TargetOutcome.NoRoomToRetry _
     | TargetOutcome.Cancelled
+    | TargetOutcome.Expired _
+    | TargetOutcome.Poisonous
     | TargetOutcome.Faulted _ -> failwith $"{outcome}"
 
 // Fields of different names have no order that means anything.

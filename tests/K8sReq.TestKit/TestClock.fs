@@ -7,7 +7,6 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Time.Testing
 
 /// A clock that stands still until a test moves it, and that tells when somebody has begun to wait.
-[<Sealed>]
 type TestClock() =
     inherit FakeTimeProvider()
     let timers = Channel.CreateUnbounded<TimeSpan>()

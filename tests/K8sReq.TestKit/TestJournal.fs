@@ -11,14 +11,24 @@ type TestJournal() =
     let store =
         new SqliteStore(
             TimeProvider.System,
-            folder.Path,
-            1_000_000L,
-            TimeSpan.Zero,
-            ignore,
-            ignore,
-            ignore,
-            ignore
+            TestJournal.Options(folder.Path, 1_000_000L),
+            {
+                Opened = ignore
+                Arrived = ignore
+                Failed = ignore
+                Recovered = ignore
+            },
+            fun _ _ -> ()
         )
+
+    /// A journal in this folder, without a linger, of at most so many bytes.
+    static member Options(folder: string, limit: int64) : JournalOptions = {
+        Folder = folder
+        Limit = limit
+        Linger = TimeSpan.Zero
+        DeadLetterKeep = TimeSpan.FromDays 7.0
+    }
+
 
     member _.Store = store
 

@@ -33,6 +33,8 @@ type AttemptEnd = {
     Jitter: float
     /// Whether there is any use in another attempt: false once the target is not routed any more or the process stops.
     MayRetry: bool
+    /// Until it expires; MaxValue where it does not.
+    Left: TimeSpan
 }
 
 /// What comes about for a copy.
@@ -42,6 +44,8 @@ type DeliverySignal =
     | TurnCame
     /// The queue is given up: its target is not routed any more.
     | TurnLost
+    /// The queue has a slot for it, and its time is over.
+    | Expired
     | AttemptEnded of attempt: AttemptEnd
     /// The queue has no room for it to wait in: the answer to `Park`, with its wait.
     | ParkRefused of wait: TimeSpan
@@ -105,8 +109,13 @@ module DeliveryStep =
         // It was cut off, or not even tried: nothing is known of it.
         | None when attempt.Outcome = TargetOutcome.Cancelled -> leave TimeSpan.Zero attempt.Outcome state
         | None -> ended attempt.Outcome state
-        | Some wait when not attempt.MayRetry -> leave wait TargetOutcome.Cancelled state
+        | Some _ when attempt.Left <= TimeSpan.Zero ->
+            ended (TargetOutcome.Expired(Some attempt.Outcome)) state
+        | Some wait when not attempt.MayRetry -> leave (min wait attempt.Left) TargetOutcome.Cancelled state
         | Some wait ->
+            // It expires in time, and not when its next attempt would have been.
+            let wait = min wait attempt.Left
+
             struct ({
                         state with
                             Phase = DeliveryPhase.Backoff
@@ -126,6 +135,8 @@ module DeliveryStep =
                             Phase = DeliveryPhase.Sending
                     },
                     DeliveryAction.Send(state.Copy.Attempts + 1))
+        | DeliveryPhase.Queued, DeliverySignal.Expired ->
+            ended (TargetOutcome.Expired(ValueOption.toOption state.Copy.Outcome)) state
         | DeliveryPhase.Queued, DeliverySignal.TurnLost -> leave TimeSpan.Zero TargetOutcome.Cancelled state
         | DeliveryPhase.Sending, DeliverySignal.AttemptEnded attempt -> attemptEnded policy attempt state
         | DeliveryPhase.Backoff, DeliverySignal.BackoffEnded ->

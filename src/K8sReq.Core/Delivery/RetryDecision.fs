@@ -35,11 +35,13 @@ module RetryDecision =
         | TargetOutcome.Overflowed
         | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled
+        | TargetOutcome.Expired _
+        | TargetOutcome.Poisonous
         | TargetOutcome.Faulted _ -> false
 
     /// How long to wait before the next attempt; None if there is none. `made` counts the attempts so far, `jitter` is
     /// from 0 to 1 and taken in full: the wait is anywhere from the shortest to the ceiling. What the target asks for
-    /// (`retryAfter`) counts instead, up to the longest time.
+    /// (`retryAfter`) counts instead, up to the most that it may ask for.
     let next
         (policy: RetryPolicy)
         (made: int)
@@ -51,5 +53,7 @@ module RetryDecision =
             None
         else
             match retryAfter with
-            | ValueSome wanted -> Some(max shortestWait (min wanted policy.Longest))
+            | ValueSome wanted when policy.MostAsked > TimeSpan.Zero ->
+                Some(max shortestWait (min wanted policy.MostAsked))
+            | ValueSome _
             | ValueNone -> Some(max shortestWait ((ceiling policy made) * jitter))

@@ -27,6 +27,10 @@ type TargetOutcome =
     | NoRoomToRetry of last: TargetOutcome
     /// It was given up: its target is no longer routed, or the process ended before it did.
     | Cancelled
+    /// It was not delivered before its time was over. With the outcome of its last attempt, where that is known.
+    | Expired of last: TargetOutcome option
+    /// The process ended while it was sent, more than once: it is not sent any more.
+    | Poisonous
     /// A defect of this program.
     | Faulted of reason: string
 
@@ -48,7 +52,15 @@ module TargetOutcome =
         | TargetOutcome.Overflowed
         | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled
+        | TargetOutcome.Expired _
+        | TargetOutcome.Poisonous
         | TargetOutcome.Faulted _ -> false
+
+    /// Whether its time was over.
+    let isExpired (outcome: TargetOutcome) =
+        match outcome with
+        | TargetOutcome.Expired _ -> true
+        | _ -> false
 
     /// Whether the copy was given up without the target having failed it.
     let isDropped (outcome: TargetOutcome) =
@@ -62,6 +74,8 @@ module TargetOutcome =
         | TargetOutcome.TimedOut _
         | TargetOutcome.SendFailed _
         | TargetOutcome.BadAnswer _
+        | TargetOutcome.Expired _
+        | TargetOutcome.Poisonous
         | TargetOutcome.Faulted _ -> false
 
     /// What the target answered, if it did.
@@ -76,6 +90,8 @@ module TargetOutcome =
         | TargetOutcome.Overflowed
         | TargetOutcome.NoRoomToRetry _
         | TargetOutcome.Cancelled
+        | TargetOutcome.Expired _
+        | TargetOutcome.Poisonous
         | TargetOutcome.Faulted _ -> ValueNone
 
     /// The kind of failure, one of a few words; empty if there is none.
@@ -91,6 +107,8 @@ module TargetOutcome =
         | TargetOutcome.Overflowed
         | TargetOutcome.NoRoomToRetry _ -> "overflow"
         | TargetOutcome.Cancelled -> "cancelled"
+        | TargetOutcome.Expired _ -> "expired"
+        | TargetOutcome.Poisonous -> "poison"
         | TargetOutcome.Faulted _ -> "fault"
 
     /// A few words for a log line.
@@ -107,4 +125,7 @@ module TargetOutcome =
         | TargetOutcome.NoRoomToRetry last ->
             $"no room to wait for a retry (QUEUE_BYTES); the last attempt: {describe last}"
         | TargetOutcome.Cancelled -> "given up: the target is no longer routed, or the process ends"
+        | TargetOutcome.Expired None -> "expired (expireAfter) before it was delivered"
+        | TargetOutcome.Expired(Some last) -> $"expired (expireAfter); the last attempt: {describe last}"
+        | TargetOutcome.Poisonous -> "the process ended twice while this copy was sent"
         | TargetOutcome.Faulted reason -> $"failed by a defect: {reason}"

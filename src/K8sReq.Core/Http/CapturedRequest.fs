@@ -2,6 +2,7 @@ namespace K8sReq.Core
 
 open System
 open System.Buffers
+open System.Text
 
 /// A request as every target gets it. Immutable; its bytes belong to the buffer that they were captured into and are valid
 /// until the last copy is done.
@@ -64,3 +65,75 @@ module CapturedRequest =
                     Wire = wire
                     FieldsEnd = request.FieldsEnd + int64 added
             }
+
+    /// The same request without the fields of these names, of which most requests have none.
+    let withoutFields (names: string list) (request: CapturedRequest) : CapturedRequest =
+        let head = request.Wire.Slice(0, request.FieldsEnd).ToArray()
+        let kept = ResizeArray<byte>(head.Length)
+        let mutable lineStart = 0
+
+        let isAny (name: string) =
+            names
+            |> List.exists (fun unwanted -> unwanted.Equals(name, StringComparison.OrdinalIgnoreCase))
+
+        while lineStart < head.Length do
+            let lineEnd = Array.IndexOf(head, byte '\n', lineStart) + 1
+            let colon = Array.IndexOf(head, byte ':', lineStart, lineEnd - lineStart)
+
+            // The first line is no field: a target may have a colon.
+            let isUnwanted =
+                lineStart > 0
+                && colon >= 0
+                && isAny (Encoding.Latin1.GetString(head, lineStart, colon - lineStart))
+
+            if not isUnwanted then
+                kept.AddRange(ArraySegment(head, lineStart, lineEnd - lineStart))
+
+            lineStart <- lineEnd
+
+        if kept.Count = head.Length then
+            request
+        else
+            let first = ByteSegment(ReadOnlyMemory(kept.ToArray()))
+            let mutable last = first
+
+            for memory in request.Wire.Slice request.FieldsEnd do
+                let next = ByteSegment memory
+                last.Follow next
+                last <- next
+
+            {
+                request with
+                    Wire = ReadOnlySequence(first, 0, last, last.Memory.Length)
+                    FieldsEnd = int64 kept.Count
+            }
+
+    /// Path and query, as the copy's first line has them.
+    let target (request: CapturedRequest) : string =
+        let head = request.Wire.Slice(0, request.FieldsEnd)
+        let lineEnd = head.PositionOf(byte '\r')
+
+        if lineEnd.HasValue then
+            let line = head.Slice(head.Start, lineEnd.Value)
+
+            match Encoding.Latin1.GetString(&line).Split ' ' with
+            | [| _; target; _ |] -> target
+            | _ -> ""
+        else
+            ""
+
+/// What a copy tells of itself where its RequestClone asks for it: `K8sReq-Request-Id`, the same in every copy, attempt and
+/// replay of a request, and `K8sReq-Attempt`, from 1.
+module CopyIdentity =
+    let private idField = "K8sReq-Request-Id"
+    let private attemptField = "K8sReq-Attempt"
+
+    /// The request as this attempt sends it. Fields of these names that the sender wrote are replaced: the receiver relies on
+    /// ours.
+    let apply (id: Guid) (attempt: int) (request: CapturedRequest) : CapturedRequest =
+        request
+        |> CapturedRequest.withoutFields [ idField; attemptField ]
+        |> CapturedRequest.withFields [|
+            struct (idField, id.ToString())
+            struct (attemptField, string attempt)
+        |]

@@ -58,6 +58,16 @@ module Decoder =
                 | None -> wrongType path "a string" value
     }
 
+    let boolean: Decoder<bool> = {
+        Shape = JsonShape.Any
+        Read =
+            fun path value ->
+                match value.ValueKind with
+                | JsonValueKind.True -> Ok true
+                | JsonValueKind.False -> Ok false
+                | _ -> wrongType path "true or false" value
+    }
+
     let integer: Decoder<int64> = {
         Shape = JsonShape.Any
         Read =

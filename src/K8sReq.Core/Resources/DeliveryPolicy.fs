@@ -17,7 +17,11 @@ type RetryPolicy = {
     Delay: TimeSpan
     /// The longest time between two attempts.
     Longest: TimeSpan
-}
+    /// The most that a target's Retry-After counts for; zero ignores it. None: as `Longest`.
+    LongestAsked: TimeSpan option
+} with
+
+    member policy.MostAsked = policy.LongestAsked |> Option.defaultValue policy.Longest
 
 /// Where accepted copies are kept until they have ended.
 [<RequireQualifiedAccess>]
@@ -43,6 +47,12 @@ type DeliveryPolicy = {
     /// None where the RequestClone does not say. Of a target that is routed, that is `Memory`.
     Durability: Durability option
     WhenFull: FullPolicy
+    /// A copy that has not been delivered so long after its acceptance is not sent any more; None for no limit.
+    ExpireAfter: TimeSpan option
+    /// Its copies say which request they are of, and which attempt it is (see `CopyIdentity`).
+    IsIdentified: bool
+    /// How long a durable copy that failed for good is kept; None where the RequestClone does not say.
+    DeadLetterKeep: TimeSpan option
 } with
 
     member policy.IsDurable = policy.Durability = Some Durability.Journal
@@ -56,9 +66,13 @@ module DeliveryPolicy =
             Backoff = BackoffPolicy.Exponential
             Delay = TimeSpan.FromSeconds 0.2
             Longest = TimeSpan.FromSeconds 30.0
+            LongestAsked = None
         }
         Durability = None
         WhenFull = FullPolicy.Drop
+        ExpireAfter = None
+        IsIdentified = false
+        DeadLetterKeep = None
     }
 
 module GatewayDuration =

@@ -53,14 +53,33 @@ module CloneSpec =
             "the name of a port (at most 15 lower-case letters, digits and '-'), its number from 1 to 65535, or nothing for the port without a name"
             PortRef.tryParse
 
-    let private duration: Decoder<TimeSpan> =
-        let isAccepted (time: TimeSpan) =
-            time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromDays 1.0
-
+    let private durationWithin (shortest: TimeSpan) (longest: TimeSpan) (accepted: string) =
         text
         |> accepting
+            accepted
+            (GatewayDuration.tryParse
+             >> Option.filter (fun time -> time >= shortest && time <= longest))
+
+    let private duration: Decoder<TimeSpan> =
+        durationWithin
+            (TimeSpan.FromMilliseconds 1.0)
+            (TimeSpan.FromDays 1.0)
             "a duration from 1ms to 24h, such as 500ms or 1m30s"
-            (GatewayDuration.tryParse >> Option.filter isAccepted)
+
+    let private durationOrZero: Decoder<TimeSpan> =
+        durationWithin TimeSpan.Zero (TimeSpan.FromDays 1.0) "a duration from 0s to 24h, such as 1m30s"
+
+    let private expiry: Decoder<TimeSpan> =
+        durationWithin
+            (TimeSpan.FromMilliseconds 1.0)
+            (TimeSpan.FromDays 365.0)
+            "a duration from 1ms to 8760h, such as 24h or 1m30s"
+
+    let private keep: Decoder<TimeSpan> =
+        durationWithin
+            TimeSpan.Zero
+            (TimeSpan.FromDays 365.0)
+            "a duration from 0s to 8760h, such as 168h or 1m30s"
 
     let private retries: Decoder<int> =
         integer
@@ -106,7 +125,18 @@ module CloneSpec =
             | "Refuse" -> Some FullPolicy.Refuse
             | _ -> None)
 
-    let private retry: FieldsDecoder<RetryPolicy> =
+    let private deadLetter: Decoder<TimeSpan option> = object (optional "keep" keep)
+
+    // What becomes of copies that come to no end by themselves.
+    let private ends: FieldsDecoder<FullPolicy * TimeSpan option * bool * TimeSpan option> = fields {
+        let! whenFull = orDefault FullPolicy.Drop "whenFull" whenFull
+        and! expireAfter = optional "expireAfter" expiry
+        and! isIdentified = orDefault false "identify" boolean
+        and! keep = orDefault None "deadLetter" deadLetter
+        return whenFull, expireAfter, isIdentified, keep
+    }
+
+    let private backoffTimes: FieldsDecoder<RetryPolicy> =
         let byDefault = DeliveryPolicy.byDefault.Retry
 
         fields {
@@ -120,21 +150,35 @@ module CloneSpec =
                 Backoff = backoff
                 Delay = delay
                 Longest = longest
+                LongestAsked = None
             }
         }
+
+    let private retry: FieldsDecoder<RetryPolicy> = fields {
+        let! policy = backoffTimes
+        and! longestAsked = optional "retryAfterMax" durationOrZero
+
+        return {
+            policy with
+                LongestAsked = longestAsked
+        }
+    }
 
     let private delivery: Decoder<DeliveryPolicy> =
         object (
             fields {
                 let! retry = retry
                 and! durability = optional "durability" durability
-                and! whenFull = orDefault FullPolicy.Drop "whenFull" whenFull
+                and! whenFull, expireAfter, isIdentified, keep = ends
 
                 return {
                     AttemptTimeout = None
                     Retry = retry
                     Durability = durability
                     WhenFull = whenFull
+                    ExpireAfter = expireAfter
+                    IsIdentified = isIdentified
+                    DeadLetterKeep = keep
                 }
             }
         )

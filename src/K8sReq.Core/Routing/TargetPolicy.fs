@@ -1,5 +1,6 @@
 namespace K8sReq.Core
 
+open System
 open System.Net
 open System.Net.Sockets
 
@@ -16,15 +17,18 @@ type TargetPolicy = {
     HasJournal: bool
     /// Of RequestClones that do not say.
     Durability: Durability
+    /// As well: how long their dead letters are kept.
+    DeadLetterKeep: TimeSpan
 }
 
 module TargetPolicy =
     let permissive = {
         AllowsLocal = true
         OwnPorts = Set.empty
-        MostPerHost = System.Int32.MaxValue
+        MostPerHost = Int32.MaxValue
         HasJournal = false
         Durability = Durability.Memory
+        DeadLetterKeep = TimeSpan.Zero
     }
 
     // The kind of an address that is none of a Service in a cluster.
@@ -71,19 +75,21 @@ module TargetPolicy =
             )
         | Some _
         | None ->
-            match target.Delivery.Durability, policy.Durability with
-            | Some Durability.Journal, _ when not policy.HasJournal ->
-                Error ResolutionError.JournalNotConfigured
-            | None, Durability.Journal ->
+            let delivery = target.Delivery
+
+            match delivery.Durability |> Option.defaultValue policy.Durability with
+            | Durability.Journal when not policy.HasJournal -> Error ResolutionError.JournalNotConfigured
+            | Durability.Memory -> Ok target
+            | Durability.Journal ->
                 Ok {
                     target with
                         Delivery = {
-                            target.Delivery with
+                            delivery with
                                 Durability = Some Durability.Journal
+                                DeadLetterKeep =
+                                    delivery.DeadLetterKeep |> Option.orElse (Some policy.DeadLetterKeep)
                         }
                 }
-            | None, Durability.Memory
-            | Some _, _ -> Ok target
 
     /// Of a host's targets, ordered by RequestClone, those that are too many of their namespace: the last ones by name.
     let excess (policy: TargetPolicy) (targets: Target[]) : Target list =

@@ -156,6 +156,14 @@ let journalLinger =
             Setting.tryDelay text
             |> Option.filter (fun time -> time <= TimeSpan.FromMilliseconds 100.0))
 
+let deadLetterKeep =
+    Setting.create
+        "dead-letter-keep"
+        "168h"
+        "a duration of up to 1176h, such as 168h; 0s for none"
+        "how long a journal copy that failed for good is kept where its RequestClone does not say"
+        Setting.tryDelay
+
 let orphanKeep =
     Setting.create
         "orphan-keep"
@@ -318,6 +326,7 @@ let specs: SettingSpec list = [
     durability.Spec
     journalBytes.Spec
     journalLinger.Spec
+    deadLetterKeep.Spec
     orphanKeep.Spec
     maxConnections.Spec
     retriesPerSecond.Spec

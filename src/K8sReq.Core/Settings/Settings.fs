@@ -12,6 +12,8 @@ type JournalSettings = {
     Linger: TimeSpan
     /// How long copies of a RequestClone that is gone wait for it to come back.
     OrphanKeep: TimeSpan
+    /// How long a copy that failed for good is kept where its RequestClone does not say; zero for not at all.
+    DeadLetterKeep: TimeSpan
 }
 
 /// All that the proxy can be told. Timeouts are never 0.
@@ -162,6 +164,7 @@ module Settings =
             and! journalBytes = read KnownSettings.journalBytes
             and! journalLinger = read KnownSettings.journalLinger
             and! orphanKeep = read KnownSettings.orphanKeep
+            and! deadLetterKeep = read KnownSettings.deadLetterKeep
             and! maxConnections = read KnownSettings.maxConnections
 
             and! retriesPerSecond = read KnownSettings.retriesPerSecond
@@ -203,6 +206,7 @@ module Settings =
                         Limit = journalBytes
                         Linger = journalLinger
                         OrphanKeep = orphanKeep
+                        DeadLetterKeep = deadLetterKeep
                     })
                 Durability = durability
                 MaxConnections = maxConnections

@@ -63,14 +63,20 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
             "Copies found in the journal at the start."
             (each (fun totals -> float totals.Recovered))
         MetricFamily.counter
+            "k8sreq.copies.replayed"
+            "{copy}"
+            "Dead letters that were sent again."
+            (each (fun totals -> float totals.Replayed))
+        MetricFamily.counter
             "k8sreq.copies"
             "{copy}"
-            "Finished copies, by outcome: delivered (answered 2xx), failed, or dropped (queue full, route removed or shutdown)."
+            "Finished copies, by outcome: delivered (answered 2xx), failed, expired (expireAfter), or dropped (queue full, route removed or shutdown)."
             [
                 for struct (labels, _, totals, _, _) in entries do
                     number (labels @ [ "outcome", "delivered" ]) (float totals.Delivered)
                     number (labels @ [ "outcome", "failed" ]) (float totals.Failed)
                     number (labels @ [ "outcome", "dropped" ]) (float totals.Dropped)
+                    number (labels @ [ "outcome", "expired" ]) (float totals.Expired)
             ]
         MetricFamily.gauge
             "k8sreq.copies.pending"
@@ -117,13 +123,52 @@ let private journal (clones: CloneDirectory) (journal: (SqliteStore * int64) opt
     | None -> []
     | Some(journal, limit) ->
         let totals = journal.Totals
+        let letters = journal.Letters
+
+        let ofClones (value: ObjectKey -> float) = [
+            for entry in clones.All do
+                let clone = entry.Statistics.Clone
+                number (cloneLabels clone) (value clone)
+        ]
 
         [
-            MetricFamily.gauge "k8sreq.backlog.items" "{copy}" "Copies that wait in the journal alone." [
-                for entry in clones.All do
-                    let clone = entry.Statistics.Clone
-                    number (cloneLabels clone) (float (journal.Usage.Backlog clone).Copies)
-            ]
+            MetricFamily.gauge
+                "k8sreq.backlog.items"
+                "{copy}"
+                "Copies that wait in the journal alone."
+                (ofClones (fun clone -> float (journal.Store.Backlog clone).Copies))
+            MetricFamily.gauge
+                "k8sreq.backlog.oldest"
+                "s"
+                "Age of the oldest copy that waits in the journal alone."
+                (ofClones (fun clone -> (journal.Store.Backlog clone).OldestAge.TotalSeconds))
+            MetricFamily.gauge
+                "k8sreq.dead_letters.items"
+                "{copy}"
+                "Copies that failed for good and are kept."
+                (ofClones (fun clone -> float (letters.Of clone).Letters))
+            MetricFamily.counter
+                "k8sreq.dead_letters.added"
+                "{copy}"
+                "Copies that became dead letters, by cause."
+                [
+                    for cause in DeadCause.all ->
+                        number [ "cause", DeadCause.name cause ] (float (letters.AddedBy cause))
+                ]
+            MetricFamily.counter
+                "k8sreq.dead_letters.removed"
+                "{copy}"
+                "Dead letters that were removed: aged (kept long enough), full (no room for more) or asked."
+                [
+                    number [ "reason", "aged" ] (float (letters.LostBy DeadLetterLoss.Aged))
+                    number [ "reason", "full" ] (float (letters.LostBy DeadLetterLoss.Full))
+                    number [ "reason", "asked" ] (float (letters.LostBy DeadLetterLoss.Asked))
+                ]
+            MetricFamily.gauge
+                "k8sreq.dead_letters.size"
+                "By"
+                "Bytes of dead letters."
+                (one (letters.Kept |> List.sumBy (fun (_, count) -> float count.Bytes)))
             MetricFamily.gauge
                 "k8sreq.journal.up"
                 ""

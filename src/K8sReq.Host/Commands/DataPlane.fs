@@ -116,28 +116,40 @@ type DataPlane
             |> List.exists (fun lane -> not lane.Retired.IsCancellationRequested)
         | ValueNone -> false
 
+    let journalOpened (folder: string) (content: JournalContent) =
+        for clone, waiting in content.Waiting do
+            accounts.Recovered((clones.Of clone).Statistics, waiting.Copies)
+
+        for entry in content.Poisonous do
+            accounts.FailedInJournal((clones.Of entry.Clone).Statistics, 1L)
+            Log.copyParked logger (string entry.Clone) (string entry.Id)
+
+        for clone, _ in content.Letters do
+            clones.Of clone |> ignore
+
+        Log.journalOpened logger folder (content.Waiting |> List.sumBy (fun (_, waiting) -> waiting.Copies))
+
+        for clone, _ in content.Waiting do
+            nudge clone
+
     let journal =
         settings.Journal
         |> Option.map (fun journal ->
             new SqliteStore(
                 clock,
-                journal.Folder,
-                journal.Limit,
-                journal.Linger,
-                (fun found ->
-                    for clone, backlog in found do
-                        accounts.Recovered((clones.Of clone).Statistics, backlog.Copies)
-
-                    Log.journalOpened
-                        logger
-                        journal.Folder
-                        (found |> List.sumBy (fun (_, backlog) -> backlog.Copies))
-
-                    for clone, _ in found do
-                        nudge clone),
-                nudge,
-                (fun fault -> Log.journalFailed logger (JournalFault.describe fault)),
-                (fun () -> Log.journalRecovered logger journal.Folder)
+                {
+                    Folder = journal.Folder
+                    Limit = journal.Limit
+                    Linger = journal.Linger
+                    DeadLetterKeep = journal.DeadLetterKeep
+                },
+                {
+                    Opened = journalOpened journal.Folder
+                    Arrived = nudge
+                    Failed = fun fault -> Log.journalFailed logger (JournalFault.describe fault)
+                    Recovered = fun () -> Log.journalRecovered logger journal.Folder
+                },
+                (fun clone copies -> accounts.Replayed((clones.Of clone).Statistics, copies))
             ))
 
     let delivery: DeliveryServices = {
@@ -211,6 +223,9 @@ type DataPlane
                     ProxyLog.orphansDropped logger (string clone) copies)
             ))
 
+    let pruning =
+        journal |> Option.map (fun journal -> new DeadLetterPruning(clock, journal))
+
     let closeSlots (_: obj | null) =
         for entry in clones.Unordered do
             entry.Statistics.CloseSlot()
@@ -236,6 +251,9 @@ type DataPlane
     /// The journal, if there is one.
     member _.Journal = journal
 
+    /// Whether copies of a RequestClone are sent now.
+    member _.IsRouted(clone: ObjectKey) : bool = isRouted clone
+
     /// Puts a routing in force, and retires the lanes that it has no more. One caller at a time.
     member _.Publish(routing: Routing) : unit =
         let update = lanes.Update(routing.Routes, routing.ChangedHosts)
@@ -250,9 +268,11 @@ type DataPlane
             lane.Retire()
             lane.NudgeNow()
 
-        // What becomes of copies in the journal is counted for their RequestClone even if that is gone.
+        // What becomes of copies in the journal is counted for their RequestClone even if that is gone, and its dead letters are.
         let hasCopies clone =
-            journal |> Option.exists (fun journal -> journal.Usage.Has clone)
+            journal
+            |> Option.exists (fun journal ->
+                journal.Usage.Has clone || (journal.Letters.Of clone).Letters > 0L)
 
         clones.Remove(
             routing.ChangedClones
@@ -290,6 +310,10 @@ type DataPlane
 
             match orphans with
             | Some orphans -> (orphans :> IDisposable).Dispose()
+            | None -> ()
+
+            match pruning with
+            | Some pruning -> (pruning :> IDisposable).Dispose()
             | None -> ()
 
             // Every completion is written: nothing that has ended is sent again after the next start.

@@ -125,6 +125,10 @@ let launch
             MostPerHost = settings.MaxClonesPerHost
             HasJournal = settings.Journal.IsSome
             Durability = settings.Durability
+            DeadLetterKeep =
+                settings.Journal
+                |> Option.map _.DeadLetterKeep
+                |> Option.defaultValue TimeSpan.Zero
             AllowsLocal = settings.AllowLocalTargets |> Option.defaultValue settings.Manifests.IsSome
             OwnPorts =
                 set [

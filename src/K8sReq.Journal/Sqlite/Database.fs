@@ -123,6 +123,9 @@ type Database(path: string) =
         statements.Add statement
         statement
 
+    /// Disposed by the caller.
+    member _.PrepareOnce(sql: string) : Statement = new Statement(handle, sql)
+
     /// Runs statements for their effect.
     member _.Execute(sql: string) : unit =
         if raw.sqlite3_exec (handle, sql) <> raw.SQLITE_OK then

@@ -47,13 +47,17 @@ exception private JournalTooNew of version: int64
 /// The journal's database: its file, its format, and how it is opened.
 module JournalFile =
     /// Of this version. An older one is brought up to it, a newer one is refused.
-    let version = 1L
+    let version = 2L
 
     let pathIn (folder: string) : string = Path.Combine(folder, "k8sreq.db")
 
+    // What each version added to the one before; a file is brought up by those that it lacks.
+    //
     // A copy's state: 0, in the memory of the program that has the journal open; 1, waiting in the file until its queue has
-    // room or its next attempt is due.
-    let private schema =
+    // room or its next attempt is due; 2, as 0, and it was in memory too when a program ended without telling. Suspicion: 0,
+    // never in memory at such an end; 1, once; more, once more for each such end that it met in state 2. `since`: when it was
+    // replayed, 0 if it was not. Times are in milliseconds since 1970.
+    let private first =
         """
         CREATE TABLE clones (
             id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (namespace, name));
@@ -67,6 +71,25 @@ module JournalFile =
         CREATE INDEX copies_waiting ON copies (clone, due) WHERE state = 1;
         PRAGMA user_version = 1;
         """
+
+    let private second =
+        """
+        ALTER TABLE requests ADD COLUMN request_id BLOB;
+        ALTER TABLE copies ADD COLUMN suspicion INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE copies ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX copies_oldest ON copies (clone, request) WHERE state = 1;
+        CREATE TABLE dead_letters (
+            request INTEGER NOT NULL, copy INTEGER NOT NULL, clone INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            cause TEXT NOT NULL, outcome TEXT NOT NULL, attempts INTEGER NOT NULL, target TEXT NOT NULL,
+            ended_at INTEGER NOT NULL, keep_until INTEGER NOT NULL,
+            PRIMARY KEY (request, copy)) WITHOUT ROWID;
+        CREATE INDEX dead_letters_ended ON dead_letters (ended_at);
+        CREATE INDEX dead_letters_kept ON dead_letters (keep_until);
+        CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+        PRAGMA user_version = 2;
+        """
+
+    let private changes = [ first; second ]
 
     // Every commit is synced, and the file belongs to this program alone. The log is written back, and cut to its limit,
     // after so many pages. A page of 8 KiB holds a small request in one piece.
@@ -93,12 +116,14 @@ module JournalFile =
         // Takes the lock, and keeps it.
         database.Execute "BEGIN EXCLUSIVE"
 
-        if found = 0L then
-            database.Execute schema
+        for change in List.skip (int found) changes do
+            database.Execute change
 
         // What was in the memory of the last program is in no memory now.
         if isFirst then
-            database.Execute "UPDATE copies SET state = 1, due = 0 WHERE state = 0"
+            database.Execute
+                "UPDATE copies SET suspicion = CASE state WHEN 2 THEN suspicion + 1 ELSE max(suspicion, 1) END, state = 1, due = 0 \
+                 WHERE state <> 1"
 
         database.Execute "COMMIT"
 

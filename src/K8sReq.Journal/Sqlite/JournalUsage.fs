@@ -6,6 +6,17 @@ open System.Threading
 open K8sReq.Core
 open K8sReq.Proxy
 
+/// What waits in the file for a RequestClone.
+[<Struct>]
+type WaitingCopies = {
+    Copies: int64
+    Bytes: int64
+    /// When the first of them may be sent.
+    Due: DateTimeOffset
+    /// When the first of them was accepted.
+    Oldest: DateTimeOffset
+}
+
 /// What the journal holds, by RequestClone, against its limit. A copy counts with its request's bytes, so a request with two
 /// durable copies counts twice, though it is stored once. Pages and the log that SQLite needs besides do not count. From any
 /// thread.
@@ -14,7 +25,7 @@ type JournalUsage(limit: int64) =
     // Guards everything below: `total` is the sum of what all RequestClones hold.
     let gate = Lock()
     let held = Dictionary<ObjectKey, int64>()
-    let waiting = Dictionary<ObjectKey, Backlog>()
+    let waiting = Dictionary<ObjectKey, WaitingCopies>()
     let mutable total = 0L
 
     let heldBy clone =
@@ -28,11 +39,6 @@ type JournalUsage(limit: int64) =
         match heldBy clone + bytes with
         | 0L -> held.Remove clone |> ignore
         | sum -> held[clone] <- sum
-
-    let backlogOf clone =
-        match waiting.TryGetValue clone with
-        | true, backlog -> backlog
-        | false, _ -> Backlog.empty
 
     /// Whether a RequestClone has any copy in the journal.
     member _.Has(clone: ObjectKey) : bool =
@@ -58,42 +64,49 @@ type JournalUsage(limit: int64) =
         exclusively gate (fun () -> add clone -bytes)
 
     /// What was found in the file at its opening.
-    member _.Found(clone: ObjectKey, backlog: Backlog) : unit =
+    member _.Found(clone: ObjectKey, backlog: WaitingCopies) : unit =
         exclusively gate (fun () ->
             add clone backlog.Bytes
             waiting[clone] <- backlog)
 
-    /// A copy waits in the file alone from now on.
-    member _.Shelve(clone: ObjectKey, bytes: int64, due: DateTimeOffset) : unit =
+    /// A copy that was accepted then waits in the file alone from now on.
+    member _.Shelve(clone: ObjectKey, bytes: int64, accepted: DateTimeOffset, due: DateTimeOffset) : unit =
         exclusively gate (fun () ->
-            let before = backlogOf clone
+            waiting[clone] <-
+                match waiting.TryGetValue clone with
+                | true, before -> {
+                    Copies = before.Copies + 1L
+                    Bytes = before.Bytes + bytes
+                    Due = min before.Due due
+                    Oldest = min before.Oldest accepted
+                  }
+                | false, _ -> {
+                    Copies = 1L
+                    Bytes = bytes
+                    Due = due
+                    Oldest = accepted
+                  })
 
-            waiting[clone] <- {
-                Copies = before.Copies + 1L
-                Bytes = before.Bytes + bytes
-                Due =
-                    match before.Due with
-                    | ValueSome earlier when earlier <= due -> before.Due
-                    | _ -> ValueSome due
-            })
-
-    /// So many copies were taken out; the earliest of the rest is due then.
-    member _.Take(clone: ObjectKey, copies: int64, bytes: int64, due: DateTimeOffset voption) : unit =
+    /// So many copies were taken out; of the rest the first is due, and the oldest was accepted, then.
+    member _.Take
+        (clone: ObjectKey, copies: int64, bytes: int64, rest: struct (DateTimeOffset * DateTimeOffset) voption) : unit =
         exclusively gate (fun () ->
-            let before = backlogOf clone
-
-            if before.Copies <= copies then
-                waiting.Remove clone |> ignore
-            else
+            match waiting.TryGetValue clone, rest with
+            | (true, before), ValueSome(struct (due, oldest)) when before.Copies > copies ->
                 waiting[clone] <- {
                     Copies = before.Copies - copies
                     Bytes = before.Bytes - bytes
                     Due = due
-                })
+                    Oldest = oldest
+                }
+            | _ -> waiting.Remove clone |> ignore)
 
-    member _.Backlog(clone: ObjectKey) : Backlog =
-        exclusively gate (fun () -> backlogOf clone)
+    member _.WaitingFor(clone: ObjectKey) : WaitingCopies voption =
+        exclusively gate (fun () ->
+            match waiting.TryGetValue clone with
+            | true, copies -> ValueSome copies
+            | false, _ -> ValueNone)
 
     /// Every RequestClone of which copies wait in the file.
-    member _.Waiting: (ObjectKey * Backlog) list =
+    member _.Waiting: (ObjectKey * WaitingCopies) list =
         exclusively gate (fun () -> [ for pair in waiting -> pair.Key, pair.Value ])

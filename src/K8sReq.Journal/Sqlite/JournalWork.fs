@@ -12,9 +12,16 @@ open K8sReq.Proxy
 type JournalWork =
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
     | Attempted of CopyId * attempts: int
-    | Shelved of CopyId * clone: ObjectKey * bytes: int64 * attempts: int * due: DateTimeOffset
+    | Shelved of
+        CopyId *
+        clone: ObjectKey *
+        bytes: int64 *
+        attempts: int *
+        accepted: DateTimeOffset *
+        due: DateTimeOffset
     /// `all`: how many durable copies the request has, if none of them has ever left the memory; else 0.
     | Ended of CopyId * clone: ObjectKey * bytes: int64 * all: int
+    | Died of DeadEntry
     /// Gives up what waits for a RequestClone, a part of it at a time; with how many copies those were.
     | Drop of clone: ObjectKey * dropped: TaskCompletionSource<int>
     | Take of
@@ -23,6 +30,8 @@ type JournalWork =
         mostBytes: int64 *
         now: DateTimeOffset *
         taken: TaskCompletionSource<StoredCopy list>
+    /// Something about dead letters: to be run within the transaction, then told that it is on disk, or that it is not.
+    | Letters of run: (DeadLetterRows -> unit) * committed: (unit -> unit) * refused: (unit -> unit)
 
 module JournalWork =
     /// Whether nobody waits for it: it can be written later.
@@ -30,9 +39,11 @@ module JournalWork =
         match work with
         | JournalWork.Attempted _
         | JournalWork.Shelved _
+        | JournalWork.Died _
         | JournalWork.Ended _ -> true
         | JournalWork.Append _
         | JournalWork.Take _
+        | JournalWork.Letters _
         | JournalWork.Drop _ -> false
 
     /// Tells who waits for it that it was not done.
@@ -41,8 +52,10 @@ module JournalWork =
         | JournalWork.Append(_, _, kept) -> kept.TrySetResult false |> ignore
         | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
         | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
+        | JournalWork.Letters(_, _, refused) -> refused ()
         | JournalWork.Attempted _
         | JournalWork.Shelved _
+        | JournalWork.Died _
         | JournalWork.Ended _ -> ()
 
 /// What a piece of work has found.
@@ -51,38 +64,48 @@ type JournalResult =
     | Nothing
     | Taken of StoredCopy list
     | Dropped of copies: int * bytes: int64
+    /// Dead letters that had to go for another one.
+    | PushedOut of RemovedLetter list
 
 /// The statements of the journal, on an open database.
 [<Sealed>]
-type JournalRows(database: Database) =
+type JournalRows(database: Database, deadLetterLimit: int64) =
+    let clones = CloneRows database
+    let letters = DeadLetterRows(database, clones, deadLetterLimit)
+
     let insertRequest =
         database.Prepare
-            "INSERT INTO requests (id, received_at, host, method, fields_end, bytes, wire) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+            "INSERT INTO requests (id, received_at, host, method, fields_end, bytes, wire, request_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
 
     let insertCopy =
         database.Prepare
             "INSERT INTO copies (request, copy, clone, bytes, state, attempts, due) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0)"
 
+    // What has outlived an attempt is under no suspicion.
     let attempted =
-        database.Prepare "UPDATE copies SET attempts = ?3 WHERE request = ?1 AND copy = ?2"
+        database.Prepare
+            "UPDATE copies SET attempts = ?3, suspicion = 0, state = 0 WHERE request = ?1 AND copy = ?2"
 
     let shelve =
         database.Prepare
-            "UPDATE copies SET state = 1, attempts = ?3, due = ?4 WHERE request = ?1 AND copy = ?2"
+            "UPDATE copies SET suspicion = CASE WHEN attempts < ?3 THEN 0 ELSE suspicion END, state = 1, attempts = ?3, due = ?4 \
+             WHERE request = ?1 AND copy = ?2"
 
     let deleteCopy =
         database.Prepare "DELETE FROM copies WHERE request = ?1 AND copy = ?2"
 
     let deleteRequest =
         database.Prepare
-            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1)"
+            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
+             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
 
     let deleteCopies = database.Prepare "DELETE FROM copies WHERE request = ?1"
     let deleteWhole = database.Prepare "DELETE FROM requests WHERE id = ?1"
 
     let select =
         database.Prepare
-            "SELECT c.request, c.copy, c.bytes, c.attempts, r.received_at, r.host, r.method, r.fields_end, r.wire \
+            "SELECT c.request, c.copy, c.bytes, c.attempts, r.received_at, r.host, r.method, r.fields_end, r.wire, \
+             r.request_id, c.suspicion, CASE c.since WHEN 0 THEN r.received_at ELSE c.since END \
              FROM copies c INDEXED BY copies_waiting JOIN requests r ON r.id = c.request \
              WHERE c.state = 1 AND c.clone = ?1 AND c.due <= ?2 ORDER BY c.due LIMIT ?3"
 
@@ -94,39 +117,35 @@ type JournalRows(database: Database) =
         database.Prepare "UPDATE copies SET state = 1 WHERE request = ?1 AND copy = ?2"
 
     let load =
-        database.Prepare "UPDATE copies SET state = 0 WHERE request = ?1 AND copy = ?2"
+        database.Prepare
+            "UPDATE copies SET state = CASE suspicion WHEN 0 THEN 0 ELSE 2 END WHERE request = ?1 AND copy = ?2"
 
     let nextDue =
         database.Prepare
             "SELECT due FROM copies INDEXED BY copies_waiting WHERE state = 1 AND clone = ?1 ORDER BY due LIMIT 1"
 
-    let findClone =
-        database.Prepare "SELECT id FROM clones WHERE namespace = ?1 AND name = ?2"
+    let oldest =
+        database.Prepare
+            "SELECT CASE c.since WHEN 0 THEN r.received_at ELSE c.since END \
+             FROM copies c INDEXED BY copies_oldest JOIN requests r ON r.id = c.request \
+             WHERE c.state = 1 AND c.clone = ?1 ORDER BY c.request LIMIT 1"
 
-    let insertClone =
-        database.Prepare "INSERT INTO clones (namespace, name) VALUES (?1, ?2) RETURNING id"
+    let setNumber =
+        database.Prepare "INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)"
 
-    let cloneIds = Dictionary<ObjectKey, int64>()
+    // Requests below it have numbers that are never given again, also after they are gone.
+    let mutable reserved =
+        database.Number "SELECT value FROM numbers WHERE name = 'next request'"
+
+    // In memory at once of a RequestClone: each may end the process.
+    let mostSuspects = 16
+    // Written once for so many requests.
+    let numbersAtOnce = 1_000_000L
 
     let milliseconds (time: DateTimeOffset) = time.ToUnixTimeMilliseconds()
 
-    let tryFindClone (clone: ObjectKey) =
-        match cloneIds.TryGetValue clone with
-        | true, id -> ValueSome id
-        | false, _ ->
-            match findClone.Bind(1, clone.Namespace).Bind(2, clone.Name).RunForNumber() with
-            | 0L -> ValueNone
-            | id ->
-                cloneIds[clone] <- id
-                ValueSome id
-
-    let cloneId (clone: ObjectKey) =
-        match tryFindClone clone with
-        | ValueSome id -> id
-        | ValueNone ->
-            let id = insertClone.Bind(1, clone.Namespace).Bind(2, clone.Name).RunForNumber()
-            cloneIds[clone] <- id
-            id
+    let time (milliseconds: int64) =
+        DateTimeOffset.FromUnixTimeMilliseconds milliseconds
 
     let bindWire (wire: ReadOnlySequence<byte>) =
         if wire.IsSingleSegment then
@@ -141,8 +160,15 @@ type JournalRows(database: Database) =
             finally
                 ArrayPool.Shared.Return whole
 
+    let reserveNumbers (next: int64) =
+        reserved <- next + numbersAtOnce
+        setNumber.Bind(1, "next request").Bind(2, reserved).Run()
+
     let append (accepted: AcceptedRequest) (at: DateTimeOffset) =
         let request = accepted.Request
+
+        if accepted.Number >= reserved then
+            reserveNumbers accepted.Number
 
         insertRequest
             .Bind(1, accepted.Number)
@@ -151,6 +177,7 @@ type JournalRows(database: Database) =
             .Bind(4, request.Method)
             .Bind(5, request.FieldsEnd)
             .Bind(6, accepted.Bytes)
+            .Bind(8, ReadOnlySpan(accepted.RequestId.ToByteArray true))
         |> ignore
 
         bindWire request.Wire
@@ -163,7 +190,7 @@ type JournalRows(database: Database) =
                 insertCopy
                     .Bind(1, accepted.Number)
                     .Bind(2, int64 copy.Copy)
-                    .Bind(3, cloneId copy.Clone)
+                    .Bind(3, clones.Of copy.Clone)
                     .Bind(4, accepted.Bytes)
                     .Bind(5, (if copy.IsSpilled then 1L else 0L))
                     .Run()
@@ -171,8 +198,9 @@ type JournalRows(database: Database) =
     let forCopy (statement: Statement) (id: CopyId) =
         statement.Bind(1, id.Request).Bind(2, int64 id.Copy)
 
-    let read (clone: ObjectKey) : StoredCopy =
+    let read (clone: ObjectKey) (now: DateTimeOffset) : StoredCopy =
         let wire = select.Bytes(8).ToArray()
+        let requestId = select.Bytes 9
 
         {
             Id = {
@@ -186,19 +214,29 @@ type JournalRows(database: Database) =
                 Wire = ReadOnlySequence wire
                 FieldsEnd = select.Number 7
             }
+            RequestId =
+                if requestId.Length = 16 then
+                    Guid(requestId, true)
+                else
+                    Guid.Empty
             Bytes = select.Number 2
-            ReceivedAt = DateTimeOffset.FromUnixTimeMilliseconds(select.Number 4)
+            Age = max TimeSpan.Zero (now - time (select.Number 11))
             Attempts = int (select.Number 3)
         }
 
     let takeCopies (clone: ObjectKey) (id: int64) (most: int) (mostBytes: int64) (now: DateTimeOffset) =
         let taken = ResizeArray<StoredCopy>()
         let mutable bytes = 0L
+        let mutable suspects = 0
         select.Bind(1, id).Bind(2, milliseconds now).Bind(3, int64 most) |> ignore
 
-        while bytes < mostBytes && select.Step() do
-            let copy = read clone
+        while bytes < mostBytes && suspects < mostSuspects && select.Step() do
+            let copy = read clone now
             taken.Add copy
+
+            if select.Number 10 > 0L then
+                suspects <- suspects + 1
+
             bytes <- bytes + copy.Bytes
 
         select.Reset()
@@ -237,19 +275,23 @@ type JournalRows(database: Database) =
         | JournalWork.Attempted(id, attempts) ->
             (forCopy attempted id).Bind(3, int64 attempts).Run()
             JournalResult.Nothing
-        | JournalWork.Shelved(id, _, _, attempts, due) ->
+        | JournalWork.Shelved(id, _, _, attempts, _, due) ->
             (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
             JournalResult.Nothing
         | JournalWork.Ended(id, _, _, _) ->
             (forCopy deleteCopy id).Run()
             deleteRequest.Bind(1, id.Request).Run()
             JournalResult.Nothing
+        | JournalWork.Died entry -> JournalResult.PushedOut(letters.Add entry)
+        | JournalWork.Letters(run, _, _) ->
+            run letters
+            JournalResult.Nothing
         | JournalWork.Drop(clone, _) ->
-            match tryFindClone clone with
+            match clones.TryFind clone with
             | ValueNone -> JournalResult.Dropped(0, 0L)
             | ValueSome id -> dropCopies id
         | JournalWork.Take(clone, most, mostBytes, now, _) ->
-            match tryFindClone clone with
+            match clones.TryFind clone with
             | ValueNone -> JournalResult.Taken []
             | ValueSome id -> JournalResult.Taken(takeCopies clone id most mostBytes now)
 
@@ -261,28 +303,84 @@ type JournalRows(database: Database) =
         deleteCopies.Bind(1, request).Run()
         deleteWhole.Bind(1, request).Run()
 
-    /// The time at which the first of a RequestClone's copies in the file is due.
-    member _.NextDue(clone: ObjectKey) : DateTimeOffset voption =
-        match tryFindClone clone with
+    /// Of a RequestClone's copies in the file: when the first is due, and when the oldest was accepted.
+    member _.Rest(clone: ObjectKey) : struct (DateTimeOffset * DateTimeOffset) voption =
+        match clones.TryFind clone with
         | ValueNone -> ValueNone
         | ValueSome id ->
             nextDue.Bind(1, id) |> ignore
 
             if nextDue.Step() then
-                let due = DateTimeOffset.FromUnixTimeMilliseconds(nextDue.Number 0)
+                let due = time (nextDue.Number 0)
                 nextDue.Reset()
-                ValueSome due
+                ValueSome(struct (due, time (oldest.Bind(1, id).RunForNumber())))
             else
                 ValueNone
 
-    /// The highest number that a request has had.
-    member _.LastNumber: int64 = database.Number "SELECT max(id) FROM requests"
+    member _.Letters = letters
+
+    /// Numbers of requests up to this one have been given before.
+    member _.LastNumber: int64 =
+        max (database.Number "SELECT max(id) FROM requests") (reserved - 1L)
+
+    /// The latest time that is known from the file; 1970 of an empty one.
+    member _.LastTime: DateTimeOffset =
+        max
+            (time (
+                database.Number
+                    "SELECT max(received_at) FROM (SELECT received_at FROM requests ORDER BY id DESC LIMIT 1)"
+            ))
+            (time (database.Number "SELECT value FROM numbers WHERE name = 'last time'"))
+
+    /// Keeps the time: what is due is reckoned from it after the next start, whatever the clock says then.
+    member _.SetLastTime(now: DateTimeOffset) : unit =
+        setNumber.Bind(1, "last time").Bind(2, milliseconds now).Run()
+
+    /// To be called once, at the first opening: copies that are not sent again, for the process has ended twice while they
+    /// were sent, become dead letters.
+    member _.ParkPoison(now: DateTimeOffset, keep: TimeSpan) : DeadEntry list =
+        use found =
+            database.PrepareOnce
+                "SELECT c.request, c.copy, k.namespace, k.name, c.bytes, c.attempts, r.host, r.method, r.fields_end, substr(r.wire, 1, r.fields_end) \
+                 FROM copies c JOIN clones k ON k.id = c.clone JOIN requests r ON r.id = c.request WHERE c.suspicion >= 3"
+
+        let parked = [
+            while found.Step() do
+                {
+                    Id = {
+                        Request = found.Number 0
+                        Copy = int (found.Number 1)
+                    }
+                    Clone = ObjectKey.create (found.Text 2) (found.Text 3)
+                    Bytes = found.Number 4
+                    Cause = DeadCause.Poison
+                    Outcome = TargetOutcome.describe TargetOutcome.Poisonous
+                    // The ones that ended the process with them.
+                    Attempts = int (found.Number 5) + 2
+                    Target =
+                        CapturedRequest.target {
+                            Host = found.Text 6
+                            Method = found.Text 7
+                            Wire = ReadOnlySequence(found.Bytes(9).ToArray())
+                            FieldsEnd = found.Number 8
+                        }
+                    EndedAt = now
+                    Keep = keep
+                }
+        ]
+
+        for entry in parked do
+            letters.Add entry |> ignore
+
+        parked
 
     /// What waits in the file, by RequestClone.
-    member _.Found: (ObjectKey * Backlog) list =
+    member _.Found: (ObjectKey * WaitingCopies) list =
         use found =
-            database.Prepare
-                "SELECT k.namespace, k.name, count(*), sum(c.bytes), min(c.due) FROM copies c JOIN clones k ON k.id = c.clone GROUP BY c.clone"
+            database.PrepareOnce
+                "SELECT k.namespace, k.name, f.copies, f.bytes, f.due, r.received_at FROM \
+                 (SELECT clone, count(*) AS copies, sum(bytes) AS bytes, min(due) AS due, min(request) AS first FROM copies GROUP BY clone) f \
+                 JOIN clones k ON k.id = f.clone JOIN requests r ON r.id = f.first"
 
         [
             while found.Step() do
@@ -290,6 +388,7 @@ type JournalRows(database: Database) =
                 {
                     Copies = found.Number 2
                     Bytes = found.Number 3
-                    Due = ValueSome(DateTimeOffset.FromUnixTimeMilliseconds(found.Number 4))
+                    Due = time (found.Number 4)
+                    Oldest = time (found.Number 5)
                 }
         ]

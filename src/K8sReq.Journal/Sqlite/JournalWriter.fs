@@ -16,6 +16,39 @@ type JournalTotals = {
     CommitTime: TimeSpan
 }
 
+/// What was in the journal at its first opening.
+type JournalContent = {
+    /// What waits, those below among it.
+    Waiting: (ObjectKey * WaitingCopies) list
+    /// Copies that are dead letters from now on: the process has ended twice while they were sent.
+    Poisonous: DeadEntry list
+    Letters: (ObjectKey * DeadLetterCount) list
+}
+
+/// What the journal tells. Called on its thread; must not throw.
+[<NoEquality; NoComparison>]
+type JournalEvents = {
+    /// Told once.
+    Opened: JournalContent -> unit
+    /// A copy of this RequestClone waits in the file from now on.
+    Arrived: ObjectKey -> unit
+    /// The first of a run of failures.
+    Failed: JournalFault -> unit
+    /// The end of one.
+    Recovered: unit -> unit
+}
+
+/// How a journal is kept.
+type JournalOptions = {
+    Folder: string
+    /// Bytes of copies that it may hold.
+    Limit: int64
+    /// How long a commit waits for others to share it.
+    Linger: TimeSpan
+    /// How long dead letters are kept of which nobody says so.
+    DeadLetterKeep: TimeSpan
+}
+
 /// The journal's thread: it alone has the database. What comes while a transaction is being synced is the next one.
 ///
 /// After a commit that failed nobody knows what is on disk (a failed sync marks pages as written), so the file is closed and
@@ -23,20 +56,18 @@ type JournalTotals = {
 [<Sealed>]
 type JournalWriter
     (
-        folder: string,
-        linger: TimeSpan,
+        options: JournalOptions,
+        clock: JournalClock,
         usage: JournalUsage,
-        // Told of what was found at the first opening, and of each RequestClone of which a copy waits in the file from now on.
-        // Both are called on the journal's thread, and must not throw.
-        opened: (ObjectKey * Backlog) list -> unit,
-        arrived: ObjectKey -> unit,
-        // Told of the first of a run of failures, and once it is over. As those.
-        failed: JournalFault -> unit,
-        recovered: unit -> unit
+        letters: DeadLetterUsage,
+        events: JournalEvents
     ) =
     // How often a journal that cannot be used is tried again.
     let reopenInterval = TimeSpan.FromSeconds 1.0
-    let queue = JournalQueue linger
+    let queue = JournalQueue options.Linger
+    let file = JournalFile.pathIn options.Folder
+    // Beside what copies may take.
+    let deadLetterLimit = options.Limit / 4L
 
     // The thread's own.
     let mutable current: struct (Database * JournalRows) voption = ValueNone
@@ -63,7 +94,7 @@ type JournalWriter
 
         if not hasFailed then
             hasFailed <- true
-            failed reason
+            events.Failed reason
 
     let close () =
         match current with
@@ -71,6 +102,33 @@ type JournalWriter
             current <- ValueNone
             (database :> IDisposable).Dispose()
         | ValueNone -> ()
+
+    // What is in the file at the first opening.
+    let read (database: Database) (rows: JournalRows) =
+        clock.GoOnFrom rows.LastTime
+        let found = rows.Found
+        database.Execute "BEGIN IMMEDIATE"
+        let poisonous = rows.ParkPoison(clock.Now, options.DeadLetterKeep)
+        database.Execute "COMMIT"
+
+        hasOpened <- true
+        lastNumber <- rows.LastNumber
+
+        for clone, waiting in (if poisonous.IsEmpty then found else rows.Found) do
+            usage.Found(clone, waiting)
+
+        let foundLetters = rows.Letters.Found
+
+        for clone, count in foundLetters do
+            letters.Found(clone, count)
+
+        Volatile.Write(&isOpened, true)
+
+        events.Opened {
+            Waiting = found
+            Poisonous = poisonous
+            Letters = foundLetters
+        }
 
     // No more often than the interval: a journal that is away costs nothing.
     let tryOpen () =
@@ -80,27 +138,23 @@ type JournalWriter
         then
             openedAt <- Stopwatch.GetTimestamp()
 
-            match JournalFile.openIn (not hasOpened) folder with
+            match JournalFile.openIn (not hasOpened) options.Folder with
             | Error reason -> tell reason
             | Ok database ->
                 try
-                    let rows = JournalRows database
+                    let rows = JournalRows(database, deadLetterLimit)
 
                     if not hasOpened then
-                        hasOpened <- true
-                        lastNumber <- rows.LastNumber
-                        let found = rows.Found
-
-                        for clone, backlog in found do
-                            usage.Found(clone, backlog)
-
-                        Volatile.Write(&isOpened, true)
-                        opened found
+                        read database rows
 
                     current <- ValueSome(struct (database, rows))
                 with error ->
                     (database :> IDisposable).Dispose()
-                    tell (JournalFault.ofError (JournalFile.pathIn folder) error)
+                    tell (JournalFault.ofError file error)
+
+    let pushedOut (removed: RemovedLetter list) =
+        for letter in removed do
+            letters.Lost(letter.Clone, letter.Bytes, DeadLetterLoss.Full)
 
     // What is known once it is on disk.
     let committed (rows: JournalRows) (work: JournalWork) (result: JournalResult) =
@@ -111,22 +165,27 @@ type JournalWriter
             | durable ->
                 for copy in durable do
                     if copy.IsSpilled then
-                        usage.Shelve(copy.Clone, request.Bytes, at)
+                        usage.Shelve(copy.Clone, request.Bytes, at, at)
 
             kept.TrySetResult true |> ignore
         | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken copies ->
             let bytes = copies |> List.sumBy _.Bytes
-            usage.Take(clone, int64 copies.Length, bytes, rows.NextDue clone)
+            usage.Take(clone, int64 copies.Length, bytes, rows.Rest clone)
             taken.TrySetResult copies |> ignore
         | JournalWork.Drop(clone, dropped), JournalResult.Dropped(copies, bytes) ->
-            usage.Take(clone, int64 copies, bytes, rows.NextDue clone)
+            usage.Take(clone, int64 copies, bytes, rows.Rest clone)
             usage.Release(clone, bytes)
             dropped.TrySetResult copies |> ignore
-        | JournalWork.Shelved(_, clone, bytes, _, due), _ ->
-            usage.Shelve(clone, bytes, due)
-            arrived clone
+        | JournalWork.Shelved(_, clone, bytes, _, accepted, due), _ ->
+            usage.Shelve(clone, bytes, accepted, due)
+            events.Arrived clone
+        | JournalWork.Died entry, JournalResult.PushedOut removed ->
+            usage.Release(entry.Clone, entry.Bytes)
+            letters.Added(entry.Clone, entry.Bytes, entry.Cause)
+            pushedOut removed
+        | JournalWork.Letters(_, committed, _), _ -> committed ()
         | JournalWork.Ended(_, clone, bytes, _), _ -> usage.Release(clone, bytes)
-        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Attempted _), _ -> ()
+        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _), _ -> ()
 
     // How many copies of each request end in this batch, of requests all of whose copies are in memory: most often all of them
     // do, and the request is removed as a whole.
@@ -154,6 +213,8 @@ type JournalWriter
         =
         let removed = HashSet<int64>()
         let ends = endsOf batch
+        // Something waits for a time in it.
+        let mutable hasDue = false
         database.Execute "BEGIN IMMEDIATE"
 
         for request in undone do
@@ -168,7 +229,16 @@ type JournalWriter
                 // The first of them removes it, the others find it gone.
                 if removed.Add id.Request then
                     rows.Remove id.Request
-            | work -> results[index] <- rows.Run work
+            | work ->
+                results[index] <- rows.Run work
+
+                match work with
+                | JournalWork.Shelved _
+                | JournalWork.Died _ -> hasDue <- true
+                | _ -> ()
+
+        if hasDue then
+            rows.SetLastTime clock.Now
 
         database.Execute "COMMIT"
 
@@ -186,7 +256,7 @@ type JournalWriter
         if hasFailed then
             hasFailed <- false
             Volatile.Write(&fault, None)
-            recovered ()
+            events.Recovered()
 
     // True if the batch is on disk.
     let commit (database: Database) (rows: JournalRows) (batch: ResizeArray<JournalWork>) : bool =
@@ -205,7 +275,7 @@ type JournalWriter
                         FailedCommits = totals.FailedCommits + 1L
                 }
 
-                tell (JournalFault.ofError (JournalFile.pathIn folder) error)
+                tell (JournalFault.ofError file error)
                 close ()
                 false
 

@@ -10,23 +10,19 @@ open K8sReq.Proxy
 [<Sealed>]
 type SqliteStore
     (
-        clock: TimeProvider,
-        folder: string,
-        limit: int64,
-        linger: TimeSpan,
-        // Told of what was in the journal when it was opened, and of each RequestClone of which a copy waits in it from now on.
-        // As the next two, called on the journal's thread.
-        opened: (ObjectKey * Backlog) list -> unit,
-        arrived: ObjectKey -> unit,
-        failed: JournalFault -> unit,
-        recovered: unit -> unit
+        monotonic: TimeProvider,
+        options: JournalOptions,
+        events: JournalEvents,
+        // Told on the journal's thread of so many dead letters of a RequestClone that are copies again, before any of them can
+        // be sent.
+        replayed: ObjectKey -> int64 -> unit
     ) =
     // A wait in memory that is longer is worth writing down how many attempts there were: after a crash they count.
     let longWait = TimeSpan.FromSeconds 5.0
-    let usage = JournalUsage limit
-
-    let writer =
-        new JournalWriter(folder, linger, usage, opened, arrived, failed, recovered)
+    let usage = JournalUsage options.Limit
+    let letters = DeadLetterUsage()
+    let clock = JournalClock monotonic
+    let writer = new JournalWriter(options, clock, usage, letters, events)
     // Requests that have none but copies in memory have numbers too, from the other end.
     let mutable lastInMemory = 0L
     let mutable last = 0L
@@ -62,6 +58,37 @@ type SqliteStore
             durable.Length
         | _ -> 0
 
+    let acceptedAt (request: AcceptedRequest) : DateTimeOffset =
+        clock.Now - monotonic.GetElapsedTime request.AcceptedAt
+
+    // None if the journal cannot be used now. `committed` is called on its thread once it is on disk.
+    let ask (run: DeadLetterRows -> 'T) (committed: 'T -> unit) (refused: unit -> unit) : Task<'T option> =
+        let answer =
+            TaskCompletionSource<'T option>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        let mutable found = Unchecked.defaultof<'T>
+
+        if writer.IsOpened then
+            writer.Post(
+                JournalWork.Letters(
+                    (fun rows -> found <- run rows),
+                    (fun () ->
+                        committed found
+                        answer.TrySetResult(Some found) |> ignore),
+                    (fun () ->
+                        refused ()
+                        answer.TrySetResult None |> ignore)
+                )
+            )
+        else
+            answer.SetResult None
+
+        answer.Task
+
+    let lost (why: DeadLetterLoss) (removed: RemovedLetter list) =
+        for letter in removed do
+            letters.Lost(letter.Clone, letter.Bytes, why)
+
     let append (request: AcceptedRequest) : ValueTask<bool> =
         if not writer.IsOpened then
             ValueTask<bool> false
@@ -71,7 +98,7 @@ type SqliteStore
             let kept =
                 TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-            writer.Post(JournalWork.Append(request, clock.GetUtcNow(), kept))
+            writer.Post(JournalWork.Append(request, clock.Now, kept))
             ValueTask<bool> kept.Task
 
     /// The store, for as long as this is not disposed of.
@@ -99,7 +126,8 @@ type SqliteStore
                             clone,
                             request.Bytes,
                             state.Attempts,
-                            clock.GetUtcNow() + wait
+                            acceptedAt request,
+                            clock.Now + wait
                         )
                     )
                 | ValueNone -> ()
@@ -113,16 +141,45 @@ type SqliteStore
                 | ValueNone -> ()
 
                 request.CopyEnded()
+        Died =
+            fun request id outcome attempts keep ->
+                match cloneOf request id.Copy, DeadCause.ofOutcome outcome with
+                | ValueSome clone, Some cause ->
+                    writer.Post(
+                        JournalWork.Died {
+                            Id = id
+                            Clone = clone
+                            Bytes = request.Bytes
+                            Cause = cause
+                            Outcome = TargetOutcome.describe outcome
+                            Attempts = attempts
+                            Target = CapturedRequest.target request.Request
+                            EndedAt = clock.Now
+                            Keep = keep
+                        }
+                    )
+                | _ -> ()
+
+                request.CopyEnded()
         // Whether the file can be written is another question: `Append` answers that, for the whole request.
         TryReserve = fun clone bytes -> usage.TryReserve(clone, bytes)
         Release = fun clone bytes -> usage.Release(clone, bytes)
-        Backlog = fun clone -> usage.Backlog clone
+        Backlog =
+            fun clone ->
+                match usage.WaitingFor clone with
+                | ValueSome waiting -> {
+                    Copies = waiting.Copies
+                    Bytes = waiting.Bytes
+                    Wait = max TimeSpan.Zero (waiting.Due - clock.Now)
+                    OldestAge = max TimeSpan.Zero (clock.Now - waiting.Oldest)
+                  }
+                | ValueNone -> Backlog.empty
         Take =
             fun clone most bytes ->
                 let taken =
                     TaskCompletionSource<StoredCopy list>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-                writer.Post(JournalWork.Take(clone, most, bytes, clock.GetUtcNow(), taken))
+                writer.Post(JournalWork.Take(clone, most, bytes, clock.Now, taken))
                 taken.Task
     }
 
@@ -133,6 +190,66 @@ type SqliteStore
 
         writer.Post(JournalWork.Drop(clone, dropped))
         dropped.Task
+
+    /// The dead letters that are meant, the oldest first. None if the journal cannot be read now, as in the next ones.
+    member _.DeadLetters(filter: DeadLetterFilter) : Task<DeadLetter list option> =
+        ask (fun rows -> rows.List filter) ignore ignore
+
+    /// One of them, with its request as it came.
+    member _.DeadLetter(id: CopyId) : Task<(DeadLetter * CapturedRequest) option option> =
+        ask (fun rows -> rows.Read id) ignore ignore
+
+    /// Makes those that are meant copies again, of RequestClones that are routed and as long as the journal has room for
+    /// them; with how many those are.
+    member _.Replay(filter: DeadLetterFilter, isRouted: ObjectKey -> bool) : Task<int option> = task {
+        let reserved = ResizeArray<RemovedLetter>()
+
+        let tryTake (letter: RemovedLetter) =
+            let isTaken = isRouted letter.Clone && usage.TryReserve(letter.Clone, letter.Bytes)
+
+            if isTaken then
+                reserved.Add letter
+
+            isTaken
+
+        let committed (taken: RemovedLetter list) =
+            let now = clock.Now
+
+            for clone, ofClone in List.groupBy (fun (letter: RemovedLetter) -> letter.Clone) taken do
+                replayed clone (int64 ofClone.Length)
+
+                for letter in ofClone do
+                    letters.Replayed(clone, letter.Bytes)
+                    usage.Shelve(clone, letter.Bytes, now, now)
+
+                events.Arrived clone
+
+        let refused () =
+            for letter in reserved do
+                usage.Release(letter.Clone, letter.Bytes)
+
+        let! replayedNow =
+            ask (fun rows -> rows.Replay(filter, clock.Now, tryTake)) committed refused
+
+        return Option.map List.length replayedNow
+    }
+
+    /// Removes those that are meant; with how many those are.
+    member _.DropDeadLetters(filter: DeadLetterFilter) : Task<int option> = task {
+        let! dropped = ask (fun rows -> rows.Drop filter) (lost DeadLetterLoss.Asked) ignore
+        return Option.map List.length dropped
+    }
+
+    /// Removes those that have been kept long enough, at most so many; with how many those are.
+    member _.PruneDeadLetters(most: int) : Task<int option> = task {
+        let! pruned =
+            ask (fun rows -> rows.Prune(clock.Now, most)) (lost DeadLetterLoss.Aged) ignore
+
+        return Option.map List.length pruned
+    }
+
+    /// How many dead letters there are, and what has become of others.
+    member _.Letters = letters
 
     member _.IsOpened = writer.IsOpened
     member _.Fault = writer.Fault

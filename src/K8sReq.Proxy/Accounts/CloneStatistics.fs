@@ -9,9 +9,11 @@ open K8sReq.Core
 type CloneStatistics(clone: ObjectKey) =
     let accepted = Counter()
     let recovered = Counter()
+    let replayed = Counter()
     let delivered = Counter()
     let failed = Counter()
     let dropped = Counter()
+    let expired = Counter()
     let retries = Counter()
     // Of ten thousand RequestClones few may ever get a request.
     let mutable attempts: ByLabel<struct (int * string), Counter> | null = null
@@ -51,8 +53,12 @@ type CloneStatistics(clone: ObjectKey) =
     member _.Accept() = accepted.Add 1L
     /// So many copies were found in the journal.
     member _.Recover(copies: int64) = recovered.Add copies
+    /// So many dead letters are copies again.
+    member _.Replay(copies: int64) = replayed.Add copies
     /// So many copies were given up that waited in the journal.
     member _.Drop(copies: int64) = dropped.Add copies
+    /// So many copies that were found in the journal have failed.
+    member _.Fail(copies: int64) = failed.Add copies
 
     /// A copy has ended, for good, so long after it was accepted.
     member _.End(outcome: TargetOutcome, duration: TimeSpan) =
@@ -63,6 +69,8 @@ type CloneStatistics(clone: ObjectKey) =
             history.Record duration
         elif TargetOutcome.isDropped outcome then
             dropped.Add 1L
+        elif TargetOutcome.isExpired outcome then
+            expired.Add 1L
         else
             failed.Add 1L
 
@@ -112,15 +120,17 @@ type CloneStatistics(clone: ObjectKey) =
 
     /// Read one after the other, each end before what was accepted: what is pending is never less than nothing.
     member _.Totals: CopyTotals =
-        let delivered, failed, dropped, retries =
-            delivered.Value, failed.Value, dropped.Value, retries.Value
+        let delivered, failed, dropped, expired, retries =
+            delivered.Value, failed.Value, dropped.Value, expired.Value, retries.Value
 
         {
             Accepted = accepted.Value
             Recovered = recovered.Value
+            Replayed = replayed.Value
             Delivered = delivered
             Failed = failed
             Dropped = dropped
+            Expired = expired
             Retries = retries
         }
 

@@ -10,7 +10,7 @@ open K8sReq.Core
 [<Sealed>]
 type CopyAccounts() =
     let gate = Lock()
-    // Guarded by the gate: accepted + recovered = delivered + failed + dropped + pending.
+    // Guarded by the gate: accepted + recovered + replayed = delivered + failed + dropped + expired + pending.
     let mutable totals = CopyTotals.zero
     // Guarded by the gate: pending copies that are in memory; the others wait in the journal alone.
     let mutable held = 0L
@@ -64,6 +64,16 @@ type CopyAccounts() =
     /// A copy has left the memory, and waits in the journal alone.
     member _.Shelved() : unit = exclusively gate drop
 
+    /// So many dead letters are copies again, and wait in the journal.
+    member _.Replayed(clone: CloneStatistics, copies: int64) : unit =
+        exclusively gate (fun () ->
+            totals <- {
+                totals with
+                    Replayed = totals.Replayed + copies
+            })
+
+        clone.Replay copies
+
     /// Copies that waited in the journal alone were given up.
     member _.DroppedFromJournal(clone: CloneStatistics, copies: int64) : unit =
         exclusively gate (fun () ->
@@ -73,6 +83,16 @@ type CopyAccounts() =
             })
 
         clone.Drop copies
+
+    /// Copies that were found in the journal are not sent again: they have failed.
+    member _.FailedInJournal(clone: CloneStatistics, copies: int64) : unit =
+        exclusively gate (fun () ->
+            totals <- {
+                totals with
+                    Failed = totals.Failed + copies
+            })
+
+        clone.Fail copies
 
     /// An attempt of this number has ended: its copy may go on.
     member _.AttemptEnded(clone: CloneStatistics, number: int, outcome: TargetOutcome) : unit =
@@ -103,6 +123,11 @@ type CopyAccounts() =
                     {
                         totals with
                             Dropped = totals.Dropped + 1L
+                    }
+                elif TargetOutcome.isExpired outcome then
+                    {
+                        totals with
+                            Expired = totals.Expired + 1L
                     }
                 else
                     {

@@ -8,7 +8,7 @@ open K8sReq.Core
 [<Struct>]
 type HistoryPoint = {
     Delivered: int64
-    /// Failed or dropped.
+    /// Failed, expired or dropped.
     Lost: int64
 }
 
@@ -40,7 +40,7 @@ type CopyHistory() =
     member _.Close(totals: CopyTotals) : unit =
         let now = {
             Delivered = totals.Delivered
-            Lost = totals.Failed + totals.Dropped
+            Lost = totals.Failed + totals.Dropped + totals.Expired
         }
 
         let point = {
@@ -81,12 +81,12 @@ type CopyHistory() =
             else
                 {
                     Delivered = totals.Delivered - before.Delivered
-                    Lost = totals.Failed + totals.Dropped - before.Lost
+                    Lost = totals.Failed + totals.Dropped + totals.Expired - before.Lost
                 })
 
     /// Whether anything was lost in the time that is remembered, until these totals.
     member _.HasLost(totals: CopyTotals) : bool =
-        totals.Failed + totals.Dropped > seen.Lost
+        totals.Failed + totals.Dropped + totals.Expired > seen.Lost
         || points |> Array.exists (fun point -> point.Lost > 0L)
 
     /// How many deliveries of the last minutes were in each class of `DurationBuckets`.

@@ -46,14 +46,12 @@ type BacklogFeeder
             concurrency
 
     let accepted (copy: StoredCopy) (release: unit -> unit) =
-        let age = max TimeSpan.Zero (services.Clock.GetUtcNow() - copy.ReceivedAt)
-
         let request =
             AcceptedRequest(
                 copy.Request,
                 copy.Bytes,
                 services.Clock.GetTimestamp()
-                - int64 (age.TotalSeconds * float services.Clock.TimestampFrequency),
+                - int64 (copy.Age.TotalSeconds * float services.Clock.TimestampFrequency),
                 null,
                 1,
                 [|
@@ -67,6 +65,7 @@ type BacklogFeeder
             )
 
         request.Number <- copy.Id.Request
+        request.RequestId <- copy.RequestId
         request.IsStored <- true
         request
 
@@ -221,11 +220,9 @@ type BacklogFeeder
         let backlog = services.Store.Backlog clone
 
         if backlog.Copies > 0L then
-            let now = services.Clock.GetUtcNow()
-
-            match backlog.Due with
-            | ValueSome due when due > now -> feeder.NudgeAfter(due - now)
-            | _ ->
+            if backlog.Wait > TimeSpan.Zero then
+                feeder.NudgeAfter backlog.Wait
+            else
                 let most = min batch (mostActive ())
 
                 let isMine =

@@ -51,6 +51,13 @@ type CopyDelivery
         Copy = copy
     }
 
+    // MaxValue where it does not expire.
+    let left () : TimeSpan =
+        match lane.Target.Delivery.ExpireAfter with
+        | Some time ->
+            guarded TimeSpan.MaxValue (fun () -> time - services.Clock.GetElapsedTime request.AcceptedAt)
+        | None -> TimeSpan.MaxValue
+
     let startSpan (number: int) : AttemptSpan | null =
         match request.Trace with
         | null -> null
@@ -63,11 +70,18 @@ type CopyDelivery
         | _ -> null
 
     // Whatever the client is: one that throws would hold its slot for ever.
-    let send () : ValueTask<SendResult> =
+    let send (number: int) : ValueTask<SendResult> =
         try
+            let request =
+                // One that was accepted before that was asked for has no id.
+                if lane.Target.Delivery.IsIdentified && request.RequestId <> Guid.Empty then
+                    CopyIdentity.apply request.RequestId number request.Request
+                else
+                    request.Request
+
             match span with
-            | null -> services.Client lane.Target request.Request
-            | span -> services.Client lane.Target (CapturedRequest.withFields span.Fields request.Request)
+            | null -> services.Client lane.Target request
+            | span -> services.Client lane.Target (CapturedRequest.withFields span.Fields request)
         with error ->
             ValueTask<SendResult>(faulted error)
 
@@ -130,7 +144,11 @@ type CopyDelivery
 
     member private copy.TurnCame() =
         holdsSlot <- true
-        copy.Handle DeliverySignal.TurnCame
+
+        if left () > TimeSpan.Zero then
+            copy.Handle DeliverySignal.TurnCame
+        else
+            copy.Handle DeliverySignal.Expired
 
     member private copy.AwaitTurn(entry: LaneEntry) : unit =
         match entry with
@@ -156,7 +174,7 @@ type CopyDelivery
 
     member private copy.Send(number: int) : unit =
         span <- startSpan number
-        let sending = send ()
+        let sending = send number
         let awaiter = sending.ConfigureAwait(false).GetAwaiter()
 
         if awaiter.IsCompleted then
@@ -178,6 +196,7 @@ type CopyDelivery
                     else
                         guarded 1.0 services.Jitter
                 MayRetry = not (lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested)
+                Left = left ()
             }
         )
 
@@ -228,7 +247,11 @@ type CopyDelivery
         with error ->
             services.Unexpected error
 
-        services.Store.Ended request (idOf ()) outcome
+        match lane.Target.Delivery.DeadLetterKeep with
+        | Some keep when keep > TimeSpan.Zero && state.IsDurable && (DeadCause.ofOutcome outcome).IsSome ->
+            services.Store.Died request (idOf ()) outcome attempts keep
+        | _ -> services.Store.Ended request (idOf ()) outcome
+
         ended (struct (outcome, attempts))
 
     /// Begins: with the first attempt at once if the turn has come already, without anything between here and the socket.

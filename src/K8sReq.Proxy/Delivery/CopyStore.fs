@@ -41,6 +41,10 @@ type AcceptedRequest
     member _.Copies = copies
     member _.Durable = durable
 
+    /// What its copies say that they are of, where they say so (see `CopyIdentity`), and under which their dead letters are
+    /// known. Empty where nobody needs it. Set before the request is kept.
+    member val RequestId = Guid.Empty with get, set
+
     /// Its number in the store.
     member val Number = 0L with get, set
 
@@ -73,9 +77,11 @@ type StoredCopy = {
     Id: CopyId
     Clone: ObjectKey
     Request: CapturedRequest
+    RequestId: Guid
     /// What it counts for in its target's queue.
     Bytes: int64
-    ReceivedAt: DateTimeOffset
+    /// Since it was accepted, or replayed.
+    Age: TimeSpan
     /// Attempts that have ended.
     Attempts: int
 }
@@ -85,15 +91,18 @@ type StoredCopy = {
 type Backlog = {
     Copies: int64
     Bytes: int64
-    /// The earliest time at which one of them may be sent.
-    Due: DateTimeOffset voption
+    /// Until one of them may be sent: zero if one may be now.
+    Wait: TimeSpan
+    /// Since the oldest of them was accepted.
+    OldestAge: TimeSpan
 }
 
 module Backlog =
     let empty: Backlog = {
         Copies = 0L
         Bytes = 0L
-        Due = ValueNone
+        Wait = TimeSpan.Zero
+        OldestAge = TimeSpan.Zero
     }
 
 /// Where accepted copies are kept until they have ended. Called from any thread; must not throw.
@@ -108,6 +117,8 @@ type CopyStore = {
     Shelved: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
     /// A copy has ended, for good: the last that is told of it. Once for each copy.
     Ended: AcceptedRequest -> CopyId -> TargetOutcome -> unit
+    /// The same for a durable copy that has failed and is kept as a dead letter for so long, after so many attempts.
+    Died: AcceptedRequest -> CopyId -> TargetOutcome -> int -> TimeSpan -> unit
     /// Takes room for a durable copy of a RequestClone, before the request is appended. False if there is none. It is given
     /// back when the copy has ended; by `Release` if it was not kept.
     TryReserve: ObjectKey -> int64 -> bool

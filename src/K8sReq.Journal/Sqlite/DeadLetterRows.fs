@@ -1,0 +1,325 @@
+namespace K8sReq.Journal.Sqlite
+
+open System
+open System.Buffers
+open System.Collections.Generic
+open K8sReq.Core
+
+/// The RequestClones of the journal, on an open database: rows name them by a number.
+[<Sealed>]
+type CloneRows(database: Database) =
+    let find =
+        database.Prepare "SELECT id FROM clones WHERE namespace = ?1 AND name = ?2"
+
+    let insert =
+        database.Prepare "INSERT INTO clones (namespace, name) VALUES (?1, ?2) RETURNING id"
+
+    let ids = Dictionary<ObjectKey, int64>()
+
+    member _.TryFind(clone: ObjectKey) : int64 voption =
+        match ids.TryGetValue clone with
+        | true, id -> ValueSome id
+        | false, _ ->
+            match find.Bind(1, clone.Namespace).Bind(2, clone.Name).RunForNumber() with
+            | 0L -> ValueNone
+            | id ->
+                ids[clone] <- id
+                ValueSome id
+
+    member rows.Of(clone: ObjectKey) : int64 =
+        match rows.TryFind clone with
+        | ValueSome id -> id
+        | ValueNone ->
+            let id = insert.Bind(1, clone.Namespace).Bind(2, clone.Name).RunForNumber()
+            ids[clone] <- id
+            id
+
+/// A copy that becomes a dead letter.
+type DeadEntry = {
+    Id: CopyId
+    Clone: ObjectKey
+    Bytes: int64
+    Cause: DeadCause
+    Outcome: string
+    Attempts: int
+    Target: string
+    EndedAt: DateTimeOffset
+    Keep: TimeSpan
+}
+
+/// A row that is no longer there.
+type RemovedLetter = {
+    Id: CopyId
+    Clone: ObjectKey
+    Bytes: int64
+}
+
+/// The dead letters of the journal, on an open database. They have a quarter of its limit, beside what copies may take: beyond
+/// it the oldest go. All within the transaction that has begun.
+[<Sealed>]
+type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
+    let milliseconds (time: DateTimeOffset) = time.ToUnixTimeMilliseconds()
+
+    let time (milliseconds: int64) =
+        DateTimeOffset.FromUnixTimeMilliseconds milliseconds
+
+    let insert =
+        database.Prepare
+            "INSERT OR REPLACE INTO dead_letters (request, copy, clone, bytes, cause, outcome, attempts, target, ended_at, keep_until) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+
+    let delete =
+        database.Prepare "DELETE FROM dead_letters WHERE request = ?1 AND copy = ?2"
+
+    let oldest =
+        database.Prepare
+            "SELECT d.request, d.copy, k.namespace, k.name, d.bytes FROM dead_letters d JOIN clones k ON k.id = d.clone ORDER BY d.ended_at LIMIT 1"
+
+    let aged =
+        database.Prepare
+            "SELECT d.request, d.copy, k.namespace, k.name, d.bytes FROM dead_letters d JOIN clones k ON k.id = d.clone \
+             WHERE d.keep_until <= ?1 ORDER BY d.keep_until LIMIT ?2"
+
+    let deleteCopy =
+        database.Prepare "DELETE FROM copies WHERE request = ?1 AND copy = ?2"
+
+    let deleteRequest =
+        database.Prepare
+            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
+             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
+
+    let insertCopy =
+        database.Prepare
+            "INSERT INTO copies (request, copy, clone, bytes, state, attempts, due, since) VALUES (?1, ?2, ?3, ?4, 1, 0, ?5, ?5)"
+
+    // Bytes of all of them.
+    let mutable held =
+        database.Number "SELECT coalesce(sum(bytes), 0) FROM dead_letters"
+
+    let forLetter (statement: Statement) (id: CopyId) =
+        statement.Bind(1, id.Request).Bind(2, int64 id.Copy)
+
+    let removedIn (statement: Statement) : RemovedLetter = {
+        Id = {
+            Request = statement.Number 0
+            Copy = int (statement.Number 1)
+        }
+        Clone = ObjectKey.create (statement.Text 2) (statement.Text 3)
+        Bytes = statement.Number 4
+    }
+
+    let removeRow (letter: RemovedLetter) =
+        (forLetter delete letter.Id).Run()
+        held <- held - letter.Bytes
+
+    let remove (letter: RemovedLetter) =
+        removeRow letter
+        deleteRequest.Bind(1, letter.Id.Request).Run()
+
+    let pushOut () =
+        let pushed = ResizeArray<RemovedLetter>()
+        let mutable isOver = false
+
+        while held > limit && not isOver do
+            if oldest.Step() then
+                let letter = removedIn oldest
+                oldest.Reset()
+                remove letter
+                pushed.Add letter
+            else
+                isOver <- true
+
+        List.ofSeq pushed
+
+    // What the filter says, as a condition whose values are bound by `bind` from the first parameter on.
+    let conditionOf (filter: DeadLetterFilter) : string * (Statement -> unit) =
+        let conditions = ResizeArray<string>()
+        let binders = ResizeArray<Statement -> unit>()
+
+        let add (condition: int -> string) (bind: int -> Statement -> unit) =
+            let index = binders.Count + 1
+            conditions.Add(condition index)
+            binders.Add(bind index)
+
+        let number (value: int64) index (statement: Statement) = statement.Bind(index, value) |> ignore
+        let text (value: string) index (statement: Statement) = statement.Bind(index, value) |> ignore
+
+        filter.Id
+        |> Option.iter (fun id ->
+            add (fun index -> $"d.request = ?{index}") (number id.Request)
+            add (fun index -> $"d.copy = ?{index}") (number (int64 id.Copy)))
+
+        filter.Clone
+        |> Option.iter (fun clone ->
+            add (fun index -> $"k.namespace = ?{index}") (text clone.Namespace)
+            add (fun index -> $"k.name = ?{index}") (text clone.Name))
+
+        filter.Cause
+        |> Option.iter (fun cause -> add (fun index -> $"d.cause = ?{index}") (text (DeadCause.name cause)))
+
+        filter.Since
+        |> Option.iter (fun since ->
+            add (fun index -> $"d.ended_at >= ?{index}") (number (milliseconds since)))
+
+        filter.Until
+        |> Option.iter (fun until ->
+            add (fun index -> $"d.ended_at <= ?{index}") (number (milliseconds until)))
+
+        let condition =
+            if conditions.Count = 0 then
+                "TRUE"
+            else
+                String.Join(" AND ", conditions)
+
+        condition,
+        (fun statement ->
+            for bind in binders do
+                bind statement)
+
+    // Rare, and of many forms: prepared for each question. As many as the filter's limit of those that are accepted.
+    let query
+        (columns: string)
+        (joins: string)
+        (filter: DeadLetterFilter)
+        (read: Statement -> 'Row)
+        (isAccepted: 'Row -> bool)
+        : 'Row list =
+        let condition, bind = conditionOf filter
+
+        use statement =
+            database.PrepareOnce
+                $"SELECT {columns} FROM dead_letters d JOIN clones k ON k.id = d.clone {joins} WHERE {condition} ORDER BY d.ended_at, d.request, d.copy"
+
+        bind statement
+        let rows = ResizeArray<'Row>()
+
+        while rows.Count < filter.Limit && statement.Step() do
+            let row = read statement
+
+            if isAccepted row then
+                rows.Add row
+
+        List.ofSeq rows
+
+    let any _ = true
+
+    let letterColumns =
+        "d.request, d.copy, k.namespace, k.name, d.bytes, d.cause, d.outcome, d.attempts, d.target, d.ended_at, r.received_at, r.host, r.method, r.request_id"
+
+    let requestIdIn (statement: Statement) (column: int) =
+        match statement.Bytes column with
+        | bytes when bytes.Length = 16 -> Guid(bytes, true)
+        | _ -> Guid.Empty
+
+    let letterIn (statement: Statement) : DeadLetter =
+        let row = removedIn statement
+
+        {
+            Id = row.Id
+            Clone = row.Clone
+            Bytes = row.Bytes
+            RequestId = requestIdIn statement 13
+            Host = statement.Text 11
+            Method = statement.Text 12
+            Target = statement.Text 8
+            Cause = DeadCause.tryParse (statement.Text 5) |> Option.defaultValue DeadCause.Poison
+            Outcome = statement.Text 6
+            Attempts = int (statement.Number 7)
+            ReceivedAt = time (statement.Number 10)
+            EndedAt = time (statement.Number 9)
+        }
+
+    let select (filter: DeadLetterFilter) (isAccepted: RemovedLetter -> bool) =
+        query "d.request, d.copy, k.namespace, k.name, d.bytes" "" filter removedIn isAccepted
+
+    /// A copy is a dead letter from now on; those that had to go for it.
+    member _.Add(entry: DeadEntry) : RemovedLetter list =
+        (forLetter deleteCopy entry.Id).Run()
+
+        (forLetter insert entry.Id)
+            .Bind(3, clones.Of entry.Clone)
+            .Bind(4, entry.Bytes)
+            .Bind(5, DeadCause.name entry.Cause)
+            .Bind(6, entry.Outcome)
+            .Bind(7, int64 entry.Attempts)
+            .Bind(8, entry.Target)
+            .Bind(9, milliseconds entry.EndedAt)
+            .Bind(10, milliseconds (entry.EndedAt + entry.Keep))
+            .Run()
+
+        held <- held + entry.Bytes
+        pushOut ()
+
+    /// The oldest first.
+    member _.List(filter: DeadLetterFilter) : DeadLetter list =
+        query letterColumns "JOIN requests r ON r.id = d.request" filter letterIn any
+
+    /// One of them, with its request.
+    member _.Read(id: CopyId) : (DeadLetter * CapturedRequest) option =
+        let filter = {
+            DeadLetterFilter.everything with
+                Id = Some id
+        }
+
+        query
+            (letterColumns + ", r.fields_end, r.wire")
+            "JOIN requests r ON r.id = d.request"
+            filter
+            (fun statement ->
+                letterIn statement,
+                {
+                    Host = statement.Text 11
+                    Method = statement.Text 12
+                    Wire = ReadOnlySequence(statement.Bytes(15).ToArray())
+                    FieldsEnd = statement.Number 14
+                })
+            any
+        |> List.tryHead
+
+    /// Makes dead letters copies again that are due now, as many as `tryTake` lets through.
+    member _.Replay
+        (filter: DeadLetterFilter, now: DateTimeOffset, tryTake: RemovedLetter -> bool)
+        : RemovedLetter list =
+        let replayed = select filter tryTake
+
+        for letter in replayed do
+            (forLetter insertCopy letter.Id)
+                .Bind(3, clones.Of letter.Clone)
+                .Bind(4, letter.Bytes)
+                .Bind(5, milliseconds now)
+                .Run()
+
+            removeRow letter
+
+        replayed
+
+    member _.Drop(filter: DeadLetterFilter) : RemovedLetter list =
+        let dropped = select filter any
+        List.iter remove dropped
+        dropped
+
+    /// Removes what has been kept long enough, at most so many of them.
+    member _.Prune(now: DateTimeOffset, most: int) : RemovedLetter list =
+        aged.Bind(1, milliseconds now).Bind(2, int64 most) |> ignore
+        let old = ResizeArray<RemovedLetter>()
+
+        while aged.Step() do
+            old.Add(removedIn aged)
+
+        Seq.iter remove old
+        List.ofSeq old
+
+    /// What is kept, by RequestClone.
+    member _.Found: (ObjectKey * DeadLetterCount) list =
+        use found =
+            database.PrepareOnce
+                "SELECT k.namespace, k.name, count(*), sum(d.bytes) FROM dead_letters d JOIN clones k ON k.id = d.clone GROUP BY d.clone"
+
+        [
+            while found.Step() do
+                ObjectKey.create (found.Text 0) (found.Text 1),
+                {
+                    Letters = found.Number 2
+                    Bytes = found.Number 3
+                }
+        ]
