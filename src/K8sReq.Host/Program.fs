@@ -84,6 +84,7 @@ let private run (command: Command) : Task<int> =
         use loggers = ConsoleLog.create LogDetail.Info LogFormat.Console
         return! Receive.run loggers signals.Received Console.Out settings
       }
+    | Command.Dead command -> Dead.run Console.Out Console.Error command
     | Command.Serve({ Manifests = Some folder } as settings) ->
         withFolder folder (fun () ->
             serve (fun logger -> Ok(FolderSource.create logger TimeProvider.System folder)) settings)

@@ -13,6 +13,7 @@ type Command =
     /// A folder, a file, or `-` for standard input.
     | Check of path: string
     | Receive of ReceiverSettings
+    | Dead of DeadCommand
     | Help
     | Version
 
@@ -70,6 +71,7 @@ module CommandLine =
             ]
         | [ "check"; flag ] -> Error [ SettingError.UnknownFlag flag ]
         | "check" :: _ :: rest -> Error [ for argument in rest -> SettingError.UnexpectedArgument argument ]
+        | "dead" :: rest -> DeadCommand.parse rest |> Result.map Command.Dead
         | "receive" :: rest -> readReceiver receiverDefaults [] rest
         | _ -> Settings.parse environment arguments |> Validation.map Command.Serve
 
@@ -93,6 +95,10 @@ module CommandLine =
             "  k8sreq --manifests DIR [flags]                serve the proxy, with routes from a folder of manifests"
             "  k8sreq check DIR | FILE | -                   print the routes in manifests; exit 1 if anything is wrong"
             "  k8sreq receive [--addr :9001] [--name NAME]   print every request that comes in, to try things out"
+            "  k8sreq dead list | show ID | replay | drop    look at copies that failed for good, send them again, remove them:"
+            "      [--clone NAMESPACE/NAME] [--outcome refused|failing|expired|poison] [--since TIME] [--until TIME] [--id ID]"
+            "      [--limit N] [--rate PER-SECOND] [--dry-run] [--all] [--headers] [--body] [--output table|json]"
+            "      [--addr http://127.0.0.1:9558], the status page of a proxy that runs"
             "  k8sreq --help | --version"
             ""
             "Settings of the proxy, as flags or environment variables; a flag wins:"

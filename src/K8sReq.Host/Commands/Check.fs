@@ -10,18 +10,6 @@ open K8sReq.Proxy
 open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
 
-let private table (header: string list) (rows: string list list) =
-    let widths =
-        header :: rows
-        |> List.transpose
-        |> List.map (List.map String.length >> List.max)
-
-    header :: rows
-    |> List.map (fun row ->
-        List.map2 (fun (cell: string) (width: int) -> cell.PadRight width) row widths
-        |> String.concat "  "
-        |> _.TrimEnd())
-
 let private routes (routeTable: RouteTable) = [
     for host, targets in routeTable.Routes.Ordered do
         for target in targets ->
@@ -61,7 +49,7 @@ let report (judgesServices: bool) (content: FolderContent) : string list * bool 
     let routed =
         match routes routeTable @ List.sort unjudged with
         | [] -> [ "Nothing is routed." ]
-        | rows -> table [ "HOST"; "REQUESTCLONE"; "SERVICE"; "ADDRESS" ] rows
+        | rows -> TextTable.lines [ "HOST"; "REQUESTCLONE"; "SERVICE"; "ADDRESS" ] rows
 
     let section title lines =
         if List.isEmpty lines then [] else "" :: title :: lines

@@ -7,6 +7,7 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Host.Admin
+open K8sReq.Host.Admin.DeadLetters
 open K8sReq.Host.Admin.Status
 open K8sReq.Host.Commands.Listeners
 open K8sReq.Proxy
@@ -53,6 +54,7 @@ let create
         Requests = fun () -> plane.Http.Requests
         Source = source
         Budget = plane.Budget
+        DeadLetters = DeadLetterService(plane.Journal, plane.IsRouted)
     }
 
     // Of the probes, the metrics and the page: a few for each who has to do with them, out of the descriptors that are kept.

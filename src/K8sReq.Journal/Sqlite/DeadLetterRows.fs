@@ -276,17 +276,33 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
             any
         |> List.tryHead
 
-    /// Makes dead letters copies again that are due now, as many as `tryTake` lets through.
+    /// How many there are, by RequestClone, whatever the filter's limit.
+    member _.Count(filter: DeadLetterFilter) : (ObjectKey * int64) list =
+        let condition, bind = conditionOf filter
+
+        use statement =
+            database.PrepareOnce
+                $"SELECT k.namespace, k.name, count(*) FROM dead_letters d JOIN clones k ON k.id = d.clone WHERE {condition} GROUP BY d.clone"
+
+        bind statement
+
+        [
+            while statement.Step() do
+                ObjectKey.create (statement.Text 0) (statement.Text 1), statement.Number 2
+        ]
+
+    /// Makes dead letters copies again, as many as `tryTake` lets through. The first is due now, each of the next ones an
+    /// interval later.
     member _.Replay
-        (filter: DeadLetterFilter, now: DateTimeOffset, tryTake: RemovedLetter -> bool)
+        (filter: DeadLetterFilter, now: DateTimeOffset, interval: TimeSpan, tryTake: RemovedLetter -> bool)
         : RemovedLetter list =
         let replayed = select filter tryTake
 
-        for letter in replayed do
+        for index, letter in List.indexed replayed do
             (forLetter insertCopy letter.Id)
                 .Bind(3, clones.Of letter.Clone)
                 .Bind(4, letter.Bytes)
-                .Bind(5, milliseconds now)
+                .Bind(5, milliseconds (now + interval * float index))
                 .Run()
 
             removeRow letter

@@ -199,9 +199,15 @@ type SqliteStore
     member _.DeadLetter(id: CopyId) : Task<(DeadLetter * CapturedRequest) option option> =
         ask (fun rows -> rows.Read id) ignore ignore
 
+    /// How many are meant, by RequestClone, whatever the filter's limit.
+    member _.CountDeadLetters(filter: DeadLetterFilter) : Task<(ObjectKey * int64) list option> =
+        ask (fun rows -> rows.Count filter) ignore ignore
+
     /// Makes those that are meant copies again, of RequestClones that are routed and as long as the journal has room for
-    /// them; with how many those are.
-    member _.Replay(filter: DeadLetterFilter, isRouted: ObjectKey -> bool) : Task<int option> = task {
+    /// them; with how many those are. The first is due after `delay`, each of the next ones an interval later.
+    member _.Replay
+        (filter: DeadLetterFilter, delay: TimeSpan, interval: TimeSpan, isRouted: ObjectKey -> bool)
+        : Task<int option> = task {
         let reserved = ResizeArray<RemovedLetter>()
 
         let tryTake (letter: RemovedLetter) =
@@ -213,14 +219,14 @@ type SqliteStore
             isTaken
 
         let committed (taken: RemovedLetter list) =
-            let now = clock.Now
+            let due = clock.Now + delay
 
             for clone, ofClone in List.groupBy (fun (letter: RemovedLetter) -> letter.Clone) taken do
                 replayed clone (int64 ofClone.Length)
 
                 for letter in ofClone do
                     letters.Replayed(clone, letter.Bytes)
-                    usage.Shelve(clone, letter.Bytes, now, now)
+                    usage.Shelve(clone, letter.Bytes, due, due)
 
                 events.Arrived clone
 
@@ -229,7 +235,7 @@ type SqliteStore
                 usage.Release(letter.Clone, letter.Bytes)
 
         let! replayedNow =
-            ask (fun rows -> rows.Replay(filter, clock.Now, tryTake)) committed refused
+            ask (fun rows -> rows.Replay(filter, clock.Now + delay, interval, tryTake)) committed refused
 
         return Option.map List.length replayedNow
     }
@@ -247,6 +253,9 @@ type SqliteStore
 
         return Option.map List.length pruned
     }
+
+    /// By the journal's clock, as its times are.
+    member _.Now = clock.Now
 
     /// How many dead letters there are, and what has become of others.
     member _.Letters = letters

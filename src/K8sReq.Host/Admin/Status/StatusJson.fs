@@ -3,52 +3,20 @@
 module K8sReq.Host.Admin.Status.StatusJson
 
 open System
-open System.IO
 open System.Text.Json
 open K8sReq.Core
 open K8sReq.Proxy
-
-let private render (write: Utf8JsonWriter -> unit) : byte[] =
-    use stream = new MemoryStream()
-    use json = new Utf8JsonWriter(stream)
-    write json
-    json.Flush()
-    stream.ToArray()
-
-let private object (json: Utf8JsonWriter) (write: unit -> unit) : unit =
-    json.WriteStartObject()
-    write ()
-    json.WriteEndObject()
-
-let private field (json: Utf8JsonWriter) (name: string) (write: unit -> unit) : unit =
-    json.WritePropertyName name
-    object json write
-
-let private array (json: Utf8JsonWriter) (name: string) (items: 'T seq) (write: 'T -> unit) : unit =
-    json.WriteStartArray name
-
-    for item in items do
-        write item
-
-    json.WriteEndArray()
-
-let private seconds (json: Utf8JsonWriter) (name: string) (duration: TimeSpan option) =
-    match duration with
-    | Some duration -> json.WriteNumber(name, Math.Round(duration.TotalSeconds, 6))
-    | None -> json.WriteNull name
-
-let private time (json: Utf8JsonWriter) (name: string) (at: DateTimeOffset option) =
-    match at with
-    | Some at -> json.WriteString(name, at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ")
-    | None -> json.WriteNull name
+open K8sReq.Host.Admin.JsonOutput
 
 let private copies (json: Utf8JsonWriter) (totals: CopyTotals) =
     field json "copies" (fun () ->
         json.WriteNumber("accepted", totals.Accepted)
         json.WriteNumber("recovered", totals.Recovered)
+        json.WriteNumber("replayed", totals.Replayed)
         json.WriteNumber("delivered", totals.Delivered)
         json.WriteNumber("failed", totals.Failed)
         json.WriteNumber("dropped", totals.Dropped)
+        json.WriteNumber("expired", totals.Expired)
         json.WriteNumber("pending", totals.Pending)
         json.WriteNumber("retries", totals.Retries))
 

@@ -11,6 +11,7 @@ open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.Primitives
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin.DeadLetters
 
 /// Two seconds: what changes is seen soon, and looking costs next to nothing.
 let usualInterval = TimeSpan.FromSeconds 2.0
@@ -138,7 +139,7 @@ let private events
             return Some ctx
     }
 
-// Nothing can be changed here.
+// What changes something has its own methods.
 let private readOnly: HttpHandler =
     let refusal =
         (setStatusCode StatusCodes.Status405MethodNotAllowed
@@ -163,10 +164,7 @@ let handler
     let snapshot = StatusSnapshot sources
     let feed = StatusFeed(snapshot, sources.Clock, interval)
 
-    securely
-    >=> onlyLocal address
-    >=> readOnly
-    >=> choose [
+    let reading = [
         route "/" >=> page snapshot feed
         route "/style.css" >=> bodyOf "text/css; charset=utf-8" (resource "status.css")
         route "/script.js"
@@ -178,4 +176,12 @@ let handler
         >=> json (fun ctx -> StatusJson.ofPage snapshot.StatusOf (snapshot.Select(queryOf ctx)))
         route "/api/failures"
         >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
+        DeadLetterApi.reading sources.DeadLetters sources.Clock
+    ]
+
+    securely
+    >=> onlyLocal address
+    >=> choose [
+        DeadLetterApi.changing sources.DeadLetters sources.Clock
+        readOnly >=> choose reading
     ]

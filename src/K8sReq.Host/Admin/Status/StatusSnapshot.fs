@@ -4,6 +4,7 @@ open System
 open System.Threading
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin.DeadLetters
 
 /// What the status page tells of, as it is at the moment it is asked. From any thread.
 [<NoEquality; NoComparison>]
@@ -21,6 +22,7 @@ type StatusSources = {
     Requests: unit -> (int * int64) list
     Source: SourceMetrics
     Budget: BufferBudget
+    DeadLetters: DeadLetterService
 }
 
 /// Everything but the single routes, at one moment.
