@@ -191,7 +191,11 @@ let tests =
             let! _ = die bench "def"B (shop "b") failing
             clock.Advance(TimeSpan.FromHours 3.0)
 
-            let! replayed = asked (bench.Journal.Replay(all, TimeSpan.Zero, TimeSpan.Zero, (fun clone -> clone = shop "a")))
+            let! replayed =
+                asked (
+                    bench.Journal.Replay(all, TimeSpan.Zero, TimeSpan.Zero, (fun clone -> clone = shop "a"))
+                )
+
             Expect.equal replayed 1 "the other is not routed"
             Expect.equal bench.Replayed [ shop "a", 1L ] "told"
             let! letters = list bench all
@@ -280,7 +284,10 @@ let tests =
             Expect.hasLength kept 2 "a quarter of the limit"
             // A RequestClone may hold half of the limit.
             Expect.isTrue (bench.Store.TryReserve (shop "a") 1200L) "other copies"
-            let! replayed = asked (bench.Journal.Replay(all, TimeSpan.Zero, TimeSpan.Zero, routed))
+
+            let! replayed =
+                asked (bench.Journal.Replay(all, TimeSpan.Zero, TimeSpan.Zero, routed))
+
             Expect.equal replayed 1 "one has room"
             let! letters = list bench all
             Expect.hasLength letters 1 "the other one stays"

@@ -2,6 +2,7 @@
 module K8sReq.Proxy.Tests.DeliveryTests
 
 open System
+open System.Buffers
 open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
@@ -105,7 +106,8 @@ type private Bench(target: Target, queueBytes: int64) =
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
             async {
-                let accepted = AcceptedRequest(request, 10L, 0L, null, 1, null, ignore)
+                let accepted =
+                    AcceptedRequest(request, 10L, bench.Clock.GetTimestamp(), null, 1, null, ignore)
 
                 let! struct (outcome, _) =
                     FanOut.deliver services accepted 0 (struct (bench.Lane, turn))
@@ -121,6 +123,9 @@ type private Bench(target: Target, queueBytes: int64) =
         bench.Clock.Advance(TimeSpan.FromSeconds seconds)
     }
 
+let private textOf (wire: ReadOnlySequence<byte>) =
+    Text.Encoding.Latin1.GetString(wire.ToArray())
+
 let private outcome (delivery: Task<TargetOutcome>) =
     delivery |> Waiting.within "the outcome"
 
@@ -133,6 +138,122 @@ let tests =
             let! ended = outcome (bench.Start())
             Expect.equal (ended, bench.Attempts) (TargetOutcome.Rejected 503, 1) "failed"
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask
+            "a copy whose time is over is not sent any more: it expires, when its time is over and not later"
+        <| fun () -> task {
+            let target = retrying 9
+
+            let expiring = {
+                target with
+                    Delivery = {
+                        target.Delivery with
+                            ExpireAfter = Some(TimeSpan.FromSeconds 2.5)
+                    }
+            }
+
+            let bench = Bench(expiring, 100L)
+            let delivery = bench.Start()
+            bench.Give failure
+            do! bench.Pass 1.0
+            bench.Give failure
+            // The next attempt would have been after two seconds more.
+            do! bench.Pass 1.5
+            let! ended = outcome delivery
+
+            Expect.equal
+                (ended, bench.Attempts)
+                (TargetOutcome.Expired(Some(TargetOutcome.Rejected 503)), 2)
+                "expired"
+
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that waited for its turn until its time was over is not sent at all"
+        <| fun () -> task {
+            let target = retrying 0
+
+            let expiring = {
+                target with
+                    Delivery = {
+                        target.Delivery with
+                            ExpireAfter = Some(TimeSpan.FromSeconds 5.0)
+                    }
+            }
+
+            let bench = Bench(expiring, 100L)
+            let first = bench.Start()
+            let second = bench.Start()
+            bench.Clock.Advance(TimeSpan.FromSeconds 5.0)
+            bench.Give success
+            let! first = outcome first
+            let! second = outcome second
+            Expect.equal (first, second) (TargetOutcome.Delivered 200, TargetOutcome.Expired None) "one"
+            Expect.equal bench.Attempts 1 "attempt"
+        }
+
+        testCaseTask "a copy says which request it is of and which attempt it is where it is asked to, once"
+        <| fun () -> task {
+            let target = retrying 1
+
+            let identified = {
+                target with
+                    Delivery = {
+                        target.Delivery with
+                            IsIdentified = true
+                    }
+            }
+
+            let sent = Collections.Concurrent.ConcurrentQueue<string>()
+            let id = Guid.NewGuid()
+
+            let services = {
+                Client =
+                    fun _ request ->
+                        sent.Enqueue(textOf request.Wire)
+                        ValueTask<SendResult>(if sent.Count = 1 then failure else success)
+                Clock = TimeProvider.System
+                Jitter = fun () -> 0.0
+                Store = MemoryStore.create ()
+                Attempted = fun _ _ _ _ _ -> ()
+                Ended = fun _ _ _ _ -> ()
+                Unexpected = raise
+                Shelved = fun _ _ -> ()
+                PaceRetry = fun _ -> TimeSpan.Zero
+                Stop = CancellationToken.None
+            }
+
+            let lane = identified |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+
+            // A sender that writes such a field itself is not believed.
+            let forged =
+                CapturedRequest.withFields
+                    [| struct ("k8sreq-request-id", "forged") |]
+                    (TestRequest.post "K8sReq-Attempt: 7"B)
+
+            match lane.TryEnter 10L with
+            | LaneEntry.Entered turn ->
+                let accepted =
+                    AcceptedRequest(forged, 10L, services.Clock.GetTimestamp(), null, 1, null, ignore)
+
+                accepted.RequestId <- id
+
+                let! struct (ended, _) =
+                    FanOut.deliver services accepted 0 (struct (lane, turn))
+                    |> Async.StartAsTask
+                    |> Waiting.within "the outcome"
+
+                Expect.equal ended (TargetOutcome.Delivered 200) "delivered"
+            | entry -> failwith $"{entry}"
+
+            let expected attempt =
+                $"POST / HTTP/1.1\r\nHost: a.example\r\nX-Test: 1\r\nVia: 1.1 k8sreq\r\nContent-Length: 17\r\nK8sReq-Request-Id: {id}\r\nK8sReq-Attempt: {attempt}\r\n\r\nK8sReq-Attempt: 7"
+
+            Expect.equal
+                (List.ofSeq sent)
+                [ expected 1; expected 2 ]
+                "the same id, and the number of the attempt"
         }
 
         testCaseTask "a copy that fails is sent again after growing waits, until it is delivered"
