@@ -105,10 +105,10 @@ type private Bench(target: Target, queueBytes: int64) =
 
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
-            async {
-                let accepted =
-                    AcceptedRequest(request, 10L, bench.Clock.GetTimestamp(), null, 1, null, ignore)
+            let accepted =
+                AcceptedRequest(request, 10L, bench.Clock.GetTimestamp(), null, 1, null, ignore)
 
+            async {
                 let! struct (outcome, _) =
                     FanOut.deliver services accepted 0 (struct (bench.Lane, turn))
 
@@ -184,6 +184,7 @@ let tests =
 
             let bench = Bench(expiring, 100L)
             let first = bench.Start()
+            do! Waiting.until "its attempt" (fun () -> Task.FromResult((bench.Attempts = 1)))
             let second = bench.Start()
             bench.Clock.Advance(TimeSpan.FromSeconds 5.0)
             bench.Give success
