@@ -332,7 +332,10 @@ let stop (started: Process) =
     with :? InvalidOperationException ->
         ()
 
-/// The proxy and two receivers, until Ctrl-C or until one of them ends.
+/// Where the example keeps its copies.
+let exampleJournal = Path.Combine(root, "artifacts", "journal")
+
+/// The proxy and two receivers, until Ctrl-C or until the proxy ends.
 let runExample arguments =
     publish ()
     use ended = new ManualResetEventSlim(false)
@@ -345,15 +348,21 @@ let runExample arguments =
     use _ = PosixSignalRegistration.Create(PosixSignal.SIGTERM, onSignal)
     let mutable children: Process list = []
 
-    let launch arguments onLine =
-        let child = start program arguments onLine
+    let launch (isNeeded: bool) arguments =
+        let child = start program arguments None
         child.EnableRaisingEvents <- true
-        child.Exited.Add(fun _ -> ended.Set())
+
+        // A receiver may be stopped, and started again by hand, to see what the proxy makes of it.
+        let onExited () =
+            if isNeeded || child.ExitCode = 1 then
+                ended.Set()
+
+        child.Exited.Add(fun _ -> onExited ())
         children <- child :: children
 
         // It may have ended before anybody listened.
         if child.HasExited then
-            ended.Set()
+            onExited ()
 
     let rec addressIn (arguments: string list) =
         match arguments with
@@ -371,9 +380,20 @@ let runExample arguments =
             address
 
     try
-        launch [ "receive"; "--addr"; "127.0.0.1:9001"; "--name"; "app-1" ] None
-        launch [ "receive"; "--addr"; "127.0.0.1:9002"; "--name"; "app-2" ] None
-        launch ([ "--manifests"; Path.Combine(root, "examples") ] @ arguments) None
+        launch false [ "receive"; "--addr"; "127.0.0.1:9001"; "--name"; "app-1" ]
+        launch false [ "receive"; "--addr"; "127.0.0.1:9002"; "--name"; "app-2" ]
+
+        let isJournalGiven =
+            arguments
+            |> List.exists (fun (argument: string) -> argument.StartsWith "--journal")
+
+        let journal =
+            if isJournalGiven then
+                []
+            else
+                [ "--journal"; exampleJournal ]
+
+        launch true ([ "--manifests"; Path.Combine(root, "examples") ] @ journal @ arguments)
 
         if not (ended.Wait(TimeSpan.FromSeconds 1.5)) then
             printfn ""
@@ -384,6 +404,16 @@ let runExample arguments =
                 """  curl -i 'http://%s/hooks?source=readme' -H 'Host: webhooks.example' -H 'Content-Type: application/json' -d '{"event":"ping"}'"""
                 host
 
+            printfn ""
+
+            printfn
+                "A 202 survives a crash: copies are kept in artifacts/journal until they are delivered. Try it:"
+
+            printfn ""
+            printfn "  1. Stop a receiver:        kill %d" children[1].Id
+            printfn "  2. Send the request again: the other receiver has it, and 202 is the answer."
+            printfn "  3. Kill the proxy:         kill -9 %d" children[0].Id
+            printfn "  4. Start it all again, as you did now: the copy arrives."
             printfn ""
             printfn "Ctrl-C ends the proxy and both receivers."
             ended.Wait()

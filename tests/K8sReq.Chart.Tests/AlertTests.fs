@@ -59,6 +59,10 @@ let private changes = [
     "replicaNotReady.for=1h"
     "noLeader.enabled=false"
     "memoryBudgetNearlySpent.ratio=0.95"
+    "backlogOld.seconds=7200"
+    "journalNearlyFull.ratio=0.95"
+    "journalFailing.enabled=false"
+    "deadLettersGrowing.copies=10"
     "matchers=job=\"other\""
     "labels.team=a"
     "copiesFailing.severity=critical"
@@ -140,7 +144,7 @@ let tests =
             let both = rulesFor helm own
             let mine = Map.find "Mine" (alerts both)
             Expect.equal (text [ "expr" ] mine) "absent(up{job=\"rel\"})" "a template"
-            Expect.equal (names both).Length 8 "seven of ours"
+            Expect.equal (names both).Length 12 "eleven of ours"
             let theirs = rulesFor helm (own @ set "alerts.enabled=false")
             Expect.equal (names theirs) [ "Mine" ] "theirs only"
 
@@ -155,6 +159,10 @@ let tests =
                             "replicaNotReady"
                             "noLeader"
                             "memoryBudgetNearlySpent"
+                            "backlogOld"
+                            "journalNearlyFull"
+                            "journalFailing"
+                            "deadLettersGrowing"
                         ] do
                         yield! set $"alerts.{name}.enabled=false"
                 ]
@@ -170,7 +178,7 @@ let tests =
                 ] do
                 let names = names (rulesFor helm arguments)
                 Expect.isFalse (List.contains "K8sReqNoLeader" names) $"{arguments}"
-                Expect.equal names.Length 6 "the others are there")
+                Expect.equal names.Length 10 "the others are there")
 
         for value in
             [

@@ -73,8 +73,9 @@ let private matches (pattern: string) (value: string) =
 
 let private matchesClause = Regex(@"^(!?)self\.matches\(r?'(.*)'\)$")
 
-let private durationRule =
-    "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('1ms') && duration(self) <= duration('24h')"
+// With the shortest, if there is one, and the longest time after it.
+let private durationForm =
+    "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) "
 
 let private portNumberRule =
     "type(self) == string ? !self.matches('^[0-9]+$') || (size(self) <= 5 && int(self) >= 1 && int(self) <= 65535) : true"
@@ -105,13 +106,21 @@ let private holds (rule: string) (value: JsonElement) =
         not isText
         || not (matches "^[0-9]+$" text)
         || (text.Length <= 5 && int text >= 1 && int text <= 65535)
-    elif rule = durationRule then
+    elif rule.StartsWith durationForm then
         let text = string (value.GetString())
+
+        let bound (comparison: string) (byDefault: TimeSpan) =
+            let found = Regex.Match(rule, $@"duration\(self\) {comparison} duration\('(\w+)'\)")
+
+            if found.Success then
+                (GoDuration.tryParse found.Groups[1].Value).Value
+            else
+                byDefault
 
         matches "^([0-9]{1,5}(h|m|s|ms)){1,4}$" text
         && GoDuration.tryParse text
            |> Option.exists (fun time ->
-               time >= TimeSpan.FromMilliseconds 1.0 && time <= TimeSpan.FromHours 24.0)
+               time >= bound ">=" TimeSpan.Zero && time <= bound "<=" TimeSpan.MinValue)
     elif rule.StartsWith forTexts && rule.EndsWith " : true" then
         not isText
         || disjunction (rule.Substring(forTexts.Length, rule.Length - forTexts.Length - " : true".Length))
@@ -303,6 +312,11 @@ let tests =
         agrees "timeouts.backendRequest" durations
         agrees "delivery.backoffDelay" durations
         agrees "delivery.backoffMax" durations
+        agrees "delivery.retryAfterMax" durations
+        agrees "delivery.expireAfter" durations
+        agrees "delivery.deadLetter.keep" durations
+        agrees "delivery.durability" (Gen.elements [ "Memory"; "Journal"; "journal"; "" ])
+        agrees "delivery.whenFull" (Gen.elements [ "Drop"; "Refuse"; "drop"; "" ])
         agrees "delivery.backoffPolicy" (Gen.elements [ "linear"; "exponential"; "Linear"; ""; "none" ])
 
         test "schema and program agree on numbers" {
@@ -435,6 +449,9 @@ let tests =
                 "timeouts.backendRequest", [ "1ms"; "500ms"; "1m30s"; "24h"; "1h1m1s1ms" ]
                 "delivery.backoffDelay", [ "1ms"; "0h5s" ]
                 "delivery.backoffMax", [ "24h"; "99999ms" ]
+                "delivery.retryAfterMax", [ "0s"; "24h" ]
+                "delivery.expireAfter", [ "1ms"; "8760h" ]
+                "delivery.deadLetter.keep", [ "0s"; "8760h" ]
                 "delivery.backoffPolicy", [ "linear"; "exponential" ]
             ]
 
@@ -462,6 +479,9 @@ let tests =
                 "backend.servicePort",
                 [ " "; "HTTP"; "a_b"; "abcdefghijklmnop"; "a--b"; "019080"; "65536"; "0" ]
                 "timeouts.backendRequest", [ ""; "5"; "1d"; "-1s"; "1.5s"; "100000s" ]
+                "delivery.retryAfterMax", [ "24h1ms"; "-1s" ]
+                "delivery.expireAfter", [ "0s"; "8760h1s" ]
+                "delivery.deadLetter.keep", [ "8760h1s"; "7d" ]
                 "delivery.backoffPolicy", [ "constant"; "" ]
             ]
 

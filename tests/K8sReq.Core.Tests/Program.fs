@@ -27,6 +27,7 @@ let main arguments =
             TargetPolicyTests.tests
             ConnectionLimitTests.tests
             DeliveryStepTests.tests
+            DeadLetterTests.tests
             AdmissionTests.tests
             LaneLoadTests.tests
             MessageSyntaxTests.tests

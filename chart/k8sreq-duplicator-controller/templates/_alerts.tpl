@@ -134,4 +134,60 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqMemoryBudgetNearlySpent" "root" $root) }}
 {{- end }}
 {{- end }}
+{{- with $alerts.backlogOld }}
+{{- if .enabled }}
+- alert: K8sReqBacklogOld
+  expr: |
+    max {{ $byClone }} (k8sreq_backlog_oldest_seconds{ {{- $series }}}) > {{ .seconds }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "Copies for RequestClone {{ $clone }} wait on disk"
+    description: "The oldest has waited for {{ "{{ $value | humanizeDuration }}" }}: its target is away, or slower than its requests come."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqBacklogOld" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.journalNearlyFull }}
+{{- if .enabled }}
+- alert: K8sReqJournalNearlyFull
+  expr: |
+    k8sreq_journal_bytes{ {{- $series }}} / k8sreq_journal_limit_bytes{ {{- $series }}} > {{ .ratio }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "The journal of {{ $replica }} is almost full"
+    description: "{{ "{{ $value | humanizePercentage }}" }} of JOURNAL_BYTES is in use. Above the limit, copies are dropped or their requests refused."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqJournalNearlyFull" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.journalFailing }}
+{{- if .enabled }}
+- alert: K8sReqJournalFailing
+  expr: |
+    k8sreq_journal_up{ {{- $series }}} == 0
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "The journal of {{ $replica }} cannot be written"
+    description: "Requests with durable copies are answered 503. The log says why."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqJournalFailing" "root" $root) }}
+{{- end }}
+{{- end }}
+{{- with $alerts.deadLettersGrowing }}
+{{- if .enabled }}
+- alert: K8sReqDeadLettersGrowing
+  expr: |
+    sum {{ $byClone }} (delta(k8sreq_dead_letters_items{ {{- $series }}}[{{ .window }}])) > {{ .copies }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "Copies for RequestClone {{ $clone }} become dead letters"
+    description: "About {{ "{{ $value | humanize }}" }} more than {{ .window }} ago have failed for good and are kept."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqDeadLettersGrowing" "root" $root) }}
+{{- end }}
+{{- end }}
 {{- end -}}
