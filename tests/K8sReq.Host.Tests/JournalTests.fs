@@ -172,6 +172,31 @@ let tests =
             Expect.equal recovered "0" "nothing is left"
         }
 
+        testCaseTask
+            "a clean stop does not wait for a target that hangs: the copy on its way is kept, and sent again"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let hanging = TestTarget.silent ()
+            folder.Write("routes/all.yaml", route "hanging" hanging.Port "")
+            let! program, port, _ = start folder [ "--graceful-shutdown-timeout=600s" ]
+            use program = program
+            let! _ = journalIsOpen program
+            let! status = post port 1
+            Expect.equal status (Some 202) "accepted"
+            let! _ = hanging.Next() |> Waiting.within "its first attempt"
+            program.Terminate()
+            // Within the patience of a test, not of the timeout.
+            let! code = program.ExitCode()
+            Expect.equal code 0 "stopped as asked"
+            let targetPort = hanging.Port
+            (hanging :> IDisposable).Dispose()
+            use late = TestTarget.at targetPort
+            let! program, _, metrics = start folder []
+            use _ = program
+            let! _ = receives late (set [ 1 ]) |> Waiting.within "the copy"
+            do! nothingIsPending metrics
+        }
+
         testCaseTask "what a target's queue has no room for waits on disk, and none of it is dropped"
         <| fun () -> task {
             use folder = new TestFolder()

@@ -295,6 +295,13 @@ type DataPlane
                         lane.Retire()
                         lane.NudgeNow()
 
+    /// Whether no copy in memory would be lost with the process.
+    member _.HasOnlyDurable: bool =
+        clones.Unordered
+        |> Seq.forall (fun entry ->
+            entry.Lanes
+            |> List.forall (fun lane -> lane.IsDurable || lane.Load = LaneLoad.empty))
+
     /// Every copy under way ends at once.
     member _.Abandon() : unit = abandoning.Cancel()
 

@@ -42,6 +42,8 @@ type Lane
     // only while every slot is taken. Nothing that may run a copy is called with it held.
     let gate = Lock()
     let mutable target = initial
+    // Not under the lock: set before a copy that is not durable can enter, never reset.
+    let mutable hasBeenVolatile = not initial.Delivery.IsDurable
     // How much each weighs, since when it waits, and what tells it that it is its turn.
     let waiting = Queue<struct (int64 * int64 * TaskCompletionSource<bool>)>()
     let mutable load = LaneLoad.empty
@@ -98,7 +100,14 @@ type Lane
     member _.Target = Volatile.Read &target
 
     /// Takes what has changed of the target but not its address: how copies are delivered to it.
-    member _.Update(changed: Target) = Volatile.Write(&target, changed)
+    member _.Update(changed: Target) =
+        if not changed.Delivery.IsDurable then
+            Volatile.Write(&hasBeenVolatile, true)
+
+        Volatile.Write(&target, changed)
+
+    /// Whether all copies that it has are kept by the store, whatever becomes of the process.
+    member _.IsDurable = not (Volatile.Read &hasBeenVolatile)
 
     member _.Statistics = statistics
 
