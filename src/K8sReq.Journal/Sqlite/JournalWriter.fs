@@ -87,9 +87,10 @@ type JournalWriter
                     let rows = JournalRows database
 
                     if not hasOpened then
-                        hasOpened <- true
-                        lastNumber <- rows.LastNumber
                         let found = rows.Found
+                        lastNumber <- rows.LastNumber
+                        // What is damaged may show only as it is read: then this is not an opening yet.
+                        hasOpened <- true
 
                         for clone, backlog in found do
                             usage.Found(clone, backlog)
