@@ -4,4 +4,7 @@ open Expecto
 
 [<EntryPoint>]
 let main arguments =
-    runTestsWithCLIArgs [] arguments (testList "Journal" [ ContractTests.tests; SqliteStoreTests.tests ])
+    runTestsWithCLIArgs
+        []
+        arguments
+        (testList "Journal" [ ContractTests.tests; SqliteStoreTests.tests; PeerFaultTests.tests ])

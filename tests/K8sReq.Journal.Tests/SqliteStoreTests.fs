@@ -14,12 +14,12 @@ open K8sReq.Proxy
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 
-let private shop name = ObjectKey.create "shop" name
-let private delivered = TargetOutcome.Delivered 200
+let shop name = ObjectKey.create "shop" name
+let delivered = TargetOutcome.Delivered 200
 
 /// A journal in a folder, with what it tells.
 [<Sealed>]
-type private Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
+type Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
     // The journal's thread must not go on with the test.
     let found =
         TaskCompletionSource<(ObjectKey * Backlog) list>(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -54,7 +54,7 @@ type private Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
     interface IDisposable with
         member _.Dispose() = (store :> IDisposable).Dispose()
 
-let private requestOf (body: byte[]) (clones: (ObjectKey * bool) list) (release: unit -> unit) =
+let requestOf (body: byte[]) (clones: (ObjectKey * bool) list) (release: unit -> unit) =
     AcceptedRequest(
         TestRequest.post body,
         int64 body.Length,
@@ -72,7 +72,7 @@ let private requestOf (body: byte[]) (clones: (ObjectKey * bool) list) (release:
         release
     )
 
-let private append (bench: Bench) (request: AcceptedRequest) : Task<unit> = task {
+let append (bench: Bench) (request: AcceptedRequest) : Task<unit> = task {
     let! _ = bench.Found
 
     match request.Durable with
@@ -85,18 +85,18 @@ let private append (bench: Bench) (request: AcceptedRequest) : Task<unit> = task
     Expect.isTrue isKept "kept"
 }
 
-let private copyOf (request: AcceptedRequest) (copy: int) = {
+let copyOf (request: AcceptedRequest) (copy: int) = {
     Request = request.Number
     Copy = copy
 }
 
-let private take (bench: Bench) (clone: ObjectKey) : Task<StoredCopy list> =
+let take (bench: Bench) (clone: ObjectKey) : Task<StoredCopy list> =
     bench.Store.Take clone 256 1_000_000L |> Waiting.within "what was taken"
 
-let private bodyOf (copy: StoredCopy) = copy.Request.Wire.ToArray()
+let bodyOf (copy: StoredCopy) = copy.Request.Wire.ToArray()
 
 /// The files as a power cut would leave them: copied while the journal is open.
-let private crash (folder: TestFolder) (name: string) : string =
+let crash (folder: TestFolder) (name: string) : string =
     let image = folder.At name
     Directory.CreateDirectory image |> ignore
 
