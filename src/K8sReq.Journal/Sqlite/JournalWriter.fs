@@ -42,6 +42,8 @@ type JournalWriter
     let mutable current: struct (Database * JournalRows) voption = ValueNone
     let mutable hasOpened = false
     let mutable hasFailed = false
+    // There is no room for further requests on the volume.
+    let mutable isFull = false
     let mutable openedAt = 0L
     // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
@@ -244,7 +246,42 @@ type JournalWriter
 
         isDone
 
-    let write (batch: ResizeArray<JournalWork>) =
+    let isAppend (work: JournalWork) =
+        match work with
+        | JournalWork.Append _ -> true
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _
+        | JournalWork.Take _
+        | JournalWork.Drop _ -> false
+
+    let bytesOf (work: JournalWork) =
+        match work with
+        | JournalWork.Append(request, _, _) -> request.Bytes
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _
+        | JournalWork.Take _
+        | JournalWork.Drop _ -> 0L
+
+    // What is left of a batch where there is no room for its requests.
+    let refuseBeyondRoom (batch: ResizeArray<JournalWork>) : ResizeArray<JournalWork> =
+        match current with
+        | ValueSome(struct (database, _)) when isFull || batch.Exists isAppend ->
+            isFull <- not (JournalRoom.isThere folder database isFull (Seq.sumBy bytesOf batch))
+
+            if isFull then
+                tell (JournalFault.DiskFull(JournalFile.pathIn folder))
+                batch.FindAll isAppend |> Seq.iter JournalWork.refuse
+                batch.FindAll(isAppend >> not)
+            else
+                batch
+        | ValueSome _
+        | ValueNone -> batch
+
+    let write (all: ResizeArray<JournalWork>) =
+        let batch = refuseBeyondRoom all
+
         if hasFailed then
             // What has ended first, by itself: it makes room, where room is what was missing.
             let patient = batch.FindAll JournalWork.isPatient
@@ -253,7 +290,7 @@ type JournalWriter
 
             if not isMadeRoom then
                 Seq.iter JournalWork.refuse urgent
-            elif urgent.Count = 0 || tryCommit urgent then
+            elif (urgent.Count = 0 || tryCommit urgent) && not isFull then
                 works ()
         else
             tryCommit batch |> ignore
