@@ -8,7 +8,8 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.TestKit
 
-let private free = [
+/// Ports that nobody uses.
+let free = [
     "--http-addr=127.0.0.1:0"
     "--probe-addr=127.0.0.1:0"
     "--metrics-addr=127.0.0.1:0"
@@ -16,7 +17,7 @@ let private free = [
 ]
 
 /// A RequestClone of the host a.example that never gives up, and its Service.
-let private route (name: string) (port: int) (more: string) =
+let route (name: string) (port: int) (more: string) =
     let delivery =
         $", delivery: {{retry: 100, backoffPolicy: linear, backoffDelay: 100ms, backoffMax: 300ms{more}}}}}\n"
 
@@ -24,7 +25,7 @@ let private route (name: string) (port: int) (more: string) =
     + (Manifests.clone name "a.example" name).Replace("}}\n", "}" + delivery)
 
 /// The program with a journal in the folder, over the manifests in it.
-let private start (folder: TestFolder) (more: string list) = task {
+let start (folder: TestFolder) (more: string list) = task {
     let program =
         PublishedProgram.Start(
             [ "--manifests"; folder.At "routes"; "--journal"; folder.At "journal" ]
@@ -39,7 +40,7 @@ let private start (folder: TestFolder) (more: string list) = task {
 }
 
 /// Sends one request with this number as its body, and gives the status; None if the connection broke.
-let private post (port: int) (number: int) : Task<int option> = task {
+let post (port: int) (number: int) : Task<int option> = task {
     try
         let body = string number
 
@@ -53,11 +54,11 @@ let private post (port: int) (number: int) : Task<int option> = task {
         return None
 }
 
-let private journalIsOpen (program: PublishedProgram) =
+let journalIsOpen (program: PublishedProgram) =
     program.Says @"Journal .* opened: (\d+)"
 
 /// Every number that comes to a target, until all of these have come.
-let private receives (target: TestTarget) (numbers: Set<int>) : Task<int list> = task {
+let receives (target: TestTarget) (numbers: Set<int>) : Task<int list> = task {
     let seen = ResizeArray<int>()
 
     while not (numbers.IsSubsetOf(Set.ofSeq seen)) do
@@ -67,14 +68,14 @@ let private receives (target: TestTarget) (numbers: Set<int>) : Task<int list> =
     return List.ofSeq seen
 }
 
-let private total (series: Map<string, float>) (name: string) =
+let total (series: Map<string, float>) (name: string) =
     series
     |> Map.toSeq
     |> Seq.filter (fun (key, _) -> key.StartsWith name)
     |> Seq.sumBy snd
 
 /// accepted + recovered = delivered + failed + dropped + pending
-let private isBalanced (metricsPort: int) = task {
+let isBalanced (metricsPort: int) = task {
     let! text = Scrape.text metricsPort
     let series = Scrape.series text
     let accepted = total series "k8sreq_copies_accepted_total"
@@ -85,7 +86,7 @@ let private isBalanced (metricsPort: int) = task {
     return recovered, pending
 }
 
-let private nothingIsPending (metricsPort: int) : Task<unit> =
+let nothingIsPending (metricsPort: int) : Task<unit> =
     Waiting.until "nothing to be pending" (fun () -> task {
         let! _, pending = isBalanced metricsPort
         return pending = 0.0

@@ -13,6 +13,7 @@ let private ofTheProgram = [
     StatusBrowserTests.tests
     ProgramTests.tests
     JournalTests.tests
+    JournalFaultTests.tests
     StalledReaderTests.tests
     WebhookTests.tests
 ]
