@@ -237,6 +237,11 @@ let testAll () =
                 Arguments = [ "--short" ]
                 Program = None
             }
+            {
+                Name = "K8sReq.Crash"
+                Arguments = [ "--short" ]
+                Program = None
+            }
         ]
         @ (if testsNative then nativeSuites () else [])
     )
@@ -290,6 +295,7 @@ let runAgainstPublished folder name arguments =
 
 let soak = runAgainstPublished "tests" "K8sReq.Soak"
 let attack = runAgainstPublished "tests" "K8sReq.Attack"
+let crash = runAgainstPublished "tests" "K8sReq.Crash"
 let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
 /// Answers of targets and manifests, spoilt at random, against what reads them.
@@ -437,6 +443,9 @@ let targets = [
     "attack",
     "attacks on the published program (and the native one, if it is there), beside a good client; -- --only TEXT",
     attack
+    "crash",
+    "kill -9 and power cuts (root) under load: nothing that was acknowledged is lost; -- --kills N --cuts N --seed N",
+    crash
     "fuzz",
     "read ten million spoilt answers of targets, and a million spoilt manifests; -- COUNT SEED for others",
     fuzz

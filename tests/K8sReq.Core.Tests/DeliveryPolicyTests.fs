@@ -124,6 +124,23 @@ let tests =
             Expect.equal (next (ms -1.0)) (Some RetryDecision.shortestWait) "a date that has passed"
         }
 
+        test "the wait did not overflow after many attempts" {
+            for backoff in [ BackoffPolicy.Linear; BackoffPolicy.Exponential ] do
+                let retry = {
+                    Retries = Int32.MaxValue
+                    Backoff = backoff
+                    Delay = TimeSpan.FromDays 1.0
+                    Longest = TimeSpan.FromDays 1.0
+                    LongestAsked = None
+                }
+
+                for made in [ 31; 32; 33; 62; 63; 64; 65; 1024; Int32.MaxValue ] do
+                    Expect.equal
+                        (RetryDecision.next retry made 1.0 ValueNone failure)
+                        (Some retry.Longest)
+                        $"{backoff} after {made}"
+        }
+
         property
             "a wait is from the shortest to the ceiling, which is never above the longest time"
             (Prop.forAll cases (fun (backoff, made, jitter) ->

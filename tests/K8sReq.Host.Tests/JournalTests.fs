@@ -8,6 +8,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.TestKit
 
+/// Ports that nobody uses.
 let free = [
     "--http-addr=127.0.0.1:0"
     "--probe-addr=127.0.0.1:0"

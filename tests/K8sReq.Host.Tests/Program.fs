@@ -14,6 +14,7 @@ let private ofTheProgram = [
     ProgramTests.tests
     JournalTests.tests
     DeadLetterTests.tests
+    JournalFaultTests.tests
     StalledReaderTests.tests
     WebhookTests.tests
 ]

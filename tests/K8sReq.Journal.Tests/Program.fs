@@ -12,4 +12,5 @@ let main arguments =
             SqliteStoreTests.tests
             DeadLetterTests.tests
             UpgradeTests.tests
+            PeerFaultTests.tests
         ])

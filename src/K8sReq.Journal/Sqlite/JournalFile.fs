@@ -113,6 +113,15 @@ module JournalFile =
         for setting in settings do
             database.Execute setting
 
+        // What is in the log may be in the system's memory alone: a sync that has failed leaves pages that count as written, and
+        // no later sync writes them. Everything that follows in the log would be lost with them, so they are written anew, into
+        // the file.
+        try
+            database.Execute "PRAGMA wal_checkpoint(TRUNCATE)"
+        with SqliteError(code, _) when code &&& 0xff = raw.SQLITE_FULL ->
+            // No worse than before; what makes room needs the journal open.
+            ()
+
         // Takes the lock, and keeps it.
         database.Execute "BEGIN EXCLUSIVE"
 

@@ -73,6 +73,8 @@ type JournalWriter
     let mutable current: struct (Database * JournalRows) voption = ValueNone
     let mutable hasOpened = false
     let mutable hasFailed = false
+    // There is no room for further requests on the volume.
+    let mutable isFull = false
     let mutable openedAt = 0L
     // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
@@ -110,14 +112,14 @@ type JournalWriter
         database.Execute "BEGIN IMMEDIATE"
         let poisonous = rows.ParkPoison(clock.Now, options.DeadLetterKeep)
         database.Execute "COMMIT"
-
-        hasOpened <- true
-        lastNumber <- rows.LastNumber
-
-        for clone, waiting in (if poisonous.IsEmpty then found else rows.Found) do
-            usage.Found(clone, waiting)
-
+        let waiting = if poisonous.IsEmpty then found else rows.Found
         let foundLetters = rows.Letters.Found
+        lastNumber <- rows.LastNumber
+        // What is damaged may show only as it is read: then this is not an opening yet.
+        hasOpened <- true
+
+        for clone, copies in waiting do
+            usage.Found(clone, copies)
 
         for clone, count in foundLetters do
             letters.Found(clone, count)
@@ -313,7 +315,46 @@ type JournalWriter
 
         isDone
 
-    let write (batch: ResizeArray<JournalWork>) =
+    let isAppend (work: JournalWork) =
+        match work with
+        | JournalWork.Append _ -> true
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _
+        | JournalWork.Died _
+        | JournalWork.Letters _
+        | JournalWork.Take _
+        | JournalWork.Drop _ -> false
+
+    let bytesOf (work: JournalWork) =
+        match work with
+        | JournalWork.Append(request, _, _) -> request.Bytes
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _
+        | JournalWork.Died _
+        | JournalWork.Letters _
+        | JournalWork.Take _
+        | JournalWork.Drop _ -> 0L
+
+    // What is left of a batch where there is no room for its requests.
+    let refuseBeyondRoom (batch: ResizeArray<JournalWork>) : ResizeArray<JournalWork> =
+        match current with
+        | ValueSome(struct (database, _)) when isFull || batch.Exists isAppend ->
+            isFull <- not (JournalRoom.isThere options.Folder database isFull (Seq.sumBy bytesOf batch))
+
+            if isFull then
+                tell (JournalFault.DiskFull file)
+                batch.FindAll isAppend |> Seq.iter JournalWork.refuse
+                batch.FindAll(isAppend >> not)
+            else
+                batch
+        | ValueSome _
+        | ValueNone -> batch
+
+    let write (all: ResizeArray<JournalWork>) =
+        let batch = refuseBeyondRoom all
+
         if hasFailed then
             // What has ended first, by itself: it makes room, where room is what was missing.
             let patient = batch.FindAll JournalWork.isPatient
@@ -322,7 +363,7 @@ type JournalWriter
 
             if not isMadeRoom then
                 Seq.iter JournalWork.refuse urgent
-            elif urgent.Count = 0 || tryCommit urgent then
+            elif (urgent.Count = 0 || tryCommit urgent) && not isFull then
                 works ()
         else
             tryCommit batch |> ignore
