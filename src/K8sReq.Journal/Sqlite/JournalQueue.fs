@@ -9,7 +9,7 @@ open System.Threading
 [<Sealed>]
 type JournalQueue(linger: TimeSpan) =
     // Completions alone are not synced one by one: those of so much time are sent twice after a crash.
-    let completionDelay = TimeSpan.FromMilliseconds 100.0
+    let completionDelay = TimeSpan.FromMilliseconds 50.0
 
     // Guards everything below; pulsed when the reader has something to do. A Monitor: the reader waits on it.
     let gate = obj ()
@@ -46,8 +46,9 @@ type JournalQueue(linger: TimeSpan) =
             work <- all)
 
     /// The next batch. `retryDelay`: how long what nobody waits for is left, where it could not be written last time. None
-    /// once the queue has been stopped and is empty.
-    member _.Next(retryDelay: TimeSpan voption) : ResizeArray<JournalWork> option =
+    /// once the queue has been stopped and is empty. `hasMore`: the reader has something that is to be written with a batch, or
+    /// by itself after the same while: the batch may be empty then.
+    member _.Next(retryDelay: TimeSpan voption, hasMore: bool) : ResizeArray<JournalWork> option =
         lock gate (fun () ->
             let mutable isOver = false
 
@@ -65,7 +66,7 @@ type JournalQueue(linger: TimeSpan) =
 
                     isLingering <- false
                     isOver <- true
-                elif work.Count > 0 then
+                elif work.Count > 0 || hasMore then
                     isOver <- not (Monitor.Wait(gate, ValueOption.defaultValue completionDelay retryDelay))
                 else
                     Monitor.Wait gate |> ignore

@@ -2,7 +2,7 @@ namespace K8sReq.Journal.Sqlite
 
 open System
 open System.Buffers
-open System.Collections.Generic
+open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
@@ -10,6 +10,7 @@ open K8sReq.Proxy
 /// Something to be written to the journal, or read from it. All of a batch is one transaction.
 [<RequireQualifiedAccess>]
 type JournalWork =
+    /// What waits for `kept` goes on where it is completed.
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
     | Attempted of CopyId * attempts: int
     | Shelved of
@@ -21,6 +22,8 @@ type JournalWork =
         due: DateTimeOffset
     /// `all`: how many durable copies the request has, if none of them has ever left the memory; else 0.
     | Ended of CopyId * clone: ObjectKey * bytes: int64 * all: int
+    /// All copies of a request have ended, whose rows are as they were appended: it is removed as a whole.
+    | EndedWhole of request: int64 * copies: (ObjectKey * int64) list
     | Died of DeadEntry
     /// Gives up what waits for a RequestClone, a part of it at a time; with how many copies those were.
     | Drop of clone: ObjectKey * dropped: TaskCompletionSource<int>
@@ -33,6 +36,28 @@ type JournalWork =
     /// Something about dead letters: to be run within the transaction, then told that it is on disk, or that it is not.
     | Letters of run: (DeadLetterRows -> unit) * committed: (unit -> unit) * refused: (unit -> unit)
 
+/// Answers to those who wait for a commit. What they do then is short, and waits for nothing: many of them go on one after the
+/// other, on a thread of the pool, rather than each on a thread that has to be woken for it.
+module Answers =
+    let private atOnce = 8
+
+    let private giveAll (isKept: bool) (answers: TaskCompletionSource<bool>[]) (first: int) (count: int) =
+        ThreadPool.UnsafeQueueUserWorkItem(
+            (fun _ ->
+                for index in first .. first + count - 1 do
+                    answers[index].TrySetResult isKept |> ignore),
+            null
+        )
+        |> ignore
+
+    /// Returns at once.
+    let give (isKept: bool) (answers: TaskCompletionSource<bool>[]) : unit =
+        let parts = min Environment.ProcessorCount ((answers.Length + atOnce - 1) / atOnce)
+
+        for part in 0 .. parts - 1 do
+            let first = answers.Length * part / parts
+            giveAll isKept answers first (answers.Length * (part + 1) / parts - first)
+
 module JournalWork =
     /// Whether nobody waits for it: it can be written later.
     let isPatient (work: JournalWork) : bool =
@@ -40,6 +65,7 @@ module JournalWork =
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Died _
+        | JournalWork.EndedWhole _
         | JournalWork.Ended _ -> true
         | JournalWork.Append _
         | JournalWork.Take _
@@ -49,13 +75,14 @@ module JournalWork =
     /// Tells who waits for it that it was not done.
     let refuse (work: JournalWork) : unit =
         match work with
-        | JournalWork.Append(_, _, kept) -> kept.TrySetResult false |> ignore
+        | JournalWork.Append(_, _, kept) -> Answers.give false [| kept |]
         | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
         | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
         | JournalWork.Letters(_, _, refused) -> refused ()
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Died _
+        | JournalWork.EndedWhole _
         | JournalWork.Ended _ -> ()
 
 /// What a piece of work has found.
@@ -195,6 +222,10 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
                     .Bind(5, (if copy.IsSpilled then 1L else 0L))
                     .Run()
 
+    let remove (request: int64) =
+        deleteCopies.Bind(1, request).Run()
+        deleteWhole.Bind(1, request).Run()
+
     let forCopy (statement: Statement) (id: CopyId) =
         statement.Bind(1, id.Request).Bind(2, int64 id.Copy)
 
@@ -282,6 +313,9 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
             (forCopy deleteCopy id).Run()
             deleteRequest.Bind(1, id.Request).Run()
             JournalResult.Nothing
+        | JournalWork.EndedWhole(request, _) ->
+            remove request
+            JournalResult.Nothing
         | JournalWork.Died entry -> JournalResult.PushedOut(letters.Add entry)
         | JournalWork.Letters(run, _, _) ->
             run letters
@@ -299,9 +333,7 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
     member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()
 
     /// Removes a request with all its copies, if it is there.
-    member _.Remove(request: int64) : unit =
-        deleteCopies.Bind(1, request).Run()
-        deleteWhole.Bind(1, request).Run()
+    member _.Remove(request: int64) : unit = remove request
 
     /// Of a RequestClone's copies in the file: when the first is due, and when the oldest was accepted.
     member _.Rest(clone: ObjectKey) : struct (DateTimeOffset * DateTimeOffset) voption =

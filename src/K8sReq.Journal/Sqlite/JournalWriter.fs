@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.Threading
+open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
 
@@ -79,6 +80,9 @@ type JournalWriter
     // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
+    let partialEnds = PartialEnds(TimeSpan.FromMilliseconds 40.0)
+    // Who waits for the commit that is being made.
+    let answers = ResizeArray<TaskCompletionSource<bool>>()
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -169,7 +173,7 @@ type JournalWriter
                     if copy.IsSpilled then
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
 
-            kept.TrySetResult true |> ignore
+            answers.Add kept
         | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken copies ->
             let bytes = copies |> List.sumBy _.Bytes
             usage.Take(clone, int64 copies.Length, bytes, rows.Rest clone)
@@ -187,25 +191,10 @@ type JournalWriter
             pushedOut removed
         | JournalWork.Letters(_, committed, _), _ -> committed ()
         | JournalWork.Ended(_, clone, bytes, _), _ -> usage.Release(clone, bytes)
+        | JournalWork.EndedWhole(_, copies), _ ->
+            for clone, bytes in copies do
+                usage.Release(clone, bytes)
         | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _), _ -> ()
-
-    // How many copies of each request end in this batch, of requests all of whose copies are in memory: most often all of them
-    // do, and the request is removed as a whole.
-    let endsOf (batch: ResizeArray<JournalWork>) : Dictionary<int64, int> =
-        let ends = Dictionary<int64, int>()
-
-        for work in batch do
-            match work with
-            | JournalWork.Ended(id, _, _, all) when all > 0 ->
-                let before =
-                    match ends.TryGetValue id.Request with
-                    | true, count -> count
-                    | false, _ -> 0
-
-                ends[id.Request] <- before + 1
-            | _ -> ()
-
-        ends
 
     let execute
         (database: Database)
@@ -213,8 +202,6 @@ type JournalWriter
         (batch: ResizeArray<JournalWork>)
         (results: JournalResult[])
         =
-        let removed = HashSet<int64>()
-        let ends = endsOf batch
         // Something waits for a time in it.
         let mutable hasDue = false
         database.Execute "BEGIN IMMEDIATE"
@@ -226,18 +213,12 @@ type JournalWriter
             rows.PutBack copy
 
         for index in 0 .. batch.Count - 1 do
-            match batch[index] with
-            | JournalWork.Ended(id, _, _, all) when all > 0 && ends[id.Request] = all ->
-                // The first of them removes it, the others find it gone.
-                if removed.Add id.Request then
-                    rows.Remove id.Request
-            | work ->
-                results[index] <- rows.Run work
+            results[index] <- rows.Run batch[index]
 
-                match work with
-                | JournalWork.Shelved _
-                | JournalWork.Died _ -> hasDue <- true
-                | _ -> ()
+            match batch[index] with
+            | JournalWork.Shelved _
+            | JournalWork.Died _ -> hasDue <- true
+            | _ -> ()
 
         if hasDue then
             rows.SetLastTime clock.Now
@@ -295,6 +276,10 @@ type JournalWriter
             for index in 0 .. batch.Count - 1 do
                 committed rows batch[index] results[index]
 
+            if answers.Count > 0 then
+                Answers.give true (answers.ToArray())
+                answers.Clear()
+
         isDone
 
     // What could not be written now: who waits is told so, the rest is written later.
@@ -321,6 +306,7 @@ type JournalWriter
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Ended _
+        | JournalWork.EndedWhole _
         | JournalWork.Died _
         | JournalWork.Letters _
         | JournalWork.Take _
@@ -332,6 +318,7 @@ type JournalWriter
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Ended _
+        | JournalWork.EndedWhole _
         | JournalWork.Died _
         | JournalWork.Letters _
         | JournalWork.Take _
@@ -388,10 +375,18 @@ type JournalWriter
                 else
                     ValueNone
 
-            match queue.Next retryDelay with
-            | None -> isOver <- true
+            match queue.Next(retryDelay, not partialEnds.IsEmpty) with
+            | None ->
+                isOver <- true
+                let rest = partialEnds.Settle(ResizeArray(), true)
+
+                if rest.Count > 0 then
+                    write rest
             | Some batch ->
-                write batch
+                match partialEnds.Settle(batch, false) with
+                | settled when settled.Count > 0 -> write settled
+                | _ -> ()
+
                 // What cannot be written at the end is sent again after the next start.
                 isOver <- queue.IsStopping && current.IsNone
 

@@ -95,8 +95,7 @@ type SqliteStore
         else
             request.Number <- nextNumber ()
 
-            let kept =
-                TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
+            let kept = TaskCompletionSource<bool>()
 
             writer.Post(JournalWork.Append(request, clock.Now, kept))
             ValueTask<bool> kept.Task
