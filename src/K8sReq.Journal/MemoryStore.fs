@@ -17,7 +17,7 @@ let create () : CopyStore =
         // Nothing is durable here, so nothing is ever shelved.
         Shelved = fun request _ _ _ -> request.CopyEnded()
         Ended = fun request _ _ -> request.CopyEnded()
-        Died = fun request _ _ _ _ -> request.CopyEnded()
+        Died = fun request _ _ _ _ _ -> request.CopyEnded()
         TryReserve = fun _ _ -> false
         Release = fun _ _ -> ()
         Backlog = fun _ -> Backlog.empty

@@ -24,6 +24,7 @@ let series: Set<string> =
             Source = SourceMetrics TimeProvider.System
             Budget = BufferBudget 1L
             Journal = Some(journal.Store, 1L)
+            Sinks = fun () -> Some { Sent = 0L; Refused = 0L; Failed = 0L }
             Routes = fun () -> Routing.initial.Counts
             IsReady = fun () -> false
         }

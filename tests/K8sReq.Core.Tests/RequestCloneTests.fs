@@ -100,6 +100,7 @@ let tests =
                     ExpireAfter = None
                     IsIdentified = false
                     DeadLetterKeep = None
+                    DeadLetterSink = None
                 })
                 "all of it"
         }
@@ -112,7 +113,7 @@ let tests =
 
             Expect.equal
                 (delivery
-                    """{"retryAfterMax":"0s","durability":"Journal","expireAfter":"24h","whenFull":"Refuse","identify":true,"deadLetter":{"keep":"168h"}}""")
+                    """{"retryAfterMax":"0s","durability":"Journal","expireAfter":"24h","whenFull":"Refuse","identify":true,"deadLetter":{"keep":"168h"},"deadLetterSink":{"serviceName":"dead","servicePort":"http"}}""")
                 (Ok {
                     DeliveryPolicy.byDefault with
                         Retry = {
@@ -124,6 +125,11 @@ let tests =
                         ExpireAfter = Some(System.TimeSpan.FromDays 1.0)
                         IsIdentified = true
                         DeadLetterKeep = Some(System.TimeSpan.FromDays 7.0)
+                        DeadLetterSink =
+                            Some {
+                                ServiceName = "dead"
+                                ServicePort = PortRef.Named "http"
+                            }
                 })
                 "all of it"
 
@@ -140,6 +146,20 @@ let tests =
                      + "spec.delivery.identify must be true or false, not a string; "
                      + "spec.delivery.deadLetter.keep is \"9000h\", but must be a duration from 0s to 8760h, such as 168h or 1m30s")
                     "each of them"
+        }
+
+        test "a sink for dead letters and copies in memory alone contradict each other" {
+            let spec =
+                read
+                    """{"host":"a.example","backend":{"serviceName":"app","servicePort":"http"},"delivery":{"durability":"Memory","deadLetterSink":{"serviceName":"dead","servicePort":80}}}"""
+
+            match spec with
+            | Ok spec -> failtest $"{spec}"
+            | Error faults ->
+                Expect.equal
+                    (FieldFault.describeAll faults)
+                    "spec.delivery.durability is \"Memory\", but must be Journal where there is a deadLetterSink"
+                    "said"
         }
 
         test "an unknown field is a fault in a manifest alone: a later version may know it" {

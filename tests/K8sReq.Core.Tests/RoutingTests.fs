@@ -97,6 +97,72 @@ let private scaleTests =
             Expect.isLessThan (more / 8000.0) 24.0 "bytes for each further target"
         }
 
+        test "a RequestClone is looked at again when the Service of its sink comes, changes or goes" {
+            let sink port = {
+                service port with
+                    Key = ObjectKey.create "shop" "dead"
+            }
+
+            let clone = {
+                List.exactlyOne (clones true 1) with
+                    Spec =
+                        Ok {
+                            Host = host "a.example"
+                            ServiceName = "app"
+                            ServicePort = PortRef.Named "http"
+                            Delivery = {
+                                DeliveryPolicy.byDefault with
+                                    DeadLetterSink =
+                                        Some {
+                                            ServiceName = "dead"
+                                            ServicePort = PortRef.Named "http"
+                                        }
+                            }
+                        }
+            }
+
+            let withJournal = {
+                Routing.initial with
+                    Policy = {
+                        TargetPolicy.permissive with
+                            HasJournal = true
+                            Durability = Durability.Journal
+                    }
+            }
+
+            let before =
+                Routing.fold withJournal [
+                    ClusterEvent.ServiceApplied(service 80)
+                    ClusterEvent.ClonesListed(WatchScope.AllNamespaces, [ clone ])
+                ]
+                |> Routing.settled
+
+            let portOf (routing: Routing) =
+                match routing.Clones[clone.Key].Resolved with
+                | Error error -> failtest $"{error}"
+                | Ok target ->
+                    Resolution.sinkOf routing.State.Services.Objects target
+                    |> Option.map (Result.map _.Port >> Result.toOption)
+
+            Expect.equal (portOf before) (Some None) "it is routed all the same"
+            let came = Routing.evolve before (ClusterEvent.ServiceApplied(sink 81))
+            Expect.equal (portOf came) (Some(Some 81)) "it came"
+            Expect.isTrue (came.ChangedClones.Contains clone.Key) "and is told"
+
+            let changed =
+                Routing.evolve (Routing.settled came) (ClusterEvent.ServiceApplied(sink 82))
+
+            Expect.equal (portOf changed) (Some(Some 82)) "it changed"
+            Expect.isTrue (changed.ChangedClones.Contains clone.Key) "and is told"
+            let gone = Routing.evolve changed (ClusterEvent.ServiceDeleted (sink 82).Key)
+            Expect.equal (portOf gone) (Some None) "it is gone"
+
+            let backendGone =
+                Routing.evolve changed (ClusterEvent.ServiceDeleted (service 80).Key)
+
+            Expect.isError backendGone.Clones[clone.Key].Resolved "the backend still counts"
+        }
+
         test "the order of the array is that of the keys, however it has come about" {
             let all = clones true 300
             let routing = after [ ClusterEvent.ServiceApplied(service 80) ]

@@ -218,6 +218,61 @@ let tests =
             Expect.equal (code, errors) (1, "k8sreq: there is no dead letter 77-0") "in words"
         }
 
+        testCaseTask
+            "a sink gets what failed as well, also one that was away; it stays, and one that the sink refuses is not sent again"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use refusing = TestTarget.answering "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n"
+            let away = TestTarget.refusedPort ()
+
+            use picky =
+                TestTarget.answering "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+            folder.Write(
+                "routes/all.yaml",
+                Manifests.service "late" away
+                + Manifests.service "picky" picky.Port
+                + cloneOf "copy" refusing.Port "deadLetterSink: {serviceName: late, servicePort: http}"
+                + cloneOf "other" refusing.Port "deadLetterSink: {serviceName: picky, servicePort: http}"
+            )
+
+            let! program, port, metrics, status = startWithStatus folder []
+
+            do! task {
+                use _ = program
+                do! send port "/hooks" "abc"
+                do! untilListed status 2
+                let! refusedCopy = picky.Next() |> Waiting.within "the sink's copy"
+                Expect.equal refusedCopy.Text "abc" "it was sent"
+                Expect.equal (refusedCopy.Values "K8sReq-Error-Clone") [ "shop/other" ] "whose"
+                Expect.equal (refusedCopy.Values "K8sReq-Error-Code") [ "410" ] "why"
+
+                do!
+                    Waiting.until "an attempt at the sink that is away" (fun () -> task {
+                        let! text = Scrape.text metrics
+                        let series = Scrape.series text
+
+                        let ofResult result =
+                            total series $"k8sreq_dead_letters_sink_attempts_total{{result=\"{result}\"}}"
+
+                        return ofResult "failed" > 0.0 && ofResult "refused" = 1.0
+                    })
+
+                program.Kill()
+            }
+
+            use late = TestTarget.at away
+            let! program, _, _, status = startWithStatus folder []
+            use _ = program
+            let! copy = late.Next() |> Waiting.within "the sink's copy"
+            Expect.equal copy.Text "abc" "the bytes that came"
+            Expect.equal (copy.Values "K8sReq-Error-Clone") [ "shop/copy" ] "whose"
+            Expect.equal (copy.Values "Authorization") [ "secret" ] "with its fields"
+            Expect.isNonEmpty (copy.Values "K8sReq-Request-Id") "of which request"
+            let! letters = listed status []
+            Expect.hasLength letters 2 "both stay"
+        }
+
         testCaseTask "a replay for a RequestClone that is gone leaves its dead letters as they are"
         <| fun () -> task {
             use folder = new TestFolder()

@@ -204,6 +204,7 @@ items:
                     ExpireAfter = None
                     IsIdentified = false
                     DeadLetterKeep = None
+                    DeadLetterSink = None
                 }
                 "all given"
 

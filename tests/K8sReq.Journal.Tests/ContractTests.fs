@@ -31,6 +31,7 @@ let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
                 {
                     Opened = fun _ -> opened.Set()
                     Arrived = ignore
+                    Unsent = ignore
                     Failed = ignore
                     Recovered = ignore
                 },

@@ -30,7 +30,7 @@ let private die (bench: Bench) (body: byte[]) clone outcome : Task<AcceptedReque
     let request = requestOf body [ clone, false ] ignore
     request.RequestId <- Guid.NewGuid()
     do! append bench request
-    bench.Store.Died request (copyOf request 0) outcome 3 week
+    bench.Store.Died request (copyOf request 0) outcome 3 week false
     return request
 }
 
@@ -49,7 +49,7 @@ let tests =
             request.RequestId <- Guid.NewGuid()
             do! append bench request
             clock.Advance(TimeSpan.FromMinutes 1.0)
-            bench.Store.Died request (copyOf request 0) refused 3 week
+            bench.Store.Died request (copyOf request 0) refused 3 week false
 
             let! letters = list bench all
             let letter = List.exactlyOne letters
@@ -264,7 +264,7 @@ let tests =
 
             again.Number <- copy.Id.Request
             again.IsStored <- true
-            bench.Store.Died again copy.Id refused 1 week
+            bench.Store.Died again copy.Id refused 1 week false
             let! after = list bench all
             Expect.equal (after |> List.map _.Id) (before |> List.map _.Id) "one"
             Expect.equal (after |> List.map _.Cause) [ DeadCause.Refused ] "for its last reason"
@@ -300,7 +300,7 @@ let tests =
             use bench = new Bench(folder.At "journal")
             let request = requestOf "abc"B [ shop "a", false; shop "b", true ] ignore
             do! append bench request
-            bench.Store.Died request (copyOf request 0) failing 1 week
+            bench.Store.Died request (copyOf request 0) failing 1 week false
 
             let! dropped =
                 asked (bench.Journal.DropDeadLetters { all with Id = Some(copyOf request 0) })

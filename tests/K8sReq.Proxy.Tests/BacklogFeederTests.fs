@@ -43,7 +43,7 @@ type private FakeStore(copies: int) =
                 ended.Enqueue id.Request
                 request.CopyEnded()
         Died =
-            fun request id _ _ _ ->
+            fun request id _ _ _ _ ->
                 ended.Enqueue id.Request
                 request.CopyEnded()
         TryReserve = fun _ _ -> true

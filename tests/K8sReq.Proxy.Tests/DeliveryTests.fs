@@ -38,6 +38,7 @@ let private retrying retries : Target = {
             ExpireAfter = None
             IsIdentified = false
             DeadLetterKeep = None
+            DeadLetterSink = None
         }
 }
 

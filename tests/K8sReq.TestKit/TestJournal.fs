@@ -15,6 +15,7 @@ type TestJournal() =
             {
                 Opened = ignore
                 Arrived = ignore
+                Unsent = ignore
                 Failed = ignore
                 Recovered = ignore
             },

@@ -39,6 +39,12 @@ type FullPolicy =
     /// The request is refused (503), and nothing of it is copied.
     | Refuse
 
+/// A Service of the RequestClone's namespace that its dead letters are sent to.
+type DeadLetterSink = {
+    ServiceName: string
+    ServicePort: PortRef
+}
+
 /// What a RequestClone asks for beyond its target.
 type DeliveryPolicy = {
     /// For one attempt as a whole; None for the proxy's own timeouts alone.
@@ -53,6 +59,8 @@ type DeliveryPolicy = {
     IsIdentified: bool
     /// How long a durable copy that failed for good is kept; None where the RequestClone does not say.
     DeadLetterKeep: TimeSpan option
+    /// Where they are sent besides.
+    DeadLetterSink: DeadLetterSink option
 } with
 
     member policy.IsDurable = policy.Durability = Some Durability.Journal
@@ -73,6 +81,7 @@ module DeliveryPolicy =
         ExpireAfter = None
         IsIdentified = false
         DeadLetterKeep = None
+        DeadLetterSink = None
     }
 
 module GatewayDuration =

@@ -154,6 +154,36 @@ module CloneSpec =
             }
         }
 
+    let private sink: Decoder<DeadLetterSink> =
+        object (
+            fields {
+                let! name = required "serviceName" serviceName
+                and! port = required "servicePort" servicePort
+
+                return {
+                    ServiceName = name
+                    ServicePort = port
+                }
+            }
+        )
+
+    // A dead letter is kept while it is sent: that takes a journal.
+    let private sinkOf (path: string) (durability: Durability option, sink: DeadLetterSink option) =
+        match durability, sink with
+        | Some Durability.Memory, Some _ ->
+            Error(
+                FieldFault.BadValue($"{path}.durability", "Memory", "Journal where there is a deadLetterSink")
+            )
+        | _ -> Ok(durability, sink)
+
+    let private keeping: FieldsDecoder<Durability option * DeadLetterSink option> =
+        fields {
+            let! durability = optional "durability" durability
+            and! sink = optional "deadLetterSink" sink
+            return durability, sink
+        }
+        |> refineFields sinkOf
+
     let private retry: FieldsDecoder<RetryPolicy> = fields {
         let! policy = backoffTimes
         and! longestAsked = optional "retryAfterMax" durationOrZero
@@ -168,7 +198,7 @@ module CloneSpec =
         object (
             fields {
                 let! retry = retry
-                and! durability = optional "durability" durability
+                and! durability, sink = keeping
                 and! whenFull, expireAfter, isIdentified, keep = ends
 
                 return {
@@ -179,6 +209,7 @@ module CloneSpec =
                     ExpireAfter = expireAfter
                     IsIdentified = isIdentified
                     DeadLetterKeep = keep
+                    DeadLetterSink = sink
                 }
             }
         )

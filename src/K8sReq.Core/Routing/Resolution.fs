@@ -59,23 +59,43 @@ module Resolution =
         | ServiceAddress.Unassigned -> Error(ResolutionError.ServiceWithoutAddress service.Key)
         | ServiceAddress.Unreadable faults -> Error(ResolutionError.ServiceUnreadable(service.Key, faults))
 
-    let private targetOf (services: Map<ObjectKey, BackendService>) (key: ObjectKey) (spec: CloneSpec) =
-        let serviceKey = ObjectKey.create key.Namespace spec.ServiceName
-
-        match services.TryGetValue serviceKey with
-        | false, _ -> Error(ResolutionError.ServiceNotFound serviceKey)
+    // The address and port of a Service.
+    let private endpointOf (services: Map<ObjectKey, BackendService>) (service: ObjectKey) (port: PortRef) =
+        match services.TryGetValue service with
+        | false, _ -> Error(ResolutionError.ServiceNotFound service)
         | true, service ->
             addressOf service
-            |> Result.bind (fun address ->
-                findPort service spec.ServicePort
-                |> Result.map (fun port -> {
-                    Clone = key
-                    Host = spec.Host
-                    Service = serviceKey
+            |> Result.bind (fun address -> findPort service port |> Result.map (fun port -> address, port))
+
+    let private targetOf (services: Map<ObjectKey, BackendService>) (key: ObjectKey) (spec: CloneSpec) =
+        let service = ObjectKey.create key.Namespace spec.ServiceName
+
+        endpointOf services service spec.ServicePort
+        |> Result.map (fun (address, port) -> {
+            Clone = key
+            Host = spec.Host
+            Service = service
+            Address = address
+            Port = port
+            Delivery = spec.Delivery
+        })
+
+    /// Where the dead letters of a target's RequestClone are sent besides, from the Services as they are now; None if nowhere.
+    let sinkOf
+        (services: Map<ObjectKey, BackendService>)
+        (target: Target)
+        : Result<Target, ResolutionError> option =
+        target.Delivery.DeadLetterSink
+        |> Option.map (fun sink ->
+            let service = ObjectKey.create target.Clone.Namespace sink.ServiceName
+
+            endpointOf services service sink.ServicePort
+            |> Result.map (fun (address, port) -> {
+                target with
+                    Service = service
                     Address = address
                     Port = port
-                    Delivery = spec.Delivery
-                }))
+            }))
 
     /// Finds the address that a RequestClone's copies go to, from the Services as they are now.
     /// The Service is looked up in the RequestClone's own namespace.
@@ -120,4 +140,4 @@ module Resolution =
 
             $"Service {key} has appProtocol {appProtocol} for port {describePort port}: copies can only be sent over plain HTTP/1.1"
         | ResolutionError.JournalNotConfigured ->
-            "spec.delivery.durability is Journal, and K8sReq runs without a journal (JOURNAL)"
+            "it asks for a journal (spec.delivery.durability, or deadLetterSink), and K8sReq runs without one (JOURNAL), or keeps copies in memory by default (DURABILITY)"

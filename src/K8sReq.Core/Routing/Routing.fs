@@ -51,10 +51,16 @@ module Routing =
         ChangedHosts = Set.empty
     }
 
-    let private serviceOf (clone: RequestClone) =
+    // Its backend's, and that of its sink.
+    let private servicesOf (clone: RequestClone) : Set<ObjectKey> =
+        let inNamespace = ObjectKey.create clone.Key.Namespace
+
         match clone.Spec with
-        | Ok spec -> Some(ObjectKey.create clone.Key.Namespace spec.ServiceName)
-        | Error _ -> None
+        | Error _ -> Set.empty
+        | Ok spec ->
+            match spec.Delivery.DeadLetterSink with
+            | None -> Set.singleton (inNamespace spec.ServiceName)
+            | Some sink -> set [ inNamespace spec.ServiceName; inNamespace sink.ServiceName ]
 
     let private changeSet key (change: Set<'T> -> Set<'T>) (sets: Map<ObjectKey, Set<'T>>) =
         let set = sets.TryFind key |> Option.defaultValue Set.empty |> change
@@ -101,20 +107,22 @@ module Routing =
             })
 
         let dependents =
-            let serviceBefore = before |> Option.bind (fun clone -> serviceOf clone.Clone)
-            let serviceNow = now |> Option.bind (fun clone -> serviceOf clone.Clone)
+            let servicesOf (clone: ResolvedClone option) =
+                clone
+                |> Option.map (fun clone -> servicesOf clone.Clone)
+                |> Option.defaultValue Set.empty
 
-            if serviceBefore = serviceNow then
+            let servicesBefore, servicesNow = servicesOf before, servicesOf now
+
+            if servicesBefore = servicesNow then
                 routing.Dependents
             else
                 let without =
-                    match serviceBefore with
-                    | Some service -> changeSet service (Set.remove key) routing.Dependents
-                    | None -> routing.Dependents
+                    (routing.Dependents, servicesBefore)
+                    ||> Set.fold (fun dependents service -> changeSet service (Set.remove key) dependents)
 
-                match serviceNow with
-                | Some service -> changeSet service (Set.add key) without
-                | None -> without
+                (without, servicesNow)
+                ||> Set.fold (fun dependents service -> changeSet service (Set.add key) dependents)
 
         let targetBefore, targetNow = targetOf before, targetOf now
         // Where it has its place, routed or one too many.

@@ -79,6 +79,9 @@ module TargetPolicy =
 
             match delivery.Durability |> Option.defaultValue policy.Durability with
             | Durability.Journal when not policy.HasJournal -> Error ResolutionError.JournalNotConfigured
+            // Where dead letters are sent, they are kept first.
+            | Durability.Memory when delivery.DeadLetterSink.IsSome ->
+                Error ResolutionError.JournalNotConfigured
             | Durability.Memory -> Ok target
             | Durability.Journal ->
                 Ok {

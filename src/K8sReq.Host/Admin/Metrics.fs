@@ -7,6 +7,7 @@ open System.IO
 open System.Text
 open System.Threading
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
@@ -20,6 +21,8 @@ type MetricSources = {
     Budget: BufferBudget
     /// With its limit in bytes; None if there is none.
     Journal: (SqliteStore * int64) option
+    /// What became of dead letters that were sent to sinks; None without a journal.
+    Sinks: unit -> SinkTotals option
     Routes: unit -> RoutingCounts
     /// What `/readyz` says.
     IsReady: unit -> bool
@@ -118,10 +121,13 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         ]
     ]
 
-let private journal (clones: CloneDirectory) (journal: (SqliteStore * int64) option) : MetricFamily list =
-    match journal with
-    | None -> []
-    | Some(journal, limit) ->
+let private journal (sources: MetricSources) : MetricFamily list =
+    let clones = sources.Clones
+
+    match sources.Journal, sources.Sinks() with
+    | None, _
+    | _, None -> []
+    | Some(journal, limit), Some sinks ->
         let totals = journal.Totals
         let letters = journal.Letters
 
@@ -163,6 +169,15 @@ let private journal (clones: CloneDirectory) (journal: (SqliteStore * int64) opt
                     number [ "reason", "aged" ] (float (letters.LostBy DeadLetterLoss.Aged))
                     number [ "reason", "full" ] (float (letters.LostBy DeadLetterLoss.Full))
                     number [ "reason", "asked" ] (float (letters.LostBy DeadLetterLoss.Asked))
+                ]
+            MetricFamily.counter
+                "k8sreq.dead_letters.sink_attempts"
+                "{attempt}"
+                "Attempts to send a dead letter to its sink: sent, refused (not tried again) or failed (tried again)."
+                [
+                    number [ "result", "sent" ] (float sinks.Sent)
+                    number [ "result", "refused" ] (float sinks.Refused)
+                    number [ "result", "failed" ] (float sinks.Failed)
                 ]
             MetricFamily.gauge
                 "k8sreq.dead_letters.size"
@@ -325,7 +340,7 @@ let families (sources: MetricSources) : MetricFamily list = [
         "By"
         "Memory that all requests together may use (BUFFER_BYTES)."
         (one (float sources.Budget.Total))
-    yield! journal sources.Clones sources.Journal
+    yield! journal sources
     yield! routing sources
     yield! sources.Http.Families
     yield! runtime ()

@@ -116,6 +116,34 @@ type DataPlane
             |> List.exists (fun lane -> not lane.Retired.IsCancellationRequested)
         | ValueNone -> false
 
+    // The Services as requests are routed by them, and the policy: what sinks are found by.
+    let mutable services: Map<ObjectKey, BackendService> = Map.empty
+    let mutable policy = TargetPolicy.permissive
+
+    let sinkOf (clone: ObjectKey) : Target option =
+        match clones.TryFind clone with
+        | ValueSome entry ->
+            entry.Lanes
+            |> List.tryFind (fun lane -> not lane.Retired.IsCancellationRequested)
+            |> Option.bind (fun lane -> Resolution.sinkOf (Volatile.Read &services) lane.Target)
+            |> Option.bind (Result.bind (TargetPolicy.admit (Volatile.Read &policy)) >> Result.toOption)
+        | ValueNone -> None
+
+    // Set once the journal is there, which may tell of letters before.
+    let mutable sinks: DeadLetterSinks | null = null
+    let early = ConcurrentQueue<ObjectKey>()
+
+    let unsent (clone: ObjectKey) =
+        match Volatile.Read &sinks with
+        | null ->
+            early.Enqueue clone
+
+            // They may be there since that was looked at.
+            match Volatile.Read &sinks with
+            | null -> ()
+            | sinks -> sinks.Add clone
+        | sinks -> sinks.Add clone
+
     let journalOpened (folder: string) (content: JournalContent) =
         for clone, waiting in content.Waiting do
             accounts.Recovered((clones.Of clone).Statistics, waiting.Copies)
@@ -123,6 +151,9 @@ type DataPlane
         for entry in content.Poisonous do
             accounts.FailedInJournal((clones.Of entry.Clone).Statistics, 1L)
             Log.copyParked logger (string entry.Clone) (string entry.Id)
+
+        for clone, _ in content.Unsent do
+            unsent clone
 
         for clone, _ in content.Letters do
             clones.Of clone |> ignore
@@ -146,6 +177,7 @@ type DataPlane
                 {
                     Opened = journalOpened journal.Folder
                     Arrived = nudge
+                    Unsent = unsent
                     Failed = fun fault -> Log.journalFailed logger (JournalFault.describe fault)
                     Recovered = fun () -> Log.journalRecovered logger journal.Folder
                 },
@@ -226,6 +258,16 @@ type DataPlane
     let pruning =
         journal |> Option.map (fun journal -> new DeadLetterPruning(clock, journal))
 
+    do
+        match journal with
+        | None -> ()
+        | Some journal ->
+            let made = new DeadLetterSinks(clock, journal, client, sinkOf, abandoning.Token)
+            Volatile.Write(&sinks, made)
+
+            for clone in early do
+                made.Add clone
+
     let closeSlots (_: obj | null) =
         for entry in clones.Unordered do
             entry.Statistics.CloseSlot()
@@ -251,11 +293,16 @@ type DataPlane
     /// The journal, if there is one.
     member _.Journal = journal
 
+    /// What sends dead letters to sinks, if there is a journal.
+    member _.Sinks = Option.ofObj sinks
+
     /// Whether copies of a RequestClone are sent now.
     member _.IsRouted(clone: ObjectKey) : bool = isRouted clone
 
     /// Puts a routing in force, and retires the lanes that it has no more. One caller at a time.
     member _.Publish(routing: Routing) : unit =
+        Volatile.Write(&policy, routing.Policy)
+        Volatile.Write(&services, routing.State.Services.Objects)
         let update = lanes.Update(routing.Routes, routing.ChangedHosts)
 
         holder.Publish {
@@ -318,6 +365,10 @@ type DataPlane
             match orphans with
             | Some orphans -> (orphans :> IDisposable).Dispose()
             | None -> ()
+
+            match sinks with
+            | null -> ()
+            | sinks -> (sinks :> IDisposable).Dispose()
 
             match pruning with
             | Some pruning -> (pruning :> IDisposable).Dispose()

@@ -26,6 +26,7 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
                     (fun journal (settings: JournalSettings) -> journal, settings.Limit)
                     plane.Journal
                     settings.Journal
+            Sinks = fun () -> plane.Sinks |> Option.map _.Totals
             Routes = fun () -> plane.Snapshots.Current.Counts
             IsReady = fun () -> plane.IsReady
         }

@@ -45,6 +45,17 @@ type DeadEntry = {
     Target: string
     EndedAt: DateTimeOffset
     Keep: TimeSpan
+    /// The status of its last answer, or the kind of its failure.
+    Code: string
+    /// It is to be sent to a sink.
+    IsForSink: bool
+}
+
+/// A dead letter on its way to a sink.
+type UnsentLetter = {
+    Letter: DeadLetter
+    Code: string
+    Request: CapturedRequest
 }
 
 /// A row that is no longer there.
@@ -65,8 +76,8 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
 
     let insert =
         database.Prepare
-            "INSERT OR REPLACE INTO dead_letters (request, copy, clone, bytes, cause, outcome, attempts, target, ended_at, keep_until) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            "INSERT OR REPLACE INTO dead_letters (request, copy, clone, bytes, cause, outcome, attempts, target, ended_at, keep_until, code, sink) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
 
     let delete =
         database.Prepare "DELETE FROM dead_letters WHERE request = ?1 AND copy = ?2"
@@ -87,6 +98,9 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
         database.Prepare
             "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
              AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
+
+    let setSent =
+        database.Prepare "UPDATE dead_letters SET sink = 0 WHERE request = ?1 AND copy = ?2"
 
     let insertCopy =
         database.Prepare
@@ -229,6 +243,14 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
             EndedAt = time (statement.Number 9)
         }
 
+    // Of a query whose next columns are the request's.
+    let contentIn (statement: Statement) : CapturedRequest = {
+        Host = statement.Text 11
+        Method = statement.Text 12
+        Wire = ReadOnlySequence(statement.Bytes(15).ToArray())
+        FieldsEnd = statement.Number 14
+    }
+
     let select (filter: DeadLetterFilter) (isAccepted: RemovedLetter -> bool) =
         query "d.request, d.copy, k.namespace, k.name, d.bytes" "" filter removedIn isAccepted
 
@@ -245,6 +267,8 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
             .Bind(8, entry.Target)
             .Bind(9, milliseconds entry.EndedAt)
             .Bind(10, milliseconds (entry.EndedAt + entry.Keep))
+            .Bind(11, entry.Code)
+            .Bind(12, (if entry.IsForSink then 1L else 0L))
             .Run()
 
         held <- held + entry.Bytes
@@ -253,6 +277,42 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
     /// The oldest first.
     member _.List(filter: DeadLetterFilter) : DeadLetter list =
         query letterColumns "JOIN requests r ON r.id = d.request" filter letterIn any
+
+    /// Those of a RequestClone that are to be sent to its sink, the oldest first, at most so many.
+    member _.Unsent(clone: ObjectKey, most: int) : UnsentLetter list =
+        let filter = {
+            DeadLetterFilter.everything with
+                Clone = Some clone
+                Limit = most
+        }
+
+        query
+            (letterColumns + ", r.fields_end, r.wire, d.code, d.sink")
+            "JOIN requests r ON r.id = d.request"
+            filter
+            (fun statement ->
+                {
+                    Letter = letterIn statement
+                    Code = statement.Text 16
+                    Request = contentIn statement
+                },
+                statement.Number 17 = 1L)
+            snd
+        |> List.map fst
+
+    /// It has been sent to its sink, or is not to be any more.
+    member _.SetSent(id: CopyId) : unit = (forLetter setSent id).Run()
+
+    /// How many are to be sent to sinks, by RequestClone.
+    member _.FoundUnsent: (ObjectKey * int64) list =
+        use found =
+            database.PrepareOnce
+                "SELECT k.namespace, k.name, count(*) FROM dead_letters d JOIN clones k ON k.id = d.clone WHERE d.sink = 1 GROUP BY d.clone"
+
+        [
+            while found.Step() do
+                ObjectKey.create (found.Text 0) (found.Text 1), found.Number 2
+        ]
 
     /// One of them, with its request.
     member _.Read(id: CopyId) : (DeadLetter * CapturedRequest) option =
@@ -265,14 +325,7 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
             (letterColumns + ", r.fields_end, r.wire")
             "JOIN requests r ON r.id = d.request"
             filter
-            (fun statement ->
-                letterIn statement,
-                {
-                    Host = statement.Text 11
-                    Method = statement.Text 12
-                    Wire = ReadOnlySequence(statement.Bytes(15).ToArray())
-                    FieldsEnd = statement.Number 14
-                })
+            (fun statement -> letterIn statement, contentIn statement)
             any
         |> List.tryHead
 

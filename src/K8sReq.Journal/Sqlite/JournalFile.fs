@@ -56,7 +56,7 @@ module JournalFile =
     // A copy's state: 0, in the memory of the program that has the journal open; 1, waiting in the file until its queue has
     // room or its next attempt is due; 2, as 0, and it was in memory too when a program ended without telling. Suspicion: 0,
     // never in memory at such an end; 1, once; more, once more for each such end that it met in state 2. `since`: when it was
-    // replayed, 0 if it was not. Times are in milliseconds since 1970.
+    // replayed, 0 if it was not. A dead letter's sink: 1, to be sent there; 0, not, or not any more. Times are in milliseconds since 1970.
     let private first =
         """
         CREATE TABLE clones (
@@ -81,10 +81,11 @@ module JournalFile =
         CREATE TABLE dead_letters (
             request INTEGER NOT NULL, copy INTEGER NOT NULL, clone INTEGER NOT NULL, bytes INTEGER NOT NULL,
             cause TEXT NOT NULL, outcome TEXT NOT NULL, attempts INTEGER NOT NULL, target TEXT NOT NULL,
-            ended_at INTEGER NOT NULL, keep_until INTEGER NOT NULL,
+            ended_at INTEGER NOT NULL, keep_until INTEGER NOT NULL, code TEXT NOT NULL, sink INTEGER NOT NULL,
             PRIMARY KEY (request, copy)) WITHOUT ROWID;
         CREATE INDEX dead_letters_ended ON dead_letters (ended_at);
         CREATE INDEX dead_letters_kept ON dead_letters (keep_until);
+        CREATE INDEX dead_letters_unsent ON dead_letters (clone, ended_at) WHERE sink = 1;
         CREATE TABLE numbers (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
         PRAGMA user_version = 2;
         """

@@ -398,6 +398,9 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
                         }
                     EndedAt = now
                     Keep = keep
+                    Code = TargetOutcome.errorType TargetOutcome.Poisonous
+                    // What its RequestClone wants is not known yet.
+                    IsForSink = false
                 }
         ]
 

@@ -24,6 +24,8 @@ type JournalContent = {
     /// Copies that are dead letters from now on: the process has ended twice while they were sent.
     Poisonous: DeadEntry list
     Letters: (ObjectKey * DeadLetterCount) list
+    /// How many dead letters are to be sent to sinks.
+    Unsent: (ObjectKey * int64) list
 }
 
 /// What the journal tells. Called on its thread; must not throw.
@@ -33,6 +35,8 @@ type JournalEvents = {
     Opened: JournalContent -> unit
     /// A copy of this RequestClone waits in the file from now on.
     Arrived: ObjectKey -> unit
+    /// A dead letter of this RequestClone is to be sent to its sink.
+    Unsent: ObjectKey -> unit
     /// The first of a run of failures.
     Failed: JournalFault -> unit
     /// The end of one.
@@ -118,6 +122,7 @@ type JournalWriter
         database.Execute "COMMIT"
         let waiting = if poisonous.IsEmpty then found else rows.Found
         let foundLetters = rows.Letters.Found
+        let unsent = rows.Letters.FoundUnsent
         lastNumber <- rows.LastNumber
         // What is damaged may show only as it is read: then this is not an opening yet.
         hasOpened <- true
@@ -134,6 +139,7 @@ type JournalWriter
             Waiting = found
             Poisonous = poisonous
             Letters = foundLetters
+            Unsent = unsent
         }
 
     // No more often than the interval: a journal that is away costs nothing.
@@ -188,6 +194,10 @@ type JournalWriter
         | JournalWork.Died entry, JournalResult.PushedOut removed ->
             usage.Release(entry.Clone, entry.Bytes)
             letters.Added(entry.Clone, entry.Bytes, entry.Cause)
+
+            if entry.IsForSink then
+                events.Unsent entry.Clone
+
             pushedOut removed
         | JournalWork.Letters(_, committed, _), _ -> committed ()
         | JournalWork.Ended(_, clone, bytes, _), _ -> usage.Release(clone, bytes)

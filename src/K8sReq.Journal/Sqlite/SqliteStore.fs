@@ -141,7 +141,7 @@ type SqliteStore
 
                 request.CopyEnded()
         Died =
-            fun request id outcome attempts keep ->
+            fun request id outcome attempts keep isForSink ->
                 match cloneOf request id.Copy, DeadCause.ofOutcome outcome with
                 | ValueSome clone, Some cause ->
                     writer.Post(
@@ -155,6 +155,11 @@ type SqliteStore
                             Target = CapturedRequest.target request.Request
                             EndedAt = clock.Now
                             Keep = keep
+                            Code =
+                                match TargetOutcome.status outcome with
+                                | ValueSome status -> string<int> status
+                                | ValueNone -> TargetOutcome.errorType outcome
+                            IsForSink = isForSink
                         }
                     )
                 | _ -> ()
@@ -193,6 +198,14 @@ type SqliteStore
     /// The dead letters that are meant, the oldest first. None if the journal cannot be read now, as in the next ones.
     member _.DeadLetters(filter: DeadLetterFilter) : Task<DeadLetter list option> =
         ask (fun rows -> rows.List filter) ignore ignore
+
+    /// Those of a RequestClone that are to be sent to its sink, the oldest first, at most so many.
+    member _.UnsentLetters(clone: ObjectKey, most: int) : Task<UnsentLetter list option> =
+        ask (fun rows -> rows.Unsent(clone, most)) ignore ignore
+
+    /// These have been sent to their sink, or are not to be any more.
+    member _.SetSent(ids: CopyId list) : Task<unit option> =
+        ask (fun rows -> List.iter rows.SetSent ids) ignore ignore
 
     /// One of them, with its request as it came.
     member _.DeadLetter(id: CopyId) : Task<(DeadLetter * CapturedRequest) option option> =

@@ -249,7 +249,13 @@ type CopyDelivery
 
         match lane.Target.Delivery.DeadLetterKeep with
         | Some keep when keep > TimeSpan.Zero && state.IsDurable && (DeadCause.ofOutcome outcome).IsSome ->
-            services.Store.Died request (idOf ()) outcome attempts keep
+            services.Store.Died
+                request
+                (idOf ())
+                outcome
+                attempts
+                keep
+                lane.Target.Delivery.DeadLetterSink.IsSome
         | _ -> services.Store.Ended request (idOf ()) outcome
 
         ended (struct (outcome, attempts))

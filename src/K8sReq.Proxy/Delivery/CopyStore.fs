@@ -117,8 +117,9 @@ type CopyStore = {
     Shelved: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
     /// A copy has ended, for good: the last that is told of it. Once for each copy.
     Ended: AcceptedRequest -> CopyId -> TargetOutcome -> unit
-    /// The same for a durable copy that has failed and is kept as a dead letter for so long, after so many attempts.
-    Died: AcceptedRequest -> CopyId -> TargetOutcome -> int -> TimeSpan -> unit
+    /// The same for a durable copy that has failed and is kept as a dead letter for so long, after so many attempts; and whether
+    /// it is to be sent to a sink.
+    Died: AcceptedRequest -> CopyId -> TargetOutcome -> int -> TimeSpan -> bool -> unit
     /// Takes room for a durable copy of a RequestClone, before the request is appended. False if there is none. It is given
     /// back when the copy has ended; by `Release` if it was not kept.
     TryReserve: ObjectKey -> int64 -> bool
