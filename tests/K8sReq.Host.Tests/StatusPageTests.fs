@@ -8,6 +8,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Host.Admin.Status
+open K8sReq.Host.Admin.DeadLetters
 open K8sReq.Proxy
 open K8sReq.TestKit
 
@@ -113,6 +114,7 @@ let private sourcesOf (count: int) : StatusSources =
         Requests = fun () -> []
         Source = SourceMetrics TimeProvider.System
         Budget = BufferBudget 1L
+        DeadLetters = DeadLetterService(None, fun _ -> false)
     }
 
 let tests =

@@ -8,48 +8,9 @@ open System.Text
 open Giraffe.ViewEngine
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin.Markup
 
 let private render (node: XmlNode) : string = RenderView.AsString.htmlNode node
-
-let private number (value: int64) =
-    value.ToString("N0", CultureInfo.InvariantCulture)
-
-let private many (value: int) (what: string) =
-    number (int64 value) + " " + (if value = 1 then what else what + "s")
-
-let private bytes (value: int64) =
-    let mebibytes = float value / 1048576.0
-
-    mebibytes.ToString((if mebibytes < 10.0 then "0.0" else "0"), CultureInfo.InvariantCulture)
-    + " MiB"
-
-let private duration (time: TimeSpan) =
-    let text (value: float) (unit: string) =
-        value.ToString((if value < 10.0 then "0.0" else "0"), CultureInfo.InvariantCulture)
-        + " "
-        + unit
-
-    if time < TimeSpan.FromSeconds 1.0 then
-        text time.TotalMilliseconds "ms"
-    elif time < TimeSpan.FromMinutes 2.0 then
-        text time.TotalSeconds "s"
-    elif time < TimeSpan.FromHours 2.0 then
-        text time.TotalMinutes "min"
-    elif time < TimeSpan.FromDays 2.0 then
-        text time.TotalHours "h"
-    else
-        text time.TotalDays "days"
-
-let private timeOf (at: DateTimeOffset) (shown: string) =
-    time [ attr "datetime" (at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ") ] [ str shown ]
-
-let private clockTime (at: DateTimeOffset) =
-    timeOf at (at.UtcDateTime.ToString "yyyy-MM-dd HH:mm:ss")
-
-let private titled (id: string) (title: string) (content: XmlNode list) =
-    section
-        [ _id id; attr "aria-labelledby" (id + "-title") ]
-        (h2 [ _id (id + "-title") ] [ str title ] :: content)
 
 // A figure and what it is of; `tone` marks what wants to be looked at.
 let private tile (tone: string) (name: string) (value: string) (note: XmlNode list) =
@@ -388,43 +349,33 @@ let private refreshSeconds = "15"
 
 /// The whole page.
 let page (now: StatusSummary) (shown: RoutePage) (rows: string seq) (lost: CopyFailure list) : string =
-    html [ _lang "en" ] [
-        head [] [
-            meta [ _charset "utf-8" ]
-            meta [ _name "viewport"; _content "width=device-width, initial-scale=1" ]
-            meta [ _name "color-scheme"; _content "light dark" ]
-            tag "title" [] [ str $"K8sReq: {now.Instance}" ]
-            link [ _rel "icon"; _href "data:," ]
-            link [ _rel "stylesheet"; _href "style.css" ]
-            script [ _src "script.js"; attr "defer" "defer" ] []
-            noscript [] [ meta [ attr "http-equiv" "refresh"; _content refreshSeconds ] ]
+    document $"K8sReq: {now.Instance}" [
+        script [ _src "script.js"; attr "defer" "defer" ] []
+        noscript [] [ meta [ attr "http-equiv" "refresh"; _content refreshSeconds ] ]
+    ] [
+        a [ _class "skip"; _href "#routes" ] [ str "To the routes" ]
+        header [] [
+            h1 [] [ str "K8sReq" ]
+            p [ _id "live"; attr "role" "status" ] [ str "as of page load" ]
+            button [
+                _id "pause"
+                _type "button"
+                attr "aria-pressed" "false"
+                attr "hidden" "hidden"
+            ] [ str "Pause" ]
         ]
-        body [] [
-            a [ _class "skip"; _href "#routes" ] [ str "To the routes" ]
-            header [] [
-                h1 [] [ str "K8sReq" ]
-                p [ _id "live"; attr "role" "status" ] [ str "as of page load" ]
-                button [
-                    _id "pause"
-                    _type "button"
-                    attr "aria-pressed" "false"
-                    attr "hidden" "hidden"
-                ] [ str "Pause" ]
-            ]
-            main [] [ summary now; filterForm shown.Query; routes shown rows; failures lost ]
-            footer [] [
-                p [] [
-                    str "The same as JSON: "
-                    a [ _href "api/status" ] [ str "api/status" ]
-                    str ", "
-                    a [ _href "api/routes" ] [ str "api/routes" ]
-                    str ", "
-                    a [ _href "api/failures" ] [ str "api/failures" ]
-                ]
+        main [] [ summary now; filterForm shown.Query; routes shown rows; failures lost ]
+        footer [] [
+            p [] [
+                str "The same as JSON: "
+                a [ _href "api/status" ] [ str "api/status" ]
+                str ", "
+                a [ _href "api/routes" ] [ str "api/routes" ]
+                str ", "
+                a [ _href "api/failures" ] [ str "api/failures" ]
             ]
         ]
     ]
-    |> RenderView.AsString.htmlDocument
 
 /// A part of the page, as it is sent when it has changed.
 let part (node: XmlNode) : string = render node
