@@ -114,6 +114,7 @@ let private sourcesOf (count: int) : StatusSources =
         Requests = fun () -> []
         Source = SourceMetrics TimeProvider.System
         Budget = BufferBudget 1L
+        Journal = None
         DeadLetters = DeadLetterService(None, fun _ -> false)
     }
 

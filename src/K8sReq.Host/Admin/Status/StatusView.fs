@@ -58,6 +58,19 @@ let summary (now: StatusSummary) : XmlNode =
             tile (toneIf (totals.Dropped > 0L) "bad") "Dropped" (number totals.Dropped) [
                 str "queue full, or route removed"
             ]
+            match now.Stored with
+            | ValueSome stored ->
+                tile "" "Backlog" (number stored.Backlog) [
+                    if stored.Backlog = 0L then
+                        str "nothing waits in the journal alone"
+                    else
+                        str $"in the journal alone, the oldest for {duration stored.OldestAge}"
+                ]
+
+                tile (toneIf (stored.DeadLetters > 0L) "bad") "Dead letters" (number stored.DeadLetters) [
+                    a [ _href "dead" ] [ str "see, send again, remove" ]
+                ]
+            | ValueNone -> ()
             tile "" "In flight" (number (int64 load.Sending)) [
                 if load.Queued + load.Parked = 0 then
                     str "queue empty"
@@ -140,7 +153,7 @@ let private sparkline (points: HistoryPoint[]) : XmlNode =
         path "lost" (bars points (float (max 1L most)) (fun point -> struct (point.Delivered, point.Lost)))
     ]
 
-let private columns = [
+let private columns (hasJournal: bool) = [
     "Host", ""
     "RequestClone", ""
     "Target", ""
@@ -149,6 +162,9 @@ let private columns = [
     "Failed", "number"
     "Dropped", "number"
     "Pending", "number"
+    if hasJournal then
+        "Backlog", "number"
+        "Dead letters", "number"
     "Retries", "number"
     "p50", "number"
     "p99", "number"
@@ -160,6 +176,18 @@ let rowId (key: ObjectKey) : string = $"route/{key.Namespace}/{key.Name}"
 
 let private count (label: string) (tone: string) (value: int64) =
     td [ attr "data-label" label; _class ("number " + toneIf (value > 0L) tone) ] [ str (number value) ]
+
+let private stored (clone: ObjectKey) (stored: StoredCopies) : XmlNode list = [
+    count "Backlog" "" stored.Backlog
+    td [ attr "data-label" "Dead letters"; _class "number" ] [
+        if stored.DeadLetters = 0L then
+            str "0"
+        else
+            a [ _href ("dead?clone=" + Uri.EscapeDataString(string clone)) ] [
+                str (number stored.DeadLetters)
+            ]
+    ]
+]
 
 let private row (status: RouteStatus) : XmlNode =
     let clone, totals = status.Clone.Clone, status.Totals
@@ -207,6 +235,9 @@ let private row (status: RouteStatus) : XmlNode =
         count "Failed" "bad" totals.Failed
         count "Dropped" "bad" totals.Dropped
         count "Pending" "" totals.Pending
+        match status.Stored with
+        | ValueSome copies -> yield! stored clone.Key copies
+        | ValueNone -> ()
         count "Retries" "" totals.Retries
         quantile "p50" 0.5
         quantile "p99" 0.99
@@ -257,7 +288,8 @@ let routes (page: RoutePage) (rows: string seq) : XmlNode =
             table [] [
                 thead [] [
                     tr [] [
-                        for name, kind in columns -> th [ attr "scope" "col"; _class kind ] [ str name ]
+                        for name, kind in columns page.HasJournal ->
+                            th [ attr "scope" "col"; _class kind ] [ str name ]
                     ]
                 ]
                 tbody [] [ for row in rows -> rawText row ]
