@@ -163,6 +163,7 @@ let handler
         >=> json (fun ctx -> StatusJson.ofPage snapshot.StatusOf (snapshot.Select(queryOf ctx)))
         route "/api/failures"
         >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
+        DeadLetterPage.handler sources.DeadLetters sources.Clock sources.Instance
         DeadLetterApi.reading sources.DeadLetters sources.Clock
     ]
 
