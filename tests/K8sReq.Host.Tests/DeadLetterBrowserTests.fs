@@ -23,9 +23,13 @@ let private send (port: int) (target: string) : Task<unit> = task {
     Expect.equal (TestClient.status answer) 202 "accepted"
 }
 
-/// The program with a journal, over one target on this port.
+/// The program with a journal, over one target on this port, and a RequestClone that is not routed.
 let private start (folder: TestFolder) (targetPort: int) = task {
-    folder.Write("routes/all.yaml", Manifests.route "a.example" [ targetPort ])
+    folder.Write(
+        "routes/all.yaml",
+        Manifests.route "a.example" [ targetPort ]
+        + Manifests.clone "webhooks-of-orders" "webhooks.orders.example" "missing"
+    )
 
     let program =
         PublishedProgram.Start [
@@ -52,8 +56,9 @@ let private needsBrowser () =
 
 let private rows = "document.querySelectorAll('#letters tbody tr').length"
 
+// Also while another page is being loaded.
 let private hasText (id: string) (text: string) =
-    $"document.getElementById('{id}').textContent.includes('{text}')"
+    $"document.getElementById('{id}')?.textContent.includes('{text}') === true"
 
 let private click (browser: Browser) (selector: string) : Task<unit> = task {
     let! _ = browser.Evaluate $"document.querySelector('{selector}').click()"
@@ -101,6 +106,7 @@ let tests =
             do! click browser "tbody button[data-action=replay]"
             do! browser.Shows("it asks", isAsking)
             do! browser.Shows("how many", hasText "question" "Send 1 dead letter again?")
+            do! browser.Shows("which", hasText "which" "POST /hooks?n=1, for copy-0")
             do! browser.Shows("Cancel has the focus", "document.activeElement.id === 'cancel'")
             do! click browser "#confirm"
             do! browser.Shows("the result", hasText "told" "1 dead letter sent again.")
@@ -208,7 +214,7 @@ let tests =
             let! _ = browser.Evaluate "document.getElementById('clone').value = 'shop/nobody'"
             let! _ = browser.Evaluate "document.querySelector('form button').click()"
             do! browser.Shows("what fits", hasText "letters" "No dead letter matches.")
-            do! browser.Shows("what was asked", "document.getElementById('clone').value === 'shop/nobody'")
+            do! browser.Shows("what was asked", "document.getElementById('clone')?.value === 'shop/nobody'")
         }
 
         testCaseTask "light and dark, wide and on a phone"
@@ -254,5 +260,7 @@ let tests =
             do! browser.Size(1280, 1000, false)
             do! browser.Shows("which is wide enough, too", wide)
             do! browser.Picture(Path.Combine(pictures, "journal-light.png"))
+            do! browser.Size(1100, 1000, false)
+            do! browser.Shows("and so is less", wide)
         }
     ]

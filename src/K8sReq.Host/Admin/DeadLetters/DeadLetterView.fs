@@ -22,7 +22,7 @@ type DeadLetterContent =
 let mostShown = 100
 
 // A longer target would hide the other columns.
-let private longestTarget = 300
+let private longestTarget = 200
 
 let private columns = [
     "Ended (UTC)", ""
@@ -159,34 +159,40 @@ let private timeHint = "2h or 2026-01-31T12:00:00Z"
 
 // `given` is what was asked for, understood or not.
 let private filterForm (given: string -> string) : XmlNode =
-    let field (name: string) (words: string) (hint: string) = [
-        label [ _for name ] [ str words ]
-        input [
-            _id name
-            _name name
-            _type "text"
-            _value (given name)
-            _placeholder hint
-            attr "autocomplete" "off"
-            attr "spellcheck" "false"
-        ]
-    ]
+    let labelled (name: string) (words: string) (control: XmlNode) =
+        div [ _class "field" ] [ label [ _for name ] [ str words ]; control ]
+
+    let field (name: string) (words: string) (hint: string) =
+        labelled
+            name
+            words
+            (input [
+                _id name
+                _name name
+                _type "text"
+                _value (given name)
+                _placeholder hint
+                attr "autocomplete" "off"
+                attr "spellcheck" "false"
+            ])
 
     form [ _method "get"; _action "dead"; attr "role" "search" ] [
-        yield! field "clone" "RequestClone" "NAMESPACE/NAME"
-        label [ _for "outcome" ] [ str "Outcome" ]
-        select [ _id "outcome"; _name "outcome" ] [
-            option [ _value "" ] [ str "any" ]
-            for cause in List.map DeadCause.name DeadCause.all do
-                option [
-                    _value cause
-                    if given "outcome" = cause then
-                        _selected
-                ] [ str cause ]
-        ]
-        yield! field "since" "Since" timeHint
-        yield! field "until" "Until" timeHint
-        yield! field "id" "Id" "1234-0"
+        field "clone" "RequestClone" "NAMESPACE/NAME"
+        labelled
+            "outcome"
+            "Outcome"
+            (select [ _id "outcome"; _name "outcome" ] [
+                option [ _value "" ] [ str "any" ]
+                for cause in List.map DeadCause.name DeadCause.all do
+                    option [
+                        _value cause
+                        if given "outcome" = cause then
+                            _selected
+                    ] [ str cause ]
+            ])
+        field "since" "Since" timeHint
+        field "until" "Until" timeHint
+        field "id" "Id" "1234-0"
         button [ _type "submit" ] [ str "Find" ]
         a [ _href "dead" ] [ str "all" ]
     ]
@@ -196,9 +202,10 @@ let private confirmation: XmlNode =
     tag "dialog" [
         _id "ask"
         attr "aria-labelledby" "question"
-        attr "aria-describedby" "consequence"
+        attr "aria-describedby" "which consequence"
     ] [
         p [ _id "question" ] []
+        p [ _id "which" ] []
         p [ _id "consequence" ] []
         p [ _class "actions" ] [
             button [ _id "cancel"; _type "button"; attr "autofocus" "autofocus" ] [ str "Cancel" ]

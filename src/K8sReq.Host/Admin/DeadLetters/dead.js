@@ -10,6 +10,7 @@
   const told = document.getElementById("told");
   const dialog = document.getElementById("ask");
   const question = document.getElementById("question");
+  const which = document.getElementById("which");
   const consequence = document.getElementById("consequence");
   const confirm = document.getElementById("confirm");
 
@@ -37,9 +38,10 @@
       ? many(left) + " cannot be sent now: the RequestClone is not routed, or the journal has no room."
       : "";
 
-  const confirmed = (name, count, left) => {
+  const confirmed = (name, ofWhich, count, left) => {
     const action = actions[name];
     question.textContent = action.verb + " " + many(count) + action.after + "?";
+    which.textContent = ofWhich;
     consequence.textContent = [action.consequence, leftOf(name, left)].join(" ").trim();
     confirm.textContent = action.verb + action.after;
     confirm.className = name;
@@ -59,14 +61,22 @@
     document.getElementById("letters-title").focus();
   };
 
-  const run = async (name, id) => {
+  const cellOf = (row, label) => row.querySelector('[data-label="' + label + '"]').firstChild.textContent;
+
+  const run = async (button) => {
+    const name = button.dataset.action;
+    const id = button.dataset.id;
+    const row = button.closest("tr");
+    const ofWhich = row
+      ? cellOf(row, "Request") + ", for " + cellOf(row, "RequestClone")
+      : "All that match, as of page load.";
     const fields = id === undefined ? letters().dataset.filter : new URLSearchParams({ id }).toString();
     const would = await post(name, fields + "&dryRun=true");
     const count = would[actions[name].changed];
 
     if (count === 0) {
       say(leftOf(name, would.left) || "No such dead letter is left.", "bad");
-    } else if (await confirmed(name, count, would.left)) {
+    } else if (await confirmed(name, ofWhich, count, would.left)) {
       const done = await post(name, fields);
       say((many(done[actions[name].changed]) + " " + actions[name].past + ". " + leftOf(name, done.left)).trim(), "");
       await reload();
@@ -81,7 +91,7 @@
     letters().setAttribute("aria-busy", "true");
 
     try {
-      await run(button.dataset.action, button.dataset.id);
+      await run(button);
     } catch (error) {
       // What was done before is told, too.
       say((told.textContent + " Failed: " + error.message).trim(), "bad");

@@ -285,7 +285,10 @@ let private pager (page: RoutePage) : XmlNode list =
 let routes (page: RoutePage) (rows: string seq) : XmlNode =
     titled "routes" "Routes" [
         if page.Shown.Length > 0 then
-            table [] [
+            table [
+                if page.HasJournal then
+                    _class "dense"
+            ] [
                 thead [] [
                     tr [] [
                         for name, kind in columns page.HasJournal ->
