@@ -115,7 +115,7 @@ let tests =
             let! copy = good.Next()
             Expect.stringContains copy.Start "/hooks?n=1" "the first"
 
-            // What fails meanwhile is not among those that were looked at.
+            // The rest at once, by the keyboard.
             do! click browser "p button[data-action=replay]"
             do! browser.Shows("how many", hasText "question" "Send 2 dead letters again?")
             do! browser.Press "Tab"

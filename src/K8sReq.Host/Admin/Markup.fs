@@ -20,6 +20,7 @@ let bytes (value: int64) : string =
     mebibytes.ToString((if mebibytes < 10.0 then "0.0" else "0"), CultureInfo.InvariantCulture)
     + " MiB"
 
+/// In the unit that suits it.
 let duration (time: TimeSpan) : string =
     let text (value: float) (unit: string) =
         value.ToString((if value < 10.0 then "0.0" else "0"), CultureInfo.InvariantCulture)
