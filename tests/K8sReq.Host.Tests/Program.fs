@@ -11,6 +11,7 @@ let private ofTheProgram = [
     PrometheusTests.tests
     MetricsTableTests.tests
     StatusBrowserTests.tests
+    DeadLetterBrowserTests.tests
     ProgramTests.tests
     JournalTests.tests
     DeadLetterTests.tests
@@ -27,6 +28,7 @@ let private ofItsParts = [
     ServeTests.tests
     MetricsTests.tests
     StatusPageTests.tests
+    DeadLetterPageTests.tests
     LoadTests.tests
     LayerTests.tests
 ]

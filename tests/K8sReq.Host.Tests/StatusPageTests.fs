@@ -114,6 +114,7 @@ let private sourcesOf (count: int) : StatusSources =
         Requests = fun () -> []
         Source = SourceMetrics TimeProvider.System
         Budget = BufferBudget 1L
+        Journal = None
         DeadLetters = DeadLetterService(None, fun _ -> false)
     }
 
@@ -364,5 +365,42 @@ let tests =
             let one = StatusSubscription(snapshot, feed, StatusQuery.all)
             Expect.isNotEmpty (one.Next()) "all at first"
             Expect.equal (one.Next()) "" "then nothing"
+        }
+
+        test
+            "a row is rendered again when its backlog or its dead letters change, and not when only time goes by" {
+            let mutable stored = {
+                Backlog = 1L
+                OldestAge = TimeSpan.FromSeconds 1.0
+                DeadLetters = 2L
+            }
+
+            let snapshot =
+                StatusSnapshot {
+                    sourcesOf 1 with
+                        Journal =
+                            Some {
+                                Of = fun _ -> stored
+                                All = fun () -> stored
+                            }
+                }
+
+            let feed = StatusFeed(snapshot, TimeProvider.System, TimeSpan.FromHours 1.0)
+
+            let row () =
+                (feed.Rows (snapshot.Select StatusQuery.all).Shown)[0]
+
+            let before = row ()
+
+            stored <- {
+                stored with
+                    OldestAge = TimeSpan.FromSeconds 2.0
+            }
+
+            Expect.isTrue (Object.ReferenceEquals(before, row ())) "the same row"
+            stored <- { stored with Backlog = 1234L }
+            Expect.stringContains (row ()) ">1,234<" "the backlog"
+            stored <- { stored with DeadLetters = 5678L }
+            Expect.stringContains (row ()) ">5,678<" "the dead letters"
         }
     ]

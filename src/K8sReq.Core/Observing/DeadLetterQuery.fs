@@ -58,6 +58,22 @@ module DeadLetterQuery =
     let private causeAccepted =
         DeadCause.all |> List.map DeadCause.name |> String.concat ", "
 
+    /// The query string that means the same dead letters, whenever it is read, without its question mark and without the limit.
+    let toQueryString (filter: DeadLetterFilter) : string =
+        let time (time: DateTimeOffset) =
+            time.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ss.fffffffZ", CultureInfo.InvariantCulture)
+
+        [
+            "id", filter.Id |> Option.map string
+            "clone", filter.Clone |> Option.map string
+            "outcome", filter.Cause |> Option.map DeadCause.name
+            "since", filter.Since |> Option.map time
+            "until", filter.Until |> Option.map time
+        ]
+        |> List.choose (fun (name, value) ->
+            value |> Option.map (fun value -> name + "=" + Uri.EscapeDataString value))
+        |> String.concat "&"
+
     /// From the fields `id`, `clone`, `outcome`, `since`, `until` and `limit`, each by its name, or everything that is wrong with
     /// them: what is removed by a filter is gone, so nothing of it may be misunderstood. Without a limit it is `byDefault`.
     let ofFields

@@ -10,6 +10,7 @@ open K8sReq.Host.Admin
 open K8sReq.Host.Admin.DeadLetters
 open K8sReq.Host.Admin.Status
 open K8sReq.Host.Commands.Listeners
+open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 /// The families of metrics, as they are at the moment of each call.
@@ -30,6 +31,31 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
             Routes = fun () -> plane.Snapshots.Current.Counts
             IsReady = fun () -> plane.IsReady
         }
+
+// What the page tells of a journal.
+let private statusOf (journal: SqliteStore) : StatusJournal = {
+    Of =
+        fun clone ->
+            let backlog = journal.Store.Backlog clone
+
+            {
+                Backlog = backlog.Copies
+                OldestAge = backlog.OldestAge
+                DeadLetters = (journal.Letters.Of clone).Letters
+            }
+    All =
+        fun () ->
+            let waiting = journal.Usage.Waiting |> List.map snd
+            let now = journal.Now
+
+            {
+                Backlog = waiting |> List.sumBy _.Copies
+                OldestAge =
+                    (TimeSpan.Zero, waiting)
+                    ||> List.fold (fun age copies -> max age (now - copies.Oldest))
+                DeadLetters = journal.Letters.Kept |> List.sumBy (fun (_, kept) -> kept.Letters)
+            }
+}
 
 /// In the order in which they are bound: the proxy's own is the last one. `pageReaders` ends the streams of the page.
 let create
@@ -55,6 +81,7 @@ let create
         Requests = fun () -> plane.Http.Requests
         Source = source
         Budget = plane.Budget
+        Journal = plane.Journal |> Option.map statusOf
         DeadLetters = DeadLetterService(plane.Journal, plane.IsRouted)
     }
 

@@ -105,6 +105,9 @@ type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool)
     /// Whether there is a journal, and so may be dead letters.
     member _.IsThere = journal.IsSome
 
+    /// By the journal's clock, as the times of dead letters are. None without a journal.
+    member _.Now: DateTimeOffset option = journal |> Option.map _.Now
+
     /// The oldest first.
     member _.List(filter: DeadLetterFilter) : Task<Result<DeadLetter list, DeadLetterError>> =
         ask _.DeadLetters(filter)

@@ -15,6 +15,9 @@ type private RowInputs = {
     Clone: ResolvedClone
     Totals: CopyTotals
     HistoryVersion: int64
+    // -1 without a journal.
+    Backlog: int64
+    DeadLetters: int64
 } with
 
     member inputs.IsSame(other: RowInputs) =
@@ -22,6 +25,8 @@ type private RowInputs = {
         Object.ReferenceEquals(inputs.Clone, other.Clone)
         && inputs.Totals = other.Totals
         && inputs.HistoryVersion = other.HistoryVersion
+        && inputs.Backlog = other.Backlog
+        && inputs.DeadLetters = other.DeadLetters
 
     override inputs.Equals(other) =
         match other with
@@ -76,6 +81,11 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     let rowOf (clone: ResolvedClone) : string =
         let status = snapshot.StatusOf clone
 
+        let struct (backlog, deadLetters) =
+            match status.Stored with
+            | ValueSome stored -> struct (stored.Backlog, stored.DeadLetters)
+            | ValueNone -> struct (-1L, -1L)
+
         let inputs = {
             Clone = clone
             Totals = status.Totals
@@ -83,6 +93,8 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
                 match status.History with
                 | ValueSome history -> history.Version
                 | ValueNone -> -1L
+            Backlog = backlog
+            DeadLetters = deadLetters
         }
 
         match rows.TryGetValue clone.Clone.Key with

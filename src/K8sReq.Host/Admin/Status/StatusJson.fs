@@ -28,6 +28,19 @@ let private queue (json: Utf8JsonWriter) (load: LaneLoad) (oldest: TimeSpan) =
         json.WriteNumber("bytes", load.WaitingBytes)
         seconds json "oldestSeconds" (Some oldest))
 
+// Null without a journal.
+let private stored (json: Utf8JsonWriter) (stored: StoredCopies voption) =
+    match stored with
+    | ValueSome stored ->
+        field json "backlog" (fun () ->
+            json.WriteNumber("items", stored.Backlog)
+            seconds json "oldestSeconds" (Some stored.OldestAge))
+
+        json.WriteNumber("deadLetters", stored.DeadLetters)
+    | ValueNone ->
+        json.WriteNull "backlog"
+        json.WriteNull "deadLetters"
+
 let private clone (json: Utf8JsonWriter) (key: ObjectKey) =
     json.WriteString("namespace", key.Namespace)
     json.WriteString("name", key.Name)
@@ -62,6 +75,7 @@ let ofSummary (summary: StatusSummary) : byte[] =
 
             copies json summary.Totals
             queue json summary.Load summary.OldestWait
+            stored json summary.Stored
 
             field json "memory" (fun () ->
                 json.WriteNumber("residentBytes", summary.ResidentMemory)
@@ -93,6 +107,7 @@ let private route (json: Utf8JsonWriter) (status: RouteStatus) =
 
         copies json status.Totals
         queue json status.Load status.OldestWait
+        stored json status.Stored
 
         match status.History with
         | ValueNone ->

@@ -4,26 +4,17 @@ module K8sReq.Host.Admin.Status.StatusPage
 open System
 open System.IO
 open System.Net
-open System.Reflection
 open System.Text
 open System.Threading
 open Microsoft.AspNetCore.Http
 open Microsoft.Extensions.Primitives
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin
 open K8sReq.Host.Admin.DeadLetters
 
 /// Two seconds: what changes is seen soon, and looking costs next to nothing.
 let usualInterval = TimeSpan.FromSeconds 2.0
-
-let private resource (name: string) : byte[] =
-    match Assembly.GetExecutingAssembly().GetManifestResourceStream name with
-    | null -> failwith $"The program was built without {name}."
-    | stream ->
-        use stream = stream
-        use copy = new MemoryStream()
-        stream.CopyTo copy
-        copy.ToArray()
 
 // Nothing from elsewhere, nothing inline, nobody's frame; and nothing is kept by browsers.
 let private secureFields = [|
@@ -77,12 +68,9 @@ let private queryOf (ctx: HttpContext) : StatusQuery =
         | true, values when values.Count > 0 -> Option.ofObj values[0]
         | _ -> None)
 
-let private bodyOf (contentType: string) (body: byte[]) : HttpHandler =
-    setHttpHeader "Content-Type" contentType >=> setBody body
-
 // Made again for each request.
 let private answering (contentType: string) (body: HttpContext -> byte[]) : HttpHandler =
-    fun next ctx -> bodyOf contentType (body ctx) next ctx
+    fun next ctx -> (setHttpHeader "Content-Type" contentType >=> setBody (body ctx)) next ctx
 
 let private json (body: HttpContext -> byte[]) : HttpHandler =
     answering "application/json; charset=utf-8" body
@@ -166,9 +154,8 @@ let handler
 
     let reading = [
         route "/" >=> page snapshot feed
-        route "/style.css" >=> bodyOf "text/css; charset=utf-8" (resource "status.css")
-        route "/script.js"
-        >=> bodyOf "text/javascript; charset=utf-8" (resource "status.js")
+        route "/style.css" >=> StaticFile.css "status.css"
+        route "/script.js" >=> StaticFile.script "status.js"
         route "/events" >=> events snapshot feed sources.Clock stop
         route "/api/status"
         >=> json (fun _ -> StatusJson.ofSummary (snapshot.Summary()))
@@ -176,6 +163,7 @@ let handler
         >=> json (fun ctx -> StatusJson.ofPage snapshot.StatusOf (snapshot.Select(queryOf ctx)))
         route "/api/failures"
         >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
+        DeadLetterPage.handler sources.DeadLetters sources.Clock sources.Instance
         DeadLetterApi.reading sources.DeadLetters sources.Clock
     ]
 

@@ -6,6 +6,24 @@ open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.Host.Admin.DeadLetters
 
+/// What a journal keeps beside the copies that are under way: of a RequestClone, or of all.
+[<Struct>]
+type StoredCopies = {
+    /// Copies that wait in the journal alone.
+    Backlog: int64
+    /// Since the oldest of those was accepted.
+    OldestAge: TimeSpan
+    DeadLetters: int64
+}
+
+/// What the page asks of a journal.
+[<NoEquality; NoComparison>]
+type StatusJournal = {
+    Of: ObjectKey -> StoredCopies
+    /// Of all RequestClones, also of those that are gone.
+    All: unit -> StoredCopies
+}
+
 /// What the status page tells of, as it is at the moment it is asked. From any thread.
 [<NoEquality; NoComparison>]
 type StatusSources = {
@@ -22,6 +40,8 @@ type StatusSources = {
     Requests: unit -> (int * int64) list
     Source: SourceMetrics
     Budget: BufferBudget
+    /// None if there is none.
+    Journal: StatusJournal option
     DeadLetters: DeadLetterService
 }
 
@@ -38,6 +58,8 @@ type StatusSummary = {
     Load: LaneLoad
     /// How long the first copy in any queue has waited.
     OldestWait: TimeSpan
+    /// None without a journal.
+    Stored: StoredCopies voption
     /// Requests answered, by status code.
     Requests: (int * int64) list
     /// The time for which all routes are known to be what the source has; None before the first.
@@ -58,6 +80,8 @@ type RouteStatus = {
     Totals: CopyTotals
     Load: LaneLoad
     OldestWait: TimeSpan
+    /// None without a journal.
+    Stored: StoredCopies voption
     /// None if it has had no copies.
     History: CopyHistory voption
 }
@@ -68,6 +92,8 @@ type RoutePage = {
     /// How many match.
     Total: int
     Shown: ResolvedClone[]
+    /// Whether there is a journal to tell of.
+    HasJournal: bool
 }
 
 /// The RequestClones in the order in which they are shown: sorted again only when the table has changed.
@@ -121,6 +147,10 @@ type StatusSnapshot(sources: StatusSources) =
             Totals = sources.Totals()
             Load = load
             OldestWait = oldest
+            Stored =
+                match sources.Journal with
+                | Some journal -> ValueSome(journal.All())
+                | None -> ValueNone
             Requests = sources.Requests()
             LastSync = sources.Source.LastSync
             IsLeading = sources.Source.IsLeading
@@ -155,16 +185,23 @@ type StatusSnapshot(sources: StatusSources) =
             Query = { query with Offset = offset }
             Total = matching.Length
             Shown = Array.sub matching offset (min query.Limit (matching.Length - offset))
+            HasJournal = sources.Journal.IsSome
         }
 
     /// What became of a RequestClone's copies.
     member _.StatusOf(clone: ResolvedClone) : RouteStatus =
+        let stored =
+            match sources.Journal with
+            | Some journal -> ValueSome(journal.Of clone.Clone.Key)
+            | None -> ValueNone
+
         match sources.Clones.TryFind clone.Clone.Key with
         | ValueNone -> {
             Clone = clone
             Totals = CopyTotals.zero
             Load = LaneLoad.empty
             OldestWait = TimeSpan.Zero
+            Stored = stored
             History = ValueNone
           }
         | ValueSome entry ->
@@ -175,6 +212,7 @@ type StatusSnapshot(sources: StatusSources) =
                 Totals = entry.Statistics.Totals
                 Load = load
                 OldestWait = oldest
+                Stored = stored
                 History = entry.Statistics.History
             }
 

@@ -8,48 +8,9 @@ open System.Text
 open Giraffe.ViewEngine
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin.Markup
 
 let private render (node: XmlNode) : string = RenderView.AsString.htmlNode node
-
-let private number (value: int64) =
-    value.ToString("N0", CultureInfo.InvariantCulture)
-
-let private many (value: int) (what: string) =
-    number (int64 value) + " " + (if value = 1 then what else what + "s")
-
-let private bytes (value: int64) =
-    let mebibytes = float value / 1048576.0
-
-    mebibytes.ToString((if mebibytes < 10.0 then "0.0" else "0"), CultureInfo.InvariantCulture)
-    + " MiB"
-
-let private duration (time: TimeSpan) =
-    let text (value: float) (unit: string) =
-        value.ToString((if value < 10.0 then "0.0" else "0"), CultureInfo.InvariantCulture)
-        + " "
-        + unit
-
-    if time < TimeSpan.FromSeconds 1.0 then
-        text time.TotalMilliseconds "ms"
-    elif time < TimeSpan.FromMinutes 2.0 then
-        text time.TotalSeconds "s"
-    elif time < TimeSpan.FromHours 2.0 then
-        text time.TotalMinutes "min"
-    elif time < TimeSpan.FromDays 2.0 then
-        text time.TotalHours "h"
-    else
-        text time.TotalDays "days"
-
-let private timeOf (at: DateTimeOffset) (shown: string) =
-    time [ attr "datetime" (at.UtcDateTime.ToString "yyyy-MM-ddTHH:mm:ss.fffZ") ] [ str shown ]
-
-let private clockTime (at: DateTimeOffset) =
-    timeOf at (at.UtcDateTime.ToString "yyyy-MM-dd HH:mm:ss")
-
-let private titled (id: string) (title: string) (content: XmlNode list) =
-    section
-        [ _id id; attr "aria-labelledby" (id + "-title") ]
-        (h2 [ _id (id + "-title") ] [ str title ] :: content)
 
 // A figure and what it is of; `tone` marks what wants to be looked at.
 let private tile (tone: string) (name: string) (value: string) (note: XmlNode list) =
@@ -97,6 +58,19 @@ let summary (now: StatusSummary) : XmlNode =
             tile (toneIf (totals.Dropped > 0L) "bad") "Dropped" (number totals.Dropped) [
                 str "queue full, or route removed"
             ]
+            match now.Stored with
+            | ValueSome stored ->
+                tile "" "Backlog" (number stored.Backlog) [
+                    if stored.Backlog = 0L then
+                        str "nothing waits in the journal alone"
+                    else
+                        str $"in the journal alone, the oldest for {duration stored.OldestAge}"
+                ]
+
+                tile (toneIf (stored.DeadLetters > 0L) "bad") "Dead letters" (number stored.DeadLetters) [
+                    a [ _href "dead" ] [ str "see, send again, remove" ]
+                ]
+            | ValueNone -> ()
             tile "" "In flight" (number (int64 load.Sending)) [
                 if load.Queued + load.Parked = 0 then
                     str "queue empty"
@@ -179,7 +153,7 @@ let private sparkline (points: HistoryPoint[]) : XmlNode =
         path "lost" (bars points (float (max 1L most)) (fun point -> struct (point.Delivered, point.Lost)))
     ]
 
-let private columns = [
+let private columns (hasJournal: bool) = [
     "Host", ""
     "RequestClone", ""
     "Target", ""
@@ -188,6 +162,9 @@ let private columns = [
     "Failed", "number"
     "Dropped", "number"
     "Pending", "number"
+    if hasJournal then
+        "Backlog", "number"
+        "Dead letters", "number"
     "Retries", "number"
     "p50", "number"
     "p99", "number"
@@ -199,6 +176,18 @@ let rowId (key: ObjectKey) : string = $"route/{key.Namespace}/{key.Name}"
 
 let private count (label: string) (tone: string) (value: int64) =
     td [ attr "data-label" label; _class ("number " + toneIf (value > 0L) tone) ] [ str (number value) ]
+
+let private stored (clone: ObjectKey) (stored: StoredCopies) : XmlNode list = [
+    count "Backlog" "" stored.Backlog
+    td [ attr "data-label" "Dead letters"; _class "number" ] [
+        if stored.DeadLetters = 0L then
+            str "0"
+        else
+            a [ _href ("dead?clone=" + Uri.EscapeDataString(string clone)) ] [
+                str (number stored.DeadLetters)
+            ]
+    ]
+]
 
 let private row (status: RouteStatus) : XmlNode =
     let clone, totals = status.Clone.Clone, status.Totals
@@ -246,6 +235,9 @@ let private row (status: RouteStatus) : XmlNode =
         count "Failed" "bad" totals.Failed
         count "Dropped" "bad" totals.Dropped
         count "Pending" "" totals.Pending
+        match status.Stored with
+        | ValueSome copies -> yield! stored clone.Key copies
+        | ValueNone -> ()
         count "Retries" "" totals.Retries
         quantile "p50" 0.5
         quantile "p99" 0.99
@@ -293,10 +285,14 @@ let private pager (page: RoutePage) : XmlNode list =
 let routes (page: RoutePage) (rows: string seq) : XmlNode =
     titled "routes" "Routes" [
         if page.Shown.Length > 0 then
-            table [] [
+            table [
+                if page.HasJournal then
+                    _class "dense"
+            ] [
                 thead [] [
                     tr [] [
-                        for name, kind in columns -> th [ attr "scope" "col"; _class kind ] [ str name ]
+                        for name, kind in columns page.HasJournal ->
+                            th [ attr "scope" "col"; _class kind ] [ str name ]
                     ]
                 ]
                 tbody [] [ for row in rows -> rawText row ]
@@ -388,43 +384,33 @@ let private refreshSeconds = "15"
 
 /// The whole page.
 let page (now: StatusSummary) (shown: RoutePage) (rows: string seq) (lost: CopyFailure list) : string =
-    html [ _lang "en" ] [
-        head [] [
-            meta [ _charset "utf-8" ]
-            meta [ _name "viewport"; _content "width=device-width, initial-scale=1" ]
-            meta [ _name "color-scheme"; _content "light dark" ]
-            tag "title" [] [ str $"K8sReq: {now.Instance}" ]
-            link [ _rel "icon"; _href "data:," ]
-            link [ _rel "stylesheet"; _href "style.css" ]
-            script [ _src "script.js"; attr "defer" "defer" ] []
-            noscript [] [ meta [ attr "http-equiv" "refresh"; _content refreshSeconds ] ]
+    document $"K8sReq: {now.Instance}" [
+        script [ _src "script.js"; attr "defer" "defer" ] []
+        noscript [] [ meta [ attr "http-equiv" "refresh"; _content refreshSeconds ] ]
+    ] [
+        a [ _class "skip"; _href "#routes" ] [ str "To the routes" ]
+        header [] [
+            h1 [] [ str "K8sReq" ]
+            p [ _id "live"; attr "role" "status" ] [ str "as of page load" ]
+            button [
+                _id "pause"
+                _type "button"
+                attr "aria-pressed" "false"
+                attr "hidden" "hidden"
+            ] [ str "Pause" ]
         ]
-        body [] [
-            a [ _class "skip"; _href "#routes" ] [ str "To the routes" ]
-            header [] [
-                h1 [] [ str "K8sReq" ]
-                p [ _id "live"; attr "role" "status" ] [ str "as of page load" ]
-                button [
-                    _id "pause"
-                    _type "button"
-                    attr "aria-pressed" "false"
-                    attr "hidden" "hidden"
-                ] [ str "Pause" ]
-            ]
-            main [] [ summary now; filterForm shown.Query; routes shown rows; failures lost ]
-            footer [] [
-                p [] [
-                    str "The same as JSON: "
-                    a [ _href "api/status" ] [ str "api/status" ]
-                    str ", "
-                    a [ _href "api/routes" ] [ str "api/routes" ]
-                    str ", "
-                    a [ _href "api/failures" ] [ str "api/failures" ]
-                ]
+        main [] [ summary now; filterForm shown.Query; routes shown rows; failures lost ]
+        footer [] [
+            p [] [
+                str "The same as JSON: "
+                a [ _href "api/status" ] [ str "api/status" ]
+                str ", "
+                a [ _href "api/routes" ] [ str "api/routes" ]
+                str ", "
+                a [ _href "api/failures" ] [ str "api/failures" ]
             ]
         ]
     ]
-    |> RenderView.AsString.htmlDocument
 
 /// A part of the page, as it is sent when it has changed.
 let part (node: XmlNode) : string = render node

@@ -25,10 +25,14 @@
     const before = part && document.getElementById(part.id);
     if (!before) return;
 
-    const focused = before.contains(document.activeElement) ? document.activeElement.textContent : null;
+    const focused = before.contains(document.activeElement) ? document.activeElement : null;
     before.replaceWith(part);
     if (focused === null) return;
-    const next = [...part.querySelectorAll("a")].find((link) => link.textContent === focused);
+    // Of "Next" the address changes, of a figure the text.
+    const links = [...part.querySelectorAll("a")];
+    const next =
+      links.find((link) => link.href === focused.href) ??
+      links.find((link) => link.textContent === focused.textContent);
     if (next) next.focus();
   };
 
