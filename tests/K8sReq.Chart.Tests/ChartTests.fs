@@ -367,6 +367,30 @@ let tests =
             "terminationGracePeriodSeconds"
         refuses "a variable that is an object" [ "--set"; "env.A.b=c" ] "env"
 
+        // Helm reads numbers as floating point.
+        withHelm "numbers among the variables are written out" (fun helm ->
+            let file = Path.GetTempFileName()
+
+            try
+                File.WriteAllText(
+                    file,
+                    "env: {JOURNAL_BYTES: 2147483648, QUEUE_BYTES: 33554432, CONCURRENT: 4, OTEL_TRACES_SAMPLER_ARG: 0.01}"
+                )
+
+                let given = render helm [ "--values"; file ] |> environment |> Map.ofList
+
+                Expect.equal
+                    (List.map (fun name -> given[name]) [
+                        "JOURNAL_BYTES"
+                        "QUEUE_BYTES"
+                        "CONCURRENT"
+                        "OTEL_TRACES_SAMPLER_ARG"
+                    ])
+                    [ "2147483648"; "33554432"; "4"; "0.01" ]
+                    "as they were given"
+            finally
+                File.Delete file)
+
         withHelm "a Service that is opened to the outside does not open the metrics" (fun helm ->
             let objects = render helm [ "--set"; "service.type=LoadBalancer" ]
 

@@ -115,6 +115,15 @@ annotations:
 {{- mergeOverwrite $made .Values.env | toYaml -}}
 {{- end -}}
 
+{{/* A variable's value as text. Helm reads numbers as floating point, and writes those of a million and more with an exponent. */}}
+{{- define "k8sreq.envText" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- printf "%.0f" . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The port that is listened on: that of an address in the environment, where one is set. */}}
 {{- define "k8sreq.port" -}}
 {{- $env := include "k8sreq.env" .root | fromYaml -}}

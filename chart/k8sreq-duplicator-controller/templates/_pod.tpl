@@ -38,7 +38,7 @@ spec:
         {{- range $name, $value := include "k8sreq.env" . | fromYaml }}
         {{- if not (hasKey $.Values.extraEnvSecrets $name) }}
         - name: {{ $name }}
-          value: {{ $value | toString | quote }}
+          value: {{ include "k8sreq.envText" $value | quote }}
         {{- end }}
         {{- end }}
         {{- range $name, $source := .Values.extraEnvSecrets }}
