@@ -112,6 +112,9 @@ annotations:
   "LEADER_ELECTION_NAMESPACE" (include "k8sreq.leaseNamespace" .)
   "NAMESPACES" (include "k8sreq.namespaces" .)
 -}}
+{{- if .Values.persistence.enabled -}}
+{{- $_ := set $made "JOURNAL" .Values.persistence.mountPath -}}
+{{- end -}}
 {{- mergeOverwrite $made .Values.env | toYaml -}}
 {{- end -}}
 

@@ -1,4 +1,4 @@
-{{/* The pods, of the Deployment: for "template:", with 4 spaces before each line. */}}
+{{/* The pods, of the Deployment or the StatefulSet: for "template:", with 4 spaces before each line. */}}
 {{- define "k8sreq.pod" -}}
 metadata:
   labels:
@@ -14,7 +14,7 @@ spec:
   serviceAccountName: {{ include "k8sreq.serviceAccountName" . }}
   automountServiceAccountToken: true
   terminationGracePeriodSeconds: {{ include "k8sreq.terminationGracePeriodSeconds" . }}
-  {{- with .Values.podSecurityContext }}
+  {{- with include "k8sreq.podSecurityContext" . | fromYaml }}
   securityContext:
     {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -79,9 +79,13 @@ spec:
       securityContext:
         {{- include "k8sreq.securityContext" . | nindent 8 }}
       {{- end }}
-      {{- with .Values.secretMounts }}
+      {{- if or .Values.persistence.enabled .Values.secretMounts }}
       volumeMounts:
-        {{- range . }}
+        {{- if .Values.persistence.enabled }}
+        - name: journal
+          mountPath: {{ .Values.persistence.mountPath }}
+        {{- end }}
+        {{- range .Values.secretMounts }}
         - name: {{ .name }}
           mountPath: {{ .path }}
           readOnly: true
