@@ -14,31 +14,37 @@ let private valueFiles =
     |> List.ofArray
     |> List.sort
 
-let private render helm arguments =
+let render helm arguments =
     succeed helm ([ "template"; "rel"; chart; "--namespace"; "sys" ] @ arguments)
     |> parse
 
-let private renderFile helm name arguments =
+let renderFile helm name arguments =
     let file =
         valueFiles
         |> List.find (fun file -> Path.GetFileNameWithoutExtension file = name)
 
     render helm ([ "--values"; file ] @ arguments)
 
-let private podOf objects =
-    at [ "spec"; "template"; "spec" ] (theOnly objects "Deployment")
+/// What makes the pods: the Deployment, or with persistence the StatefulSet.
+let workload objects =
+    match kind objects "Deployment" @ kind objects "StatefulSet" with
+    | [ one ] -> one
+    | several -> failtest $"{several.Length} objects that make pods"
 
-let private containerOf objects =
+let podOf objects =
+    at [ "spec"; "template"; "spec" ] (workload objects)
+
+let containerOf objects =
     (items [ "containers" ] (podOf objects)).Head
 
 /// The variables that are given in the manifest itself.
-let private environment objects =
+let environment objects =
     items [ "env" ] (containerOf objects)
     |> List.choose (fun variable ->
         tryText [ "value" ] variable
         |> Option.map (fun value -> text [ "name" ] variable, value))
 
-let private settings objects : Settings =
+let settings objects : Settings =
     match Settings.parse (Map.ofList (environment objects)) [] with
     | Ok settings -> settings
     | Error errors -> failtest $"the program would refuse its environment: {errors}"
@@ -73,19 +79,27 @@ let private expectConsistent (objects: JsonElement list) =
             Expect.equal (text [ "targetPort" ] port) (text [ "name" ] port) "ports of the Service go by name"
 
     // Selectors find the pods.
-    let labels =
-        fields [ "spec"; "template"; "metadata"; "labels" ] (theOnly objects "Deployment")
+    let labels = fields [ "spec"; "template"; "metadata"; "labels" ] (workload objects)
 
     let expectSelects path object =
         for KeyValue(name, value) in fields path object do
             Expect.equal (labels.TryFind name) (Some value) $"the selector of {object}"
 
     services |> List.iter (expectSelects [ "spec"; "selector" ])
-    expectSelects [ "spec"; "selector"; "matchLabels" ] (theOnly objects "Deployment")
+    expectSelects [ "spec"; "selector"; "matchLabels" ] (workload objects)
 
     for kindName in [ "PodDisruptionBudget"; "PodMonitor" ] do
         kind objects kindName
         |> List.iter (expectSelects [ "spec"; "selector"; "matchLabels" ])
+
+    for scaler in kind objects "HorizontalPodAutoscaler" do
+        Expect.equal
+            (List.map (fun name -> text [ "spec"; "scaleTargetRef"; name ] scaler) [ "kind"; "name" ])
+            [
+                text [ "kind" ] (workload objects)
+                text [ "metadata"; "name" ] (workload objects)
+            ]
+            "what the autoscaler scales"
 
     kind objects "NetworkPolicy"
     |> List.iter (expectSelects [ "spec"; "podSelector"; "matchLabels" ])
@@ -124,7 +138,7 @@ let private expectRestricted (objects: JsonElement list) =
         [ "ALL" ]
         "no capabilities"
 
-let private expectSound (objects: JsonElement list) =
+let expectSound (objects: JsonElement list) =
     expectConsistent objects
     expectRestricted objects
     let pod = podOf objects
@@ -164,13 +178,13 @@ let private whatIsNeeded scopes leaseNamespace =
     ]
     |> List.sort
 
-let private refuses name arguments (said: string) =
+let refuses name arguments (said: string) =
     withHelm $"{name} is refused" (fun helm ->
         let code, _, errors = run helm ([ "template"; "rel"; chart ] @ arguments)
         Expect.notEqual code 0 "refused"
         Expect.stringContains errors said "why")
 
-let private withoutOrigin (element: JsonElement) =
+let withoutOrigin (element: JsonElement) =
     // Names of a release and of helm, which kustomize has not.
     element.GetRawText().Replace("rel-k8sreq-duplicator-controller", "k8sreq-duplicator-controller")
 
@@ -366,6 +380,30 @@ let tests =
             [ "--set"; "shutdownDelay=1m30s" ]
             "terminationGracePeriodSeconds"
         refuses "a variable that is an object" [ "--set"; "env.A.b=c" ] "env"
+
+        // Helm reads numbers as floating point.
+        withHelm "numbers among the variables are written out" (fun helm ->
+            let file = Path.GetTempFileName()
+
+            try
+                File.WriteAllText(
+                    file,
+                    "env: {JOURNAL_BYTES: 2147483648, QUEUE_BYTES: 33554432, CONCURRENT: 4, OTEL_TRACES_SAMPLER_ARG: 0.01}"
+                )
+
+                let given = render helm [ "--values"; file ] |> environment |> Map.ofList
+
+                Expect.equal
+                    (List.map (fun name -> given[name]) [
+                        "JOURNAL_BYTES"
+                        "QUEUE_BYTES"
+                        "CONCURRENT"
+                        "OTEL_TRACES_SAMPLER_ARG"
+                    ])
+                    [ "2147483648"; "33554432"; "4"; "0.01" ]
+                    "as they were given"
+            finally
+                File.Delete file)
 
         withHelm "a Service that is opened to the outside does not open the metrics" (fun helm ->
             let objects = render helm [ "--set"; "service.type=LoadBalancer" ]

@@ -9,6 +9,7 @@ let main arguments =
         arguments
         (testList "Chart" [
             ChartTests.tests
+            PersistenceTests.tests
             AlertTests.tests
             DashboardTests.tests
             CrdTests.tests

@@ -112,7 +112,19 @@ annotations:
   "LEADER_ELECTION_NAMESPACE" (include "k8sreq.leaseNamespace" .)
   "NAMESPACES" (include "k8sreq.namespaces" .)
 -}}
+{{- if .Values.persistence.enabled -}}
+{{- $_ := set $made "JOURNAL" .Values.persistence.mountPath -}}
+{{- end -}}
 {{- mergeOverwrite $made .Values.env | toYaml -}}
+{{- end -}}
+
+{{/* A variable's value as text. Helm reads numbers as floating point, and writes those of a million and more with an exponent. */}}
+{{- define "k8sreq.envText" -}}
+{{- if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{- printf "%.0f" . -}}
+{{- else -}}
+{{- toString . -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The port that is listened on: that of an address in the environment, where one is set. */}}

@@ -1,0 +1,134 @@
+{{/* The pods, of the Deployment or the StatefulSet: for "template:", with 4 spaces before each line. */}}
+{{- define "k8sreq.pod" -}}
+metadata:
+  labels:
+    {{- include "k8sreq.selectorLabels" . | nindent 4 }}
+    {{- with .Values.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.podAnnotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ include "k8sreq.serviceAccountName" . }}
+  automountServiceAccountToken: true
+  terminationGracePeriodSeconds: {{ include "k8sreq.terminationGracePeriodSeconds" . }}
+  {{- with include "k8sreq.podSecurityContext" . | fromYaml }}
+  securityContext:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: k8sreq-duplicator-controller
+      image: "{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ with .Values.image.digest }}@{{ . }}{{ end }}"
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      {{- with .Values.extraArgs }}
+      args:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      env:
+        - name: POD_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        {{- range $name, $value := include "k8sreq.env" . | fromYaml }}
+        {{- if not (hasKey $.Values.extraEnvSecrets $name) }}
+        - name: {{ $name }}
+          value: {{ include "k8sreq.envText" $value | quote }}
+        {{- end }}
+        {{- end }}
+        {{- range $name, $source := .Values.extraEnvSecrets }}
+        - name: {{ $name }}
+          valueFrom:
+            secretKeyRef:
+              name: {{ required "extraEnvSecrets: each needs a secret" $source.secret }}
+              key: {{ required "extraEnvSecrets: each needs a key" $source.key }}
+        {{- end }}
+      {{- with .Values.envFromSecret }}
+      envFrom:
+        - secretRef:
+            name: {{ . }}
+      {{- end }}
+      ports:
+        - name: http
+          containerPort: {{ include "k8sreq.port" (dict "root" . "name" "HTTP_ADDR") }}
+          protocol: TCP
+        - name: metrics
+          containerPort: {{ include "k8sreq.port" (dict "root" . "name" "METRICS_ADDR") }}
+          protocol: TCP
+        - name: probes
+          containerPort: {{ include "k8sreq.port" (dict "root" . "name" "PROBE_ADDR") }}
+          protocol: TCP
+      {{- with .Values.startupProbe }}
+      startupProbe:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      livenessProbe:
+        {{- toYaml .Values.livenessProbe | nindent 8 }}
+      readinessProbe:
+        {{- toYaml .Values.readinessProbe | nindent 8 }}
+      {{- with .Values.resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- if .Values.securityContext }}
+      securityContext:
+        {{- include "k8sreq.securityContext" . | nindent 8 }}
+      {{- end }}
+      {{- if or .Values.persistence.enabled .Values.secretMounts }}
+      volumeMounts:
+        {{- if .Values.persistence.enabled }}
+        - name: journal
+          mountPath: {{ .Values.persistence.mountPath }}
+        {{- end }}
+        {{- range .Values.secretMounts }}
+        - name: {{ .name }}
+          mountPath: {{ .path }}
+          readOnly: true
+          {{- with .subPath }}
+          subPath: {{ . }}
+          {{- end }}
+        {{- end }}
+      {{- end }}
+    {{- with .Values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.secretMounts }}
+  volumes:
+    {{- range . }}
+    - name: {{ .name }}
+      secret:
+        secretName: {{ .secretName }}
+    {{- end }}
+  {{- end }}
+  {{- with .Values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  topologySpreadConstraints:
+    {{- if .Values.topologySpreadConstraints }}
+    {{- toYaml .Values.topologySpreadConstraints | nindent 4 }}
+    {{- else }}
+    - maxSkew: 1
+      topologyKey: kubernetes.io/hostname
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "k8sreq.selectorLabels" . | nindent 10 }}
+    {{- end }}
+{{- end -}}
