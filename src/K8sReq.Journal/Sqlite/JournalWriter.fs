@@ -17,17 +17,6 @@ type JournalTotals = {
     CommitTime: TimeSpan
 }
 
-/// What was in the journal at its first opening.
-type JournalContent = {
-    /// What waits, those below among it.
-    Waiting: (ObjectKey * WaitingCopies) list
-    /// Copies that are dead letters from now on: the process has ended twice while they were sent.
-    Poisonous: DeadEntry list
-    Letters: (ObjectKey * DeadLetterCount) list
-    /// How many dead letters are to be sent to sinks.
-    Unsent: (ObjectKey * int64) list
-}
-
 /// What the journal tells. Called on its thread; must not throw.
 [<NoEquality; NoComparison>]
 type JournalEvents = {
@@ -116,31 +105,22 @@ type JournalWriter
     // What is in the file at the first opening.
     let read (database: Database) (rows: JournalRows) =
         clock.GoOnFrom rows.LastTime
-        let found = rows.Found
-        database.Execute "BEGIN IMMEDIATE"
-        let poisonous = rows.ParkPoison(clock.Now, options.DeadLetterKeep)
-        database.Execute "COMMIT"
-        let waiting = if poisonous.IsEmpty then found else rows.Found
-        let foundLetters = rows.Letters.Found
-        let unsent = rows.Letters.FoundUnsent
+
+        let content, left =
+            JournalContent.read database rows.Letters clock.Now options.DeadLetterKeep
+
         lastNumber <- rows.LastNumber
         // What is damaged may show only as it is read: then this is not an opening yet.
         hasOpened <- true
 
-        for clone, copies in waiting do
+        for clone, copies in left do
             usage.Found(clone, copies)
 
-        for clone, count in foundLetters do
+        for clone, count in content.Letters do
             letters.Found(clone, count)
 
         Volatile.Write(&isOpened, true)
-
-        events.Opened {
-            Waiting = found
-            Poisonous = poisonous
-            Letters = foundLetters
-            Unsent = unsent
-        }
+        events.Opened content
 
     // No more often than the interval: a journal that is away costs nothing.
     let tryOpen () =

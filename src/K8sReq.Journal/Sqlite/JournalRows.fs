@@ -1,0 +1,289 @@
+namespace K8sReq.Journal.Sqlite
+
+open System
+open System.Buffers
+open K8sReq.Core
+open K8sReq.Proxy
+
+/// What a piece of work has found.
+[<RequireQualifiedAccess>]
+type JournalResult =
+    | Nothing
+    | Taken of StoredCopy list
+    | Dropped of copies: int * bytes: int64
+    /// Dead letters that had to go for another one.
+    | PushedOut of RemovedLetter list
+
+/// The statements of the journal, on an open database.
+[<Sealed>]
+type JournalRows(database: Database, deadLetterLimit: int64) =
+    let clones = CloneRows database
+    let letters = DeadLetterRows(database, clones, deadLetterLimit)
+
+    let insertRequest =
+        database.Prepare
+            "INSERT INTO requests (id, received_at, host, method, fields_end, bytes, wire, request_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+
+    let insertCopy =
+        database.Prepare
+            "INSERT INTO copies (request, copy, clone, bytes, state, attempts, due) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0)"
+
+    // What has outlived an attempt is under no suspicion.
+    let attempted =
+        database.Prepare
+            "UPDATE copies SET attempts = ?3, suspicion = 0, state = 0 WHERE request = ?1 AND copy = ?2"
+
+    let shelve =
+        database.Prepare
+            "UPDATE copies SET suspicion = CASE WHEN attempts < ?3 THEN 0 ELSE suspicion END, state = 1, attempts = ?3, due = ?4 \
+             WHERE request = ?1 AND copy = ?2"
+
+    let deleteCopy =
+        database.Prepare "DELETE FROM copies WHERE request = ?1 AND copy = ?2"
+
+    let deleteRequest =
+        database.Prepare
+            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
+             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
+
+    let deleteCopies = database.Prepare "DELETE FROM copies WHERE request = ?1"
+    let deleteWhole = database.Prepare "DELETE FROM requests WHERE id = ?1"
+
+    let select =
+        database.Prepare
+            "SELECT c.request, c.copy, c.bytes, c.attempts, r.received_at, r.host, r.method, r.fields_end, r.wire, \
+             r.request_id, c.suspicion, CASE c.since WHEN 0 THEN r.received_at ELSE c.since END \
+             FROM copies c INDEXED BY copies_waiting JOIN requests r ON r.id = c.request \
+             WHERE c.state = 1 AND c.clone = ?1 AND c.due <= ?2 ORDER BY c.due LIMIT ?3"
+
+    let selectIds =
+        database.Prepare
+            "SELECT request, copy, bytes FROM copies INDEXED BY copies_waiting WHERE state = 1 AND clone = ?1 ORDER BY due LIMIT 1000"
+
+    let putBack =
+        database.Prepare "UPDATE copies SET state = 1 WHERE request = ?1 AND copy = ?2"
+
+    let load =
+        database.Prepare
+            "UPDATE copies SET state = CASE suspicion WHEN 0 THEN 0 ELSE 2 END WHERE request = ?1 AND copy = ?2"
+
+    let nextDue =
+        database.Prepare
+            "SELECT due FROM copies INDEXED BY copies_waiting WHERE state = 1 AND clone = ?1 ORDER BY due LIMIT 1"
+
+    let oldest =
+        database.Prepare
+            "SELECT CASE c.since WHEN 0 THEN r.received_at ELSE c.since END \
+             FROM copies c INDEXED BY copies_oldest JOIN requests r ON r.id = c.request \
+             WHERE c.state = 1 AND c.clone = ?1 ORDER BY c.request LIMIT 1"
+
+    let setNumber =
+        database.Prepare "INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)"
+
+    // Requests below it have numbers that are never given again, also after they are gone.
+    let mutable reserved =
+        database.Number "SELECT value FROM numbers WHERE name = 'next request'"
+
+    // In memory at once of a RequestClone: each may end the process.
+    let mostSuspects = 16
+    // Written once for so many requests.
+    let numbersAtOnce = 1_000_000L
+
+    let milliseconds (time: DateTimeOffset) = time.ToUnixTimeMilliseconds()
+
+    let time (milliseconds: int64) =
+        DateTimeOffset.FromUnixTimeMilliseconds milliseconds
+
+    let bindWire (wire: ReadOnlySequence<byte>) =
+        if wire.IsSingleSegment then
+            insertRequest.Bind(7, wire.FirstSpan) |> ignore
+        else
+            let length = int wire.Length
+            let whole = ArrayPool.Shared.Rent length
+
+            try
+                wire.CopyTo(whole.AsSpan())
+                insertRequest.Bind(7, ReadOnlySpan(whole, 0, length)) |> ignore
+            finally
+                ArrayPool.Shared.Return whole
+
+    let reserveNumbers (next: int64) =
+        reserved <- next + numbersAtOnce
+        setNumber.Bind(1, "next request").Bind(2, reserved).Run()
+
+    let append (accepted: AcceptedRequest) (at: DateTimeOffset) =
+        let request = accepted.Request
+
+        if accepted.Number >= reserved then
+            reserveNumbers accepted.Number
+
+        insertRequest
+            .Bind(1, accepted.Number)
+            .Bind(2, milliseconds at)
+            .Bind(3, request.Host)
+            .Bind(4, request.Method)
+            .Bind(5, request.FieldsEnd)
+            .Bind(6, accepted.Bytes)
+            .Bind(8, ReadOnlySpan(accepted.RequestId.ToByteArray true))
+        |> ignore
+
+        bindWire request.Wire
+        insertRequest.Run()
+
+        match accepted.Durable with
+        | null -> ()
+        | durable ->
+            for copy in durable do
+                insertCopy
+                    .Bind(1, accepted.Number)
+                    .Bind(2, int64 copy.Copy)
+                    .Bind(3, clones.Of copy.Clone)
+                    .Bind(4, accepted.Bytes)
+                    .Bind(5, (if copy.IsSpilled then 1L else 0L))
+                    .Run()
+
+    let remove (request: int64) =
+        deleteCopies.Bind(1, request).Run()
+        deleteWhole.Bind(1, request).Run()
+
+    let forCopy (statement: Statement) (id: CopyId) =
+        statement.Bind(1, id.Request).Bind(2, int64 id.Copy)
+
+    let read (clone: ObjectKey) (now: DateTimeOffset) : StoredCopy =
+        let wire = select.Bytes(8).ToArray()
+        let requestId = select.Bytes 9
+
+        {
+            Id = {
+                Request = select.Number 0
+                Copy = int (select.Number 1)
+            }
+            Clone = clone
+            Request = {
+                Host = select.Text 5
+                Method = select.Text 6
+                Wire = ReadOnlySequence wire
+                FieldsEnd = select.Number 7
+            }
+            RequestId =
+                if requestId.Length = 16 then
+                    Guid(requestId, true)
+                else
+                    Guid.Empty
+            Bytes = select.Number 2
+            Age = max TimeSpan.Zero (now - time (select.Number 11))
+            Attempts = int (select.Number 3)
+        }
+
+    let takeCopies (clone: ObjectKey) (id: int64) (most: int) (mostBytes: int64) (now: DateTimeOffset) =
+        let taken = ResizeArray<StoredCopy>()
+        let mutable bytes = 0L
+        let mutable suspects = 0
+        select.Bind(1, id).Bind(2, milliseconds now).Bind(3, int64 most) |> ignore
+
+        while bytes < mostBytes && suspects < mostSuspects && select.Step() do
+            let copy = read clone now
+            taken.Add copy
+
+            if select.Number 10 > 0L then
+                suspects <- suspects + 1
+
+            bytes <- bytes + copy.Bytes
+
+        select.Reset()
+
+        for copy in taken do
+            (forCopy load copy.Id).Run()
+
+        List.ofSeq taken
+
+    // Their bodies are not read: there may be many, and large ones.
+    let dropCopies (id: int64) =
+        let dropped = ResizeArray<CopyId>()
+        let mutable bytes = 0L
+        selectIds.Bind(1, id) |> ignore
+
+        while selectIds.Step() do
+            dropped.Add {
+                Request = selectIds.Number 0
+                Copy = int (selectIds.Number 1)
+            }
+
+            bytes <- bytes + selectIds.Number 2
+
+        for copy in dropped do
+            (forCopy deleteCopy copy).Run()
+            deleteRequest.Bind(1, copy.Request).Run()
+
+        JournalResult.Dropped(dropped.Count, bytes)
+
+    /// Does what the work says, within the transaction that has begun.
+    member _.Run(work: JournalWork) : JournalResult =
+        match work with
+        | JournalWork.Append(request, at, _) ->
+            append request at
+            JournalResult.Nothing
+        | JournalWork.Attempted(id, attempts) ->
+            (forCopy attempted id).Bind(3, int64 attempts).Run()
+            JournalResult.Nothing
+        | JournalWork.Shelved(id, _, _, attempts, _, due) ->
+            (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
+            JournalResult.Nothing
+        | JournalWork.Ended(id, _, _, _) ->
+            (forCopy deleteCopy id).Run()
+            deleteRequest.Bind(1, id.Request).Run()
+            JournalResult.Nothing
+        | JournalWork.EndedWhole(request, _) ->
+            remove request
+            JournalResult.Nothing
+        | JournalWork.Died entry -> JournalResult.PushedOut(letters.Add entry)
+        | JournalWork.Letters(run, _, _) ->
+            run letters
+            JournalResult.Nothing
+        | JournalWork.Drop(clone, _) ->
+            match clones.TryFind clone with
+            | ValueNone -> JournalResult.Dropped(0, 0L)
+            | ValueSome id -> dropCopies id
+        | JournalWork.Take(clone, most, mostBytes, now, _) ->
+            match clones.TryFind clone with
+            | ValueNone -> JournalResult.Taken []
+            | ValueSome id -> JournalResult.Taken(takeCopies clone id most mostBytes now)
+
+    /// A copy that was taken waits in the file after all.
+    member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()
+
+    /// Removes a request with all its copies, if it is there.
+    member _.Remove(request: int64) : unit = remove request
+
+    /// Of a RequestClone's copies in the file: when the first is due, and when the oldest was accepted.
+    member _.Rest(clone: ObjectKey) : struct (DateTimeOffset * DateTimeOffset) voption =
+        match clones.TryFind clone with
+        | ValueNone -> ValueNone
+        | ValueSome id ->
+            nextDue.Bind(1, id) |> ignore
+
+            if nextDue.Step() then
+                let due = time (nextDue.Number 0)
+                nextDue.Reset()
+                ValueSome(struct (due, time (oldest.Bind(1, id).RunForNumber())))
+            else
+                ValueNone
+
+    member _.Letters = letters
+
+    /// Numbers of requests up to this one have been given before.
+    member _.LastNumber: int64 =
+        max (database.Number "SELECT max(id) FROM requests") (reserved - 1L)
+
+    /// The latest time that is known from the file; 1970 of an empty one.
+    member _.LastTime: DateTimeOffset =
+        max
+            (time (
+                database.Number
+                    "SELECT max(received_at) FROM (SELECT received_at FROM requests ORDER BY id DESC LIMIT 1)"
+            ))
+            (time (database.Number "SELECT value FROM numbers WHERE name = 'last time'"))
+
+    /// Keeps the time: what is due is reckoned from it after the next start, whatever the clock says then.
+    member _.SetLastTime(now: DateTimeOffset) : unit =
+        setNumber.Bind(1, "last time").Bind(2, milliseconds now).Run()
