@@ -76,6 +76,9 @@ module JournalFile =
         "PRAGMA synchronous = FULL"
         "PRAGMA wal_autocheckpoint = 1000"
         "PRAGMA journal_size_limit = 16777216"
+        // A container's file system is read-only but for the volume: there is no folder for temporary files. At the start they
+        // are some 60 bytes for each copy that waits.
+        "PRAGMA temp_store = MEMORY"
         "PRAGMA cache_size = -2048"
     ]
 
