@@ -89,6 +89,9 @@ let copyParked: ILogger -> string -> string -> unit =
         (EventId(37, "CopyParked"))
         "{RequestClone}: copy {DeadLetter} is not sent any more, the process has ended twice while it was sent. It is a dead letter"
 
+let journalDamaged: ILogger -> string -> unit =
+    message1<string> LogLevel.Error (EventId(38, "JournalDamaged")) "{Damage}"
+
 let journalFailed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Error

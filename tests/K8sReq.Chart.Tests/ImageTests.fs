@@ -55,7 +55,7 @@ let private startConfined (writable: string option) (arguments: string list) : P
 let private writeJournal (folder: string) (copies: int) : unit =
     match JournalFile.openIn true folder with
     | Error fault -> failtest (JournalFault.describe fault)
-    | Ok database ->
+    | Ok(database, _) ->
         use database = database
 
         let numbers =

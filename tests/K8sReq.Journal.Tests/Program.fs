@@ -12,5 +12,6 @@ let main arguments =
             SqliteStoreTests.tests
             DeadLetterTests.tests
             UpgradeTests.tests
+            DamagedLogTests.tests
             PeerFaultTests.tests
         ])

@@ -158,6 +158,11 @@ type DataPlane
         for clone, _ in content.Letters do
             clones.Of clone |> ignore
 
+        content.Damage
+        |> Option.iter (fun damage ->
+            let log = JournalFile.logOf (JournalFile.pathIn folder)
+            Log.journalDamaged logger (WalInspection.describe log damage))
+
         Log.journalOpened logger folder (content.Waiting |> List.sumBy (fun (_, waiting) -> waiting.Copies))
 
         for clone, _ in content.Waiting do

@@ -94,7 +94,9 @@ type Database(path: string) =
     static let provider =
         lazy
             (raw.SetProvider(SQLite3Provider_e_sqlite3())
-             raw.FreezeProvider())
+             raw.FreezeProvider()
+             // Nobody asks how much memory it has, and counting takes a lock for each piece.
+             raw.sqlite3_config (raw.SQLITE_CONFIG_MEMSTATUS, 0) |> ignore)
 
     do provider.Force()
 

@@ -14,6 +14,8 @@ type JournalContent = {
     Letters: (ObjectKey * DeadLetterCount) list
     /// How many dead letters are to be sent to sinks.
     Unsent: (ObjectKey * int64) list
+    /// What was wrong with the log that the last program has left.
+    Damage: LogDamage option
 }
 
 module JournalContent =
@@ -159,5 +161,6 @@ module JournalContent =
             Poisonous = poisonous
             Letters = letters.Found
             Unsent = letters.FoundUnsent
+            Damage = None
         },
         left

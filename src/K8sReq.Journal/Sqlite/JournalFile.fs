@@ -150,19 +150,39 @@ module JournalFile =
             | :? UnauthorizedAccessException
             | :? IOException -> ()
 
-    /// Opens the journal of a folder, which is created if it is not there. `isFirst`: for the first time in this process, so
-    /// that no copy of it is in memory.
-    let openIn (isFirst: bool) (folder: string) : Result<Database, JournalFault> =
+    let logOf (file: string) : string = file + "-wal"
+
+    // SQLite cuts the log once it has read it.
+    let private inspect (file: string) : LogDamage option =
+        let log = logOf file
+        let damage = WalInspection.inspect log
+
+        if damage.IsSome then
+            File.Copy(log, log + ".damaged", true)
+
+        damage
+
+    /// Opens the journal of a folder, which is created if it is not there; and what was wrong with its log. `isFirst`: for the
+    /// first time in this process, so that no copy of it is in memory.
+    let openIn (isFirst: bool) (folder: string) : Result<Database * LogDamage option, JournalFault> =
         let file = pathIn folder
         let mutable opened: Database option = None
 
         try
+            let isNew = not (Directory.Exists folder)
             Directory.CreateDirectory folder |> ignore
+            let damage = if isFirst then inspect file else None
             let database = new Database(file)
             opened <- Some database
             prepare isFirst database
             syncFolder folder
-            Ok database
+
+            if isNew then
+                Path.GetDirectoryName(Path.GetFullPath folder)
+                |> Option.ofObj
+                |> Option.iter syncFolder
+
+            Ok(database, damage)
         with error ->
             opened |> Option.iter (fun database -> (database :> IDisposable).Dispose())
 

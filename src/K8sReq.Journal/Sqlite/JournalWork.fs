@@ -2,7 +2,6 @@ namespace K8sReq.Journal.Sqlite
 
 open System
 open System.Buffers
-open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
@@ -10,7 +9,6 @@ open K8sReq.Proxy
 /// Something to be written to the journal, or read from it. All of a batch is one transaction.
 [<RequireQualifiedAccess>]
 type JournalWork =
-    /// What waits for `kept` goes on where it is completed.
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
     | Attempted of CopyId * attempts: int
     | Shelved of
@@ -36,28 +34,6 @@ type JournalWork =
     /// Something about dead letters: to be run within the transaction, then told that it is on disk, or that it is not.
     | Letters of run: (DeadLetterRows -> unit) * committed: (unit -> unit) * refused: (unit -> unit)
 
-/// Answers to those who wait for a commit. What they do then is short, and waits for nothing: many of them go on one after the
-/// other, on a thread of the pool, rather than each on a thread that has to be woken for it.
-module Answers =
-    let private atOnce = 8
-
-    let private giveAll (isKept: bool) (answers: TaskCompletionSource<bool>[]) (first: int) (count: int) =
-        ThreadPool.UnsafeQueueUserWorkItem(
-            (fun _ ->
-                for index in first .. first + count - 1 do
-                    answers[index].TrySetResult isKept |> ignore),
-            null
-        )
-        |> ignore
-
-    /// Returns at once.
-    let give (isKept: bool) (answers: TaskCompletionSource<bool>[]) : unit =
-        let parts = min Environment.ProcessorCount ((answers.Length + atOnce - 1) / atOnce)
-
-        for part in 0 .. parts - 1 do
-            let first = answers.Length * part / parts
-            giveAll isKept answers first (answers.Length * (part + 1) / parts - first)
-
 module JournalWork =
     /// Whether nobody waits for it: it can be written later.
     let isPatient (work: JournalWork) : bool =
@@ -75,7 +51,7 @@ module JournalWork =
     /// Tells who waits for it that it was not done.
     let refuse (work: JournalWork) : unit =
         match work with
-        | JournalWork.Append(_, _, kept) -> Answers.give false [| kept |]
+        | JournalWork.Append(_, _, kept) -> kept.TrySetResult false |> ignore
         | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
         | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
         | JournalWork.Letters(_, _, refused) -> refused ()

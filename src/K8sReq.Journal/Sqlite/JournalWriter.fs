@@ -4,7 +4,6 @@ open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.Threading
-open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
 
@@ -74,8 +73,6 @@ type JournalWriter
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
     let partialEnds = PartialEnds(TimeSpan.FromMilliseconds 40.0)
-    // Who waits for the commit that is being made.
-    let answers = ResizeArray<TaskCompletionSource<bool>>()
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -103,7 +100,7 @@ type JournalWriter
         | ValueNone -> ()
 
     // What is in the file at the first opening.
-    let read (database: Database) (rows: JournalRows) =
+    let read (database: Database) (rows: JournalRows) (damage: LogDamage option) =
         clock.GoOnFrom rows.LastTime
 
         let content, left =
@@ -120,7 +117,7 @@ type JournalWriter
             letters.Found(clone, count)
 
         Volatile.Write(&isOpened, true)
-        events.Opened content
+        events.Opened { content with Damage = damage }
 
     // No more often than the interval: a journal that is away costs nothing.
     let tryOpen () =
@@ -132,12 +129,12 @@ type JournalWriter
 
             match JournalFile.openIn (not hasOpened) options.Folder with
             | Error reason -> tell reason
-            | Ok database ->
+            | Ok(database, damage) ->
                 try
                     let rows = JournalRows(database, deadLetterLimit)
 
                     if not hasOpened then
-                        read database rows
+                        read database rows damage
 
                     current <- ValueSome(struct (database, rows))
                 with error ->
@@ -159,7 +156,7 @@ type JournalWriter
                     if copy.IsSpilled then
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
 
-            answers.Add kept
+            kept.TrySetResult true |> ignore
         | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken copies ->
             let bytes = copies |> List.sumBy _.Bytes
             usage.Take(clone, int64 copies.Length, bytes, rows.Rest clone)
@@ -265,10 +262,6 @@ type JournalWriter
 
             for index in 0 .. batch.Count - 1 do
                 committed rows batch[index] results[index]
-
-            if answers.Count > 0 then
-                Answers.give true (answers.ToArray())
-                answers.Clear()
 
         isDone
 

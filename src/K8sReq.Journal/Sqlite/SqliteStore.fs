@@ -95,7 +95,8 @@ type SqliteStore
         else
             request.Number <- nextNumber ()
 
-            let kept = TaskCompletionSource<bool>()
+            let kept =
+                TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
 
             writer.Post(JournalWork.Append(request, clock.Now, kept))
             ValueTask<bool> kept.Task
