@@ -89,6 +89,22 @@ let copyParked: ILogger -> string -> string -> unit =
         (EventId(37, "CopyParked"))
         "{RequestClone}: copy {DeadLetter} is not sent any more, the process has ended twice while it was sent. It is a dead letter"
 
+let private journalClosedWith =
+    LoggerMessage.Define<int64, int64, int64, int64>(
+        LogLevel.Information,
+        EventId(39, "JournalClosed"),
+        "Journal: {Recovered} copies were recovered, {Replayed} replayed, {Expired} expired; {Pending} are left for the next start"
+    )
+
+let journalClosed
+    (logger: ILogger)
+    (recovered: int64)
+    (replayed: int64)
+    (expired: int64)
+    (pending: int64)
+    : unit =
+    journalClosedWith.Invoke(logger, recovered, replayed, expired, pending, null)
+
 let journalDamaged: ILogger -> string -> unit =
     message1<string> LogLevel.Error (EventId(38, "JournalDamaged")) "{Damage}"
 

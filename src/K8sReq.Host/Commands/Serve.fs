@@ -395,6 +395,9 @@ let run
         match launched.Started.Result with
         | Ok _ ->
             Log.stopped logger totals.Accepted totals.Delivered totals.Failed totals.Dropped totals.Retries
+
+            if settings.Journal.IsSome then
+                Log.journalClosed logger totals.Recovered totals.Replayed totals.Expired totals.Pending
         | Error(StartError.NoSource reason) -> eprintfn $"k8sreq: {reason}"
         | Error(StartError.Unbound unbound) ->
             for address in unbound do
