@@ -412,11 +412,15 @@ let tests =
             for path, _ in allLeaves do
                 let dotted = String.concat "." path
 
-                match decode dotted "[]" with
-                | Error [ FieldFault.WrongType(field, _, _) ] ->
-                    Expect.equal field $"spec.{dotted}" "the program looks at it"
-                | result -> failtest $"{dotted} is not read: {result}"
+                let isRead (fault: FieldFault) =
+                    match fault with
+                    | FieldFault.WrongType(field, _, _) -> field = $"spec.{dotted}"
+                    // Beside a field that is read, another one may be missing.
+                    | _ -> false
 
+                match decode dotted "[]" with
+                | Error faults when List.exists isRead faults -> ()
+                | result -> failtest $"{dotted} is not read: {result}"
         }
 
         test "the fields that a manifest may have are those of the schema" {
