@@ -61,6 +61,10 @@ let private hasText (id: string) (text: string) =
     $"document.getElementById('{id}')?.textContent.includes('{text}') === true"
 
 let private click (browser: Browser) (selector: string) : Task<unit> = task {
+    // A dialog that was closed takes a moment to end what had opened it: until then buttons do nothing.
+    if selector.Contains "data-action" then
+        do! browser.Shows("ready", "!document.querySelector('[aria-busy]')")
+
     let! _ = browser.Evaluate $"document.querySelector('{selector}').click()"
     ()
 }
