@@ -370,6 +370,8 @@ let tests =
 
             Expect.isTrue (isBefore (endOf "fsync" (folder.At "journal"))) "and so is its folder"
 
+            Expect.isTrue (isBefore (endOf "fsync" folder.Path)) "and the one above, as the folder is new"
+
             let toLog = Regex @" (write|pwrite64|fsync|fdatasync)\(\d+<[^>]*k8sreq\.db-wal>"
 
             let calls =

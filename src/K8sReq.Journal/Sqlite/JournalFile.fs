@@ -154,16 +154,6 @@ module JournalFile =
 
         database.Execute "COMMIT"
 
-    // A new file survives a power cut only once its folder's entry is on disk too.
-    let private syncFolder (folder: string) =
-        if not (OperatingSystem.IsWindows()) then
-            try
-                use handle = File.OpenHandle(folder, FileMode.Open, FileAccess.Read)
-                RandomAccess.FlushToDisk handle
-            with
-            | :? UnauthorizedAccessException
-            | :? IOException -> ()
-
     // Creates what is missing of it. Each new folder's entry is in the folder above.
     let rec private createFolder (folder: string) =
         if not (Directory.Exists folder) then
@@ -173,7 +163,7 @@ module JournalFile =
             | parent ->
                 createFolder parent
                 Directory.CreateDirectory folder |> ignore
-                syncFolder parent
+                FolderSync.sync parent
 
     /// Opens the journal of a folder, which is created if it is not there. `isFirst`: for the first time in this process, so that
     /// no copy of it is in memory. Then `tell` gets what is wrong with its log, even if it cannot be opened after all: the next
@@ -187,7 +177,7 @@ module JournalFile =
             let database = new Database(file)
             opened <- Some database
             prepare isFirst tell file database
-            syncFolder folder
+            FolderSync.sync folder
             Ok database
         with error ->
             opened |> Option.iter (fun database -> (database :> IDisposable).Dispose())
