@@ -53,9 +53,9 @@ let private startConfined (writable: string option) (arguments: string list) : P
 
 /// Writes a journal in which so many copies wait, half of them as a program leaves them that was killed.
 let private writeJournal (folder: string) (copies: int) : unit =
-    match JournalFile.openIn true folder with
+    match JournalFile.openIn true ignore folder with
     | Error fault -> failtest (JournalFault.describe fault)
-    | Ok(database, _) ->
+    | Ok database ->
         use database = database
 
         let numbers =

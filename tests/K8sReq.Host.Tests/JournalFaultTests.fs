@@ -194,8 +194,16 @@ let private damaged (name: string) (spoil: string -> unit) =
         Expect.equal code 0 "it lived until it was told to end"
     }
 
-/// What is intact of the log is recovered, in its order; what came after the damage is not there.
-let private torn (name: string) (spoil: string -> unit) =
+// The line of a log that was damaged.
+let private damagedLog = @"k8sreq\.db-wal was damaged"
+
+let private damagedPart =
+    damagedLog
+    + @": a part of it cannot be read, and up to (\d+) commits do not count\. .*may be lost"
+
+/// What is intact of the log is recovered, in its order; what came after the damage is not there. `told`: the line that says so;
+/// None where it looks like a write that was begun.
+let private torn (name: string) (told: string option) (spoil: string -> unit) =
     testCaseTask name
     <| fun () -> task {
         use folder = new TestFolder()
@@ -208,6 +216,13 @@ let private torn (name: string) (spoil: string -> unit) =
         let! recovered = journalIsOpen program
         let recovered = int recovered
         Expect.isTrue (recovered > 0 && recovered < 30) $"a part of it: {recovered}"
+
+        match told with
+        | Some pattern ->
+            let! lost = program.Says pattern
+            Expect.isGreaterThanOrEqual (int lost) (30 - recovered) "and what is said is not less"
+        | None -> Expect.equal (says program damagedLog) 0 "nothing to tell"
+
         do! accepts port [ 31 ]
         let expected = [ 1..recovered ] @ [ 31 ]
         let! seen = receives late (Set.ofList expected) |> Waiting.within "what was intact"
@@ -355,6 +370,8 @@ let tests =
 
             Expect.isTrue (isBefore (endOf "fsync" (folder.At "journal"))) "and so is its folder"
 
+            Expect.isTrue (isBefore (endOf "fsync" folder.Path)) "and the one above, as the folder is new"
+
             let toLog = Regex @" (write|pwrite64|fsync|fdatasync)\(\d+<[^>]*k8sreq\.db-wal>"
 
             let calls =
@@ -479,9 +496,35 @@ let tests =
             for offset in int64 pageSize .. int64 pageSize .. FileInfo(file).Length - 1L do
                 flip file offset 8)
 
-        torn "the end of the log was missing" (cutTo 0.9)
+        torn "the end of the log was missing" None (cutTo 0.9)
 
-        torn "bytes at the end of the log were flipped" (fun file -> flip file -9000L 3)
+        torn "bytes at the end of the log were flipped" (Some damagedPart) (fun file -> flip file -9000L 3)
+
+        torn "bytes in the midst of the log were flipped" (Some damagedPart) (fun file ->
+            flip file (32L + (FileInfo(file).Length - 32L) / 2L) 3)
+
+        testCaseTask "the log's beginning was overwritten: told, kept, and what comes is taken"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            use memory = TestTarget.ok ()
+            let! away = leave folder memory.Port true
+            let log = database folder + "-wal"
+            flip log 0L 32
+            let before = File.ReadAllBytes log
+            use late = TestTarget.at away
+            let! program, port, metrics = start folder []
+            use program = program
+
+            let! _ =
+                program.Says(damagedLog + ": its beginning cannot be read, and nothing of it counts")
+
+            let! recovered = journalIsOpen program
+            Expect.equal recovered "0" "nothing of it"
+            Expect.isTrue (File.ReadAllBytes(log + ".damaged") = before) "kept as it was"
+            do! accepts port [ 31 ]
+            let! _ = receives late (set [ 31 ]) |> Waiting.within "what came after"
+            do! nothingIsPending metrics
+        }
 
         testCaseTask "a stop amid a batch forgot what had been delivered"
         <| fun () -> task {

@@ -134,6 +134,7 @@ let tests =
             use program = program
             let! recovered = journalIsOpen program
             Expect.isGreaterThan (int recovered) 0 "found"
+            Expect.isFalse (program.Errors.Contains "was damaged") "a write that was begun is no damage"
             let! _ = receives late acknowledged |> Waiting.within "every acknowledged request"
 
             let! _ = receives good acknowledged |> Waiting.within "every acknowledged request"

@@ -15,7 +15,7 @@ type JournalContent = {
     /// How many dead letters are to be sent to sinks.
     Unsent: (ObjectKey * int64) list
     /// What was wrong with the log that the last program has left.
-    Damage: LogDamage option
+    Damage: DamagedLog option
 }
 
 module JournalContent =

@@ -106,13 +106,27 @@ module JournalFile =
         "PRAGMA cache_size = -2048"
     ]
 
-    let private prepare (isFirst: bool) (database: Database) =
+    /// The write-ahead log of a database file.
+    let logOf (file: string) : string = file + "-wal"
+
+    let private inspect (log: string) : DamagedLog option =
+        WalInspection.inspect log
+        |> Option.map (fun damage -> {
+            Damage = damage
+            Copy = WalInspection.keep log
+        })
+
+    let private prepare (isFirst: bool) (tell: DamagedLog -> unit) (file: string) (database: Database) =
         database.Execute "PRAGMA locking_mode = EXCLUSIVE"
         let found = database.Number "PRAGMA user_version"
 
         // Before anything is set: a later version's file stays as it is.
         if found > version then
             raise (JournalTooNew found)
+
+        // Nobody else has the file from here on, and the log is as it was found: it is cut below.
+        if isFirst then
+            inspect (logOf file) |> Option.iter tell
 
         for setting in settings do
             database.Execute setting
@@ -140,49 +154,31 @@ module JournalFile =
 
         database.Execute "COMMIT"
 
-    // A new file survives a power cut only once its folder's entry is on disk too.
-    let private syncFolder (folder: string) =
-        if not (OperatingSystem.IsWindows()) then
-            try
-                use handle = File.OpenHandle(folder, FileMode.Open, FileAccess.Read)
-                RandomAccess.FlushToDisk handle
-            with
-            | :? UnauthorizedAccessException
-            | :? IOException -> ()
+    // Creates what is missing of it. Each new folder's entry is in the folder above.
+    let rec private createFolder (folder: string) =
+        if not (Directory.Exists folder) then
+            match Path.GetDirectoryName folder with
+            | null
+            | "" -> Directory.CreateDirectory folder |> ignore
+            | parent ->
+                createFolder parent
+                Directory.CreateDirectory folder |> ignore
+                FolderSync.sync parent
 
-    let logOf (file: string) : string = file + "-wal"
-
-    // SQLite cuts the log once it has read it.
-    let private inspect (file: string) : LogDamage option =
-        let log = logOf file
-        let damage = WalInspection.inspect log
-
-        if damage.IsSome then
-            File.Copy(log, log + ".damaged", true)
-
-        damage
-
-    /// Opens the journal of a folder, which is created if it is not there; and what was wrong with its log. `isFirst`: for the
-    /// first time in this process, so that no copy of it is in memory.
-    let openIn (isFirst: bool) (folder: string) : Result<Database * LogDamage option, JournalFault> =
+    /// Opens the journal of a folder, which is created if it is not there. `isFirst`: for the first time in this process, so that
+    /// no copy of it is in memory. Then `tell` gets what is wrong with its log, even if it cannot be opened after all: the next
+    /// attempt finds nothing of it.
+    let openIn (isFirst: bool) (tell: DamagedLog -> unit) (folder: string) : Result<Database, JournalFault> =
         let file = pathIn folder
         let mutable opened: Database option = None
 
         try
-            let isNew = not (Directory.Exists folder)
-            Directory.CreateDirectory folder |> ignore
-            let damage = if isFirst then inspect file else None
+            createFolder (Path.GetFullPath folder |> Path.TrimEndingDirectorySeparator)
             let database = new Database(file)
             opened <- Some database
-            prepare isFirst database
-            syncFolder folder
-
-            if isNew then
-                Path.GetDirectoryName(Path.GetFullPath folder)
-                |> Option.ofObj
-                |> Option.iter syncFolder
-
-            Ok(database, damage)
+            prepare isFirst tell file database
+            FolderSync.sync folder
+            Ok database
         with error ->
             opened |> Option.iter (fun database -> (database :> IDisposable).Dispose())
 

@@ -65,6 +65,8 @@ type JournalWriter
     // The thread's own.
     let mutable current: struct (Database * JournalRows) voption = ValueNone
     let mutable hasOpened = false
+    // Found before that, at whichever attempt.
+    let mutable damage: DamagedLog option = None
     let mutable hasFailed = false
     // There is no room for further requests on the volume.
     let mutable isFull = false
@@ -100,7 +102,7 @@ type JournalWriter
         | ValueNone -> ()
 
     // What is in the file at the first opening.
-    let read (database: Database) (rows: JournalRows) (damage: LogDamage option) =
+    let read (database: Database) (rows: JournalRows) =
         clock.GoOnFrom rows.LastTime
 
         let content, left =
@@ -127,14 +129,14 @@ type JournalWriter
         then
             openedAt <- Stopwatch.GetTimestamp()
 
-            match JournalFile.openIn (not hasOpened) options.Folder with
+            match JournalFile.openIn (not hasOpened) (fun found -> damage <- Some found) options.Folder with
             | Error reason -> tell reason
-            | Ok(database, damage) ->
+            | Ok database ->
                 try
                     let rows = JournalRows(database, deadLetterLimit)
 
                     if not hasOpened then
-                        read database rows damage
+                        read database rows
 
                     current <- ValueSome(struct (database, rows))
                 with error ->

@@ -3,6 +3,7 @@ namespace K8sReq.Journal.Sqlite
 open System
 open System.Buffers.Binary
 open System.IO
+open System.Numerics
 open System.Runtime.InteropServices
 
 /// What is wrong with the log that the last program has left.
@@ -10,8 +11,14 @@ open System.Runtime.InteropServices
 type LogDamage =
     /// Its beginning cannot be read: nothing of it counts.
     | Header
-    /// A part cannot be read, and so many commits come after it: they do not count.
+    /// A part cannot be read, and so many commits at most are in it and after it: they do not count.
     | Commits of lost: int
+
+/// A damaged log that was found, and where a copy of it is kept; none where that could not be written.
+type DamagedLog = {
+    Damage: LogDamage
+    Copy: string option
+}
 
 /// Looks at a database's write-ahead log before SQLite does. SQLite takes what is in order up to the first part that is not, and
 /// leaves out the rest without a word, for a program that ends in the midst of a write leaves such an end. What is behind such a
@@ -57,8 +64,12 @@ module WalInspection =
         let mutable sums = sums
         let mutable isIntact = true
         let mutable lost = 0
+        // May have been the last of a commit, and count if a commit comes after them: the frame that is damaged itself, and those
+        // whose own header is.
+        let mutable doubtful = 0
 
         while isRead stream frame do
+            let wasIntact = isIntact
             let isOfThisLog = frame.AsSpan(8, 8).SequenceEqual(ReadOnlySpan(header, 16, 8))
 
             if isIntact then
@@ -71,9 +82,18 @@ module WalInspection =
                         (ReadOnlySpan(frame, frameHeaderLength, frame.Length - frameHeaderLength))
 
                 isIntact <- isOfThisLog && struct (numberAt frame 16, numberAt frame 20) = sums
-            // The last frame of a commit says how large the database is.
-            elif isOfThisLog && numberAt frame 4 <> 0u then
-                lost <- lost + 1
+
+            if not isIntact then
+                // The last frame of a commit says how large the database is. A write that ends midway leaves none behind what is
+                // missing: where a transaction changes what it has written to the log before, SQLite leaves the salts out and adds
+                // them from the front to the end.
+                let isCommit = numberAt frame 4 <> 0u
+
+                if isOfThisLog && isCommit && not wasIntact then
+                    lost <- lost + doubtful + 1
+                    doubtful <- 0
+                elif isCommit || not isOfThisLog then
+                    doubtful <- doubtful + 1
 
         if lost > 0 then Some(LogDamage.Commits lost) else None
 
@@ -101,6 +121,7 @@ module WalInspection =
                     (magic = 0x377f0682u || isBigEndian)
                     && pageSize >= 512u
                     && pageSize <= 65536u
+                    && BitOperations.IsPow2 pageSize
                     && struct (numberAt header 24, numberAt header 28) = sums
 
                 if isIntact then
@@ -108,11 +129,40 @@ module WalInspection =
                 else
                     Some LogDamage.Header
 
-    /// One line for the operator.
-    let describe (path: string) (damage: LogDamage) : string =
-        let what =
-            match damage with
-            | LogDamage.Header -> "its beginning cannot be read"
-            | LogDamage.Commits lost -> $"a part of it cannot be read, with up to {lost} commits after it"
+    /// Keeps a copy of a log beside it, the last one only. None if it cannot be written: that must not keep the journal closed.
+    let keep (path: string) : string option =
+        let copy = path + ".damaged"
 
-        $"{path} was damaged: {what}. Requests that were acknowledged shortly before the last end may be lost. What was there is kept as {path}.damaged"
+        try
+            use source =
+                new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite)
+
+            use target = File.Create copy
+            source.CopyTo target
+            target.Flush true
+            Some copy
+        with
+        | :? IOException
+        | :? UnauthorizedAccessException ->
+            try
+                // Half of it would take room and help nobody.
+                File.Delete copy
+            with
+            | :? IOException
+            | :? UnauthorizedAccessException -> ()
+
+            None
+
+    /// One line for the operator.
+    let describe (path: string) (found: DamagedLog) : string =
+        let what =
+            match found.Damage with
+            | LogDamage.Header -> "its beginning cannot be read, and nothing of it counts"
+            | LogDamage.Commits lost -> $"a part of it cannot be read, and up to {lost} commits do not count"
+
+        let copy =
+            match found.Copy with
+            | Some copy -> $"The log is kept as {copy}: remove it when nobody needs it"
+            | None -> "A copy of the log could not be kept"
+
+        $"{path} was damaged: {what}. Requests that were acknowledged shortly before the last end may be lost; all others are sent. {copy}"
