@@ -1,7 +1,6 @@
 namespace K8sReq.Journal
 
 open System
-open System.Threading
 open System.Threading.Tasks
 open K8sReq.Journal.Sqlite
 
@@ -10,7 +9,6 @@ open K8sReq.Journal.Sqlite
 type DeadLetterPruning(clock: TimeProvider, store: SqliteStore) =
     let interval = TimeSpan.FromMinutes 1.0
     let atOnce = 100
-    let mutable isRunning = 0
 
     let rec prune () : Task = task {
         let! pruned = store.PruneDeadLetters atOnce
@@ -19,17 +17,13 @@ type DeadLetterPruning(clock: TimeProvider, store: SqliteStore) =
             do! prune ()
     }
 
-    let onTime (_: obj | null) =
-        if not store.Letters.Kept.IsEmpty && Interlocked.Exchange(&isRunning, 1) = 0 then
-            task {
-                try
-                    do! prune ()
-                finally
-                    Volatile.Write(&isRunning, 0)
-            }
-            |> ignore
+    let look () : Task =
+        if store.Letters.Kept.IsEmpty then
+            Task.CompletedTask
+        else
+            prune ()
 
-    let timer = clock.CreateTimer(TimerCallback onTime, null, interval, interval)
+    let work = new PeriodicWork(clock, interval, look)
 
     interface IDisposable with
-        member _.Dispose() = timer.Dispose()
+        member _.Dispose() = (work :> IDisposable).Dispose()

@@ -27,7 +27,9 @@ type DeadLetterSinks
         client: TargetClient,
         // Where the dead letters of a RequestClone go now; None if nowhere.
         sinkOf: ObjectKey -> Target option,
-        stop: CancellationToken
+        stop: CancellationToken,
+        // Told of what should never happen: the letters are sent again later.
+        unexpected: exn -> unit
     ) =
     let atOnce = 16
     let interval = TimeSpan.FromSeconds 1.0
@@ -112,7 +114,8 @@ type DeadLetterSinks
                 | None ->
                     hasFailed <- true
                     isOver <- true
-        with _ ->
+        with error ->
+            unexpected error
             hasFailed <- true
 
         exclusively gate (fun () ->
@@ -130,8 +133,13 @@ type DeadLetterSinks
     let look () =
         let now = clock.GetTimestamp()
 
+        let news = store.Letters.TakeUnsent()
+
         let due =
             exclusively gate (fun () -> [
+                for clone in news do
+                    waiting.TryAdd(clone, struct (0, Int64.MinValue)) |> ignore
+
                 for KeyValue(clone, struct (failures, notBefore)) in waiting do
                     if notBefore <= now && not (running.Contains clone) then
                         clone, failures
@@ -153,10 +161,6 @@ type DeadLetterSinks
             look ()
 
     let timer = clock.CreateTimer(TimerCallback onTime, null, interval, interval)
-
-    /// A RequestClone has a dead letter that is to be sent. From any thread.
-    member _.Add(clone: ObjectKey) : unit =
-        exclusively gate (fun () -> waiting.TryAdd(clone, struct (0, Int64.MinValue)) |> ignore)
 
     member _.Totals = {
         Sent = sent.Value

@@ -2,7 +2,6 @@ namespace K8sReq.Journal
 
 open System
 open System.Collections.Generic
-open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Journal.Sqlite
@@ -24,9 +23,8 @@ type JournalOrphans
     let interval =
         max (TimeSpan.FromSeconds 1.0) (min (TimeSpan.FromMinutes 1.0) (keep / 10.0))
 
-    // Since when each has been gone. The timer's own: it runs once at a time.
+    // Since when each has been gone. The work's own: it runs once at a time.
     let gone = Dictionary<ObjectKey, int64>()
-    let mutable isRunning = 0
 
     let rec drop (clone: ObjectKey) : Task = task {
         let! copies = store.Drop clone
@@ -53,17 +51,7 @@ type JournalOrphans
                 | true, _ -> ()
     }
 
-    let onTime (_: obj | null) =
-        if Interlocked.Exchange(&isRunning, 1) = 0 then
-            task {
-                try
-                    do! look ()
-                finally
-                    Volatile.Write(&isRunning, 0)
-            }
-            |> ignore
-
-    let timer = clock.CreateTimer(TimerCallback onTime, null, interval, interval)
+    let work = new PeriodicWork(clock, interval, look)
 
     interface IDisposable with
-        member _.Dispose() = timer.Dispose()
+        member _.Dispose() = (work :> IDisposable).Dispose()

@@ -23,8 +23,12 @@ let series: Set<string> =
             Clones = CloneDirectory()
             Source = SourceMetrics TimeProvider.System
             Budget = BufferBudget 1L
-            Journal = Some(journal.Store, 1L)
-            Sinks = fun () -> Some { Sent = 0L; Refused = 0L; Failed = 0L }
+            Journal =
+                Some {
+                    Store = journal.Store
+                    Limit = 1L
+                    Sinks = fun () -> { Sent = 0L; Refused = 0L; Failed = 0L }
+                }
             Routes = fun () -> Routing.initial.Counts
             IsReady = fun () -> false
         }

@@ -31,7 +31,6 @@ let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
                 {
                     Opened = fun _ -> opened.Set()
                     Arrived = ignore
-                    Unsent = ignore
                     Failed = ignore
                     Recovered = ignore
                 },

@@ -209,25 +209,7 @@ let tests =
             Expect.isLessThan copy.Age (TimeSpan.FromMinutes 1.0) "and it does not expire at once"
             Expect.equal (bodyOf copy) (request.Request.Wire.ToArray()) "the bytes that came"
 
-            let again =
-                AcceptedRequest(
-                    copy.Request,
-                    copy.Bytes,
-                    0L,
-                    null,
-                    1,
-                    [|
-                        {
-                            Copy = 0
-                            Clone = shop "a"
-                            IsSpilled = false
-                        }
-                    |],
-                    ignore
-                )
-
-            again.Number <- copy.Id.Request
-            again.IsStored <- true
+            let again = StoredCopy.accepted 0L ignore copy
             bench.Store.Ended again copy.Id delivered
             let! _ = asked (bench.Journal.DropDeadLetters { all with Clone = Some(shop "b") })
             (bench :> IDisposable).Dispose()
@@ -245,25 +227,7 @@ let tests =
             let! taken = take bench (shop "a")
             let copy = List.exactlyOne taken
 
-            let again =
-                AcceptedRequest(
-                    copy.Request,
-                    copy.Bytes,
-                    0L,
-                    null,
-                    1,
-                    [|
-                        {
-                            Copy = 0
-                            Clone = shop "a"
-                            IsSpilled = false
-                        }
-                    |],
-                    ignore
-                )
-
-            again.Number <- copy.Id.Request
-            again.IsStored <- true
+            let again = StoredCopy.accepted 0L ignore copy
             bench.Store.Died again copy.Id refused 1 week false
             let! after = list bench all
             Expect.equal (after |> List.map _.Id) (before |> List.map _.Id) "one"
@@ -422,25 +386,7 @@ let tests =
                 let! taken = take bench (shop "a")
                 let copy = List.exactlyOne taken
 
-                let request =
-                    AcceptedRequest(
-                        copy.Request,
-                        copy.Bytes,
-                        0L,
-                        null,
-                        1,
-                        [|
-                            {
-                                Copy = 0
-                                Clone = shop "a"
-                                IsSpilled = false
-                            }
-                        |],
-                        ignore
-                    )
-
-                request.Number <- copy.Id.Request
-                request.IsStored <- true
+                let request = StoredCopy.accepted 0L ignore copy
 
                 bench.Store.Parked
                     request

@@ -34,7 +34,6 @@ type Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
             {
                 Opened = found.SetResult
                 Arrived = arrived.Enqueue
-                Unsent = ignore
                 Failed = faults.Enqueue
                 Recovered = fun () -> recoveries <- recoveries + 1
             },

@@ -64,27 +64,7 @@ let private agreesWithModel (steps: Step list) : bool =
         held <-
             held
             @ [
-                for copy in taken ->
-                    let request =
-                        AcceptedRequest(
-                            copy.Request,
-                            copy.Bytes,
-                            0L,
-                            null,
-                            1,
-                            [|
-                                {
-                                    Copy = copy.Id.Copy
-                                    Clone = clone
-                                    IsSpilled = false
-                                }
-                            |],
-                            ignore
-                        )
-
-                    request.Number <- copy.Id.Request
-                    request.IsStored <- true
-                    numberOf copy, request, copy.Id
+                for copy in taken -> numberOf copy, StoredCopy.accepted 0L ignore copy, copy.Id
             ]
 
         waiting <- Set.empty

@@ -42,6 +42,14 @@ let private retrying retries : Target = {
         }
 }
 
+let private expiringAfter (seconds: float) (target: Target) : Target = {
+    target with
+        Delivery = {
+            target.Delivery with
+                ExpireAfter = Some(TimeSpan.FromSeconds seconds)
+        }
+}
+
 /// A lane for one send at a time, and a client whose results a test gives one by one.
 type private Bench(target: Target, queueBytes: int64) =
     let results = Channel.CreateUnbounded<SendResult>()
@@ -144,15 +152,7 @@ let tests =
         testCaseTask
             "a copy whose time is over is not sent any more: it expires, when its time is over and not later"
         <| fun () -> task {
-            let target = retrying 9
-
-            let expiring = {
-                target with
-                    Delivery = {
-                        target.Delivery with
-                            ExpireAfter = Some(TimeSpan.FromSeconds 2.5)
-                    }
-            }
+            let expiring = expiringAfter 2.5 (retrying 9)
 
             let bench = Bench(expiring, 100L)
             let delivery = bench.Start()
@@ -173,15 +173,7 @@ let tests =
 
         testCaseTask "a copy that waited for its turn until its time was over is not sent at all"
         <| fun () -> task {
-            let target = retrying 0
-
-            let expiring = {
-                target with
-                    Delivery = {
-                        target.Delivery with
-                            ExpireAfter = Some(TimeSpan.FromSeconds 5.0)
-                    }
-            }
+            let expiring = expiringAfter 5.0 (retrying 0)
 
             let bench = Bench(expiring, 100L)
             let first = bench.Start()

@@ -15,7 +15,6 @@ type TestJournal() =
             {
                 Opened = ignore
                 Arrived = ignore
-                Unsent = ignore
                 Failed = ignore
                 Recovered = ignore
             },

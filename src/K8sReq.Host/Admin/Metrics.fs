@@ -7,8 +7,6 @@ open System.IO
 open System.Text
 open System.Threading
 open K8sReq.Core
-open K8sReq.Journal
-open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 /// Where the figures come from.
@@ -19,10 +17,8 @@ type MetricSources = {
     Clones: CloneDirectory
     Source: SourceMetrics
     Budget: BufferBudget
-    /// With its limit in bytes; None if there is none.
-    Journal: (SqliteStore * int64) option
-    /// What became of dead letters that were sent to sinks; None without a journal.
-    Sinks: unit -> SinkTotals option
+    /// None if there is none.
+    Journal: JournalFigures option
     Routes: unit -> RoutingCounts
     /// What `/readyz` says.
     IsReady: unit -> bool
@@ -33,7 +29,8 @@ let private one (value: float) = [ number [] value ]
 
 let private cloneLabels (clone: ObjectKey) = [ "namespace", clone.Namespace; "name", clone.Name ]
 
-// All of it is of one moment: accepted + recovered = delivered + failed + dropped + pending in every scrape.
+// All of it is of one moment: accepted + recovered + replayed = delivered + failed + dropped + expired + pending in every
+// scrape.
 let private copies (clones: CloneDirectory) : MetricFamily list =
     let entries = [|
         for entry in clones.All ->
@@ -120,100 +117,6 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
             for struct (labels, _, _, _, oldest) in entries -> number labels oldest.TotalSeconds
         ]
     ]
-
-let private journal (sources: MetricSources) : MetricFamily list =
-    let clones = sources.Clones
-
-    match sources.Journal, sources.Sinks() with
-    | None, _
-    | _, None -> []
-    | Some(journal, limit), Some sinks ->
-        let totals = journal.Totals
-        let letters = journal.Letters
-
-        let ofClones (value: ObjectKey -> float) = [
-            for entry in clones.All do
-                let clone = entry.Statistics.Clone
-                number (cloneLabels clone) (value clone)
-        ]
-
-        [
-            MetricFamily.gauge
-                "k8sreq.backlog.items"
-                "{copy}"
-                "Copies that wait in the journal alone."
-                (ofClones (fun clone -> float (journal.Store.Backlog clone).Copies))
-            MetricFamily.gauge
-                "k8sreq.backlog.oldest"
-                "s"
-                "Age of the oldest copy that waits in the journal alone."
-                (ofClones (fun clone -> (journal.Store.Backlog clone).OldestAge.TotalSeconds))
-            MetricFamily.gauge
-                "k8sreq.dead_letters.items"
-                "{copy}"
-                "Copies that failed for good and are kept."
-                (ofClones (fun clone -> float (letters.Of clone).Letters))
-            MetricFamily.counter
-                "k8sreq.dead_letters.added"
-                "{copy}"
-                "Copies that became dead letters, by cause."
-                [
-                    for cause in DeadCause.all ->
-                        number [ "cause", DeadCause.name cause ] (float (letters.AddedBy cause))
-                ]
-            MetricFamily.counter
-                "k8sreq.dead_letters.removed"
-                "{copy}"
-                "Dead letters that were removed: aged (kept long enough), full (no room for more) or asked."
-                [
-                    number [ "reason", "aged" ] (float (letters.LostBy DeadLetterLoss.Aged))
-                    number [ "reason", "full" ] (float (letters.LostBy DeadLetterLoss.Full))
-                    number [ "reason", "asked" ] (float (letters.LostBy DeadLetterLoss.Asked))
-                ]
-            MetricFamily.counter
-                "k8sreq.dead_letters.sink_attempts"
-                "{attempt}"
-                "Attempts to send a dead letter to its sink: sent, refused (not tried again) or failed (tried again)."
-                [
-                    number [ "result", "sent" ] (float sinks.Sent)
-                    number [ "result", "refused" ] (float sinks.Refused)
-                    number [ "result", "failed" ] (float sinks.Failed)
-                ]
-            MetricFamily.gauge
-                "k8sreq.dead_letters.size"
-                "By"
-                "Bytes of dead letters."
-                (one (letters.Kept |> List.sumBy (fun (_, count) -> float count.Bytes)))
-            MetricFamily.gauge
-                "k8sreq.journal.up"
-                ""
-                "1 if the journal can be written."
-                (one (
-                    if journal.IsOpened && journal.Fault.IsNone then
-                        1.0
-                    else
-                        0.0
-                ))
-            MetricFamily.gauge
-                "k8sreq.journal.bytes"
-                "By"
-                "Bytes of copies in the journal."
-                (one (float journal.Usage.Total))
-            MetricFamily.gauge
-                "k8sreq.journal.limit"
-                "By"
-                "Bytes of copies that the journal may have (JOURNAL_BYTES)."
-                (one (float limit))
-            MetricFamily.counter "k8sreq.journal.commits" "{commit}" "Commits of the journal, by result." [
-                number [ "result", "written" ] (float totals.Commits)
-                number [ "result", "failed" ] (float totals.FailedCommits)
-            ]
-            MetricFamily.counter
-                "k8sreq.journal.commit_time"
-                "s"
-                "Time spent in commits of the journal, sync included."
-                (one totals.CommitTime.TotalSeconds)
-        ]
 
 let private unixSeconds (time: DateTimeOffset) =
     float (time.ToUnixTimeMilliseconds()) / 1000.0
@@ -340,7 +243,9 @@ let families (sources: MetricSources) : MetricFamily list = [
         "By"
         "Memory that all requests together may use (BUFFER_BYTES)."
         (one (float sources.Budget.Total))
-    yield! journal sources
+    match sources.Journal with
+    | Some journal -> yield! JournalMetrics.families sources.Clones journal
+    | None -> ()
     yield! routing sources
     yield! sources.Http.Families
     yield! runtime ()

@@ -100,94 +100,30 @@ type DataPlane
     let reportCopy =
         CopyReport.reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
 
-    // The lane in force, if there is one: what waits in the journal may come out.
-    let nudge (clone: ObjectKey) =
-        match clones.TryFind clone with
-        | ValueSome entry ->
-            match entry.Lanes with
-            | lane :: _ -> lane.NudgeNow()
-            | [] -> ()
-        | ValueNone -> ()
-
-    let isRouted (clone: ObjectKey) =
-        match clones.TryFind clone with
-        | ValueSome entry ->
-            entry.Lanes
-            |> List.exists (fun lane -> not lane.Retired.IsCancellationRequested)
-        | ValueNone -> false
-
     // The Services as requests are routed by them, and the policy: what sinks are found by.
     let mutable services: Map<ObjectKey, BackendService> = Map.empty
     let mutable policy = TargetPolicy.permissive
 
-    let sinkOf (clone: ObjectKey) : Target option =
-        match clones.TryFind clone with
-        | ValueSome entry ->
-            entry.Lanes
-            |> List.tryFind (fun lane -> not lane.Retired.IsCancellationRequested)
-            |> Option.bind (fun lane -> Resolution.sinkOf (Volatile.Read &services) lane.Target)
-            |> Option.bind (Result.bind (TargetPolicy.admit (Volatile.Read &policy)) >> Result.toOption)
-        | ValueNone -> None
+    let sinkOf (target: Target) : Target option =
+        Resolution.sinkOf (Volatile.Read &services) target
+        |> Option.bind (Result.bind (TargetPolicy.admit (Volatile.Read &policy)) >> Result.toOption)
 
-    // Set once the journal is there, which may tell of letters before.
-    let mutable sinks: DeadLetterSinks | null = null
-    let early = ConcurrentQueue<ObjectKey>()
-
-    let unsent (clone: ObjectKey) =
-        match Volatile.Read &sinks with
-        | null ->
-            early.Enqueue clone
-
-            // They may be there since that was looked at.
-            match Volatile.Read &sinks with
-            | null -> ()
-            | sinks -> sinks.Add clone
-        | sinks -> sinks.Add clone
-
-    let journalOpened (folder: string) (content: JournalContent) =
-        for clone, waiting in content.Waiting do
-            accounts.Recovered((clones.Of clone).Statistics, waiting.Copies)
-
-        for entry in content.Poisonous do
-            accounts.FailedInJournal((clones.Of entry.Clone).Statistics, 1L)
-            Log.copyParked logger (string entry.Clone) (string entry.Id)
-
-        for clone, _ in content.Unsent do
-            unsent clone
-
-        for clone, _ in content.Letters do
-            clones.Of clone |> ignore
-
-        content.Damage
-        |> Option.iter (fun damage ->
-            let log = JournalFile.logOf (JournalFile.pathIn folder)
-            Log.journalDamaged logger (WalInspection.describe log damage))
-
-        Log.journalOpened logger folder (content.Waiting |> List.sumBy (fun (_, waiting) -> waiting.Copies))
-
-        for clone, _ in content.Waiting do
-            nudge clone
-
-    let journal =
+    let durable =
         settings.Journal
         |> Option.map (fun journal ->
-            new SqliteStore(
+            new DurableParts(
+                logger,
                 clock,
-                {
-                    Folder = journal.Folder
-                    Limit = journal.Limit
-                    Linger = journal.Linger
-                    DeadLetterKeep = journal.DeadLetterKeep
-                },
-                {
-                    Opened = journalOpened journal.Folder
-                    Arrived = nudge
-                    Unsent = unsent
-                    Failed = fun fault -> Log.journalFailed logger (JournalFault.describe fault)
-                    Recovered = fun () -> Log.journalRecovered logger journal.Folder
-                },
-                (fun clone copies -> accounts.Replayed((clones.Of clone).Statistics, copies))
+                journal,
+                accounts,
+                clones,
+                client,
+                (fun () -> holder.IsKnown && not (Volatile.Read &isStopping)),
+                sinkOf,
+                abandoning.Token
             ))
+
+    let journal = durable |> Option.map _.Store
 
     let delivery: DeliveryServices = {
         Client = client
@@ -247,32 +183,6 @@ type DataPlane
             ViaName = settings.ViaName
         }
 
-    let orphans =
-        settings.Journal
-        |> Option.map (fun settings ->
-            new JournalOrphans(
-                clock,
-                settings.OrphanKeep,
-                journal.Value,
-                (fun clone -> holder.IsKnown && not (Volatile.Read &isStopping) && not (isRouted clone)),
-                (fun clone copies ->
-                    accounts.DroppedFromJournal((clones.Of clone).Statistics, copies)
-                    ProxyLog.orphansDropped logger (string clone) copies)
-            ))
-
-    let pruning =
-        journal |> Option.map (fun journal -> new DeadLetterPruning(clock, journal))
-
-    do
-        match journal with
-        | None -> ()
-        | Some journal ->
-            let made = new DeadLetterSinks(clock, journal, client, sinkOf, abandoning.Token)
-            Volatile.Write(&sinks, made)
-
-            for clone in early do
-                made.Add clone
-
     let closeSlots (_: obj | null) =
         for entry in clones.Unordered do
             entry.Statistics.CloseSlot()
@@ -298,11 +208,11 @@ type DataPlane
     /// The journal, if there is one.
     member _.Journal = journal
 
-    /// What sends dead letters to sinks, if there is a journal.
-    member _.Sinks = Option.ofObj sinks
+    /// The journal with what looks after it, if there is one.
+    member _.Durable = durable
 
     /// Whether copies of a RequestClone are sent now.
-    member _.IsRouted(clone: ObjectKey) : bool = isRouted clone
+    member _.IsRouted(clone: ObjectKey) : bool = (clones.LaneOf clone).IsSome
 
     /// Puts a routing in force, and retires the lanes that it has no more. One caller at a time.
     member _.Publish(routing: Routing) : unit =
@@ -321,14 +231,12 @@ type DataPlane
             lane.NudgeNow()
 
         // What becomes of copies in the journal is counted for their RequestClone even if that is gone, and its dead letters are.
-        let hasCopies clone =
-            journal
-            |> Option.exists (fun journal ->
-                journal.Usage.Has clone || (journal.Letters.Of clone).Letters > 0L)
+        let isInJournal clone =
+            durable |> Option.exists (fun durable -> durable.Has clone)
 
         clones.Remove(
             routing.ChangedClones
-            |> Set.filter (fun clone -> not (routing.Clones.ContainsKey clone || hasCopies clone))
+            |> Set.filter (fun clone -> not (routing.Clones.ContainsKey clone || isInJournal clone))
         )
 
         published routing
@@ -367,21 +275,8 @@ type DataPlane
             refusing.Cancel()
             slots.Dispose()
 
-            match orphans with
-            | Some orphans -> (orphans :> IDisposable).Dispose()
-            | None -> ()
-
-            match sinks with
-            | null -> ()
-            | sinks -> (sinks :> IDisposable).Dispose()
-
-            match pruning with
-            | Some pruning -> (pruning :> IDisposable).Dispose()
-            | None -> ()
-
-            // Every completion is written: nothing that has ended is sent again after the next start.
-            match journal with
-            | Some journal -> (journal :> IDisposable).Dispose()
+            match durable with
+            | Some durable -> (durable :> IDisposable).Dispose()
             | None -> ()
 
             connections.Dispose()

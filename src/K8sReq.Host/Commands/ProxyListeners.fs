@@ -24,10 +24,13 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
             Budget = plane.Budget
             Journal =
                 Option.map2
-                    (fun journal (settings: JournalSettings) -> journal, settings.Limit)
-                    plane.Journal
+                    (fun (durable: DurableParts) (settings: JournalSettings) -> {
+                        Store = durable.Store
+                        Limit = settings.Limit
+                        Sinks = fun () -> durable.Sinks.Totals
+                    })
+                    plane.Durable
                     settings.Journal
-            Sinks = fun () -> plane.Sinks |> Option.map _.Totals
             Routes = fun () -> plane.Snapshots.Current.Counts
             IsReady = fun () -> plane.IsReady
         }

@@ -11,10 +11,6 @@ open K8sReq.Host.Commands.Listeners
 open K8sReq.Host.Telemetry
 open K8sReq.Proxy
 
-// Copies with a journal that are on their way get so long to end: after that they are kept, and sent again after the next start.
-let private durableDrain = TimeSpan.FromSeconds 2.0
-let private drainInterval = TimeSpan.FromMilliseconds 100.0
-
 // The shutdown does not wait longer for an API server that does not answer.
 let private shutdownTimeout = TimeSpan.FromSeconds 4.0
 
@@ -236,26 +232,6 @@ let launch
             return LifecycleSignal.TimedOut
     }
 
-    // Ends before its time where nothing that is left could be lost.
-    let drain (plane: DataPlane) = task {
-        let began = clock.GetTimestamp()
-        let idle = plane.Accounts.WhenIdle()
-
-        let isOver () =
-            shutdown.IsCancellationRequested || idle.IsCompleted
-
-        while not (isOver ())
-              && not (clock.GetElapsedTime began >= durableDrain && plane.HasOnlyDurable) do
-            let! _ = Task.WhenAny(idle, Task.Delay(drainInterval, clock, shutdown))
-            ()
-
-        return
-            if idle.IsCompleted then
-                LifecycleSignal.CopiesFinished
-            else
-                LifecycleSignal.TimedOut
-    }
-
     let release (parts: Parts) = task {
         parts.Plane.TellAbandoned()
         unfollowing.Cancel()
@@ -296,8 +272,15 @@ let launch
         | LifecycleAction.Drain, Some parts ->
             // What is in the journal is sent after the next start; only what is on its way is waited for.
             parts.Plane.ShelveDurable()
-            let! ended = drain parts.Plane
-            return Some ended
+            let! isDone = Drain.run clock parts.Plane shutdown
+
+            return
+                Some(
+                    if isDone then
+                        LifecycleSignal.CopiesFinished
+                    else
+                        LifecycleSignal.TimedOut
+                )
         | LifecycleAction.Abandon, Some parts ->
             parts.Plane.Abandon()
             // Each of them ends at once now; what is counted is then complete.

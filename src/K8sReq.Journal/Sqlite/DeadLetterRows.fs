@@ -2,37 +2,7 @@ namespace K8sReq.Journal.Sqlite
 
 open System
 open System.Buffers
-open System.Collections.Generic
 open K8sReq.Core
-
-/// The RequestClones of the journal, on an open database: rows name them by a number.
-[<Sealed>]
-type CloneRows(database: Database) =
-    let find =
-        database.Prepare "SELECT id FROM clones WHERE namespace = ?1 AND name = ?2"
-
-    let insert =
-        database.Prepare "INSERT INTO clones (namespace, name) VALUES (?1, ?2) RETURNING id"
-
-    let ids = Dictionary<ObjectKey, int64>()
-
-    member _.TryFind(clone: ObjectKey) : int64 voption =
-        match ids.TryGetValue clone with
-        | true, id -> ValueSome id
-        | false, _ ->
-            match find.Bind(1, clone.Namespace).Bind(2, clone.Name).RunForNumber() with
-            | 0L -> ValueNone
-            | id ->
-                ids[clone] <- id
-                ValueSome id
-
-    member rows.Of(clone: ObjectKey) : int64 =
-        match rows.TryFind clone with
-        | ValueSome id -> id
-        | ValueNone ->
-            let id = insert.Bind(1, clone.Namespace).Bind(2, clone.Name).RunForNumber()
-            ids[clone] <- id
-            id
 
 /// A copy that becomes a dead letter.
 type DeadEntry = {
@@ -217,8 +187,17 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
 
     let any _ = true
 
+    // All of them are in memory until they have been sent.
+    let mostUnsentBytes = 4L * 1024L * 1024L
+
     let letterColumns =
         "d.request, d.copy, k.namespace, k.name, d.bytes, d.cause, d.outcome, d.attempts, d.target, d.ended_at, r.received_at, r.host, r.method, r.request_id"
+
+    let unsent =
+        database.Prepare
+            $"SELECT {letterColumns}, r.fields_end, r.wire, d.code FROM dead_letters d INDEXED BY dead_letters_unsent \
+              JOIN clones k ON k.id = d.clone JOIN requests r ON r.id = d.request \
+              WHERE d.sink = 1 AND d.clone = ?1 ORDER BY d.ended_at LIMIT ?2"
 
     let requestIdIn (statement: Statement) (column: int) =
         match statement.Bytes column with
@@ -278,40 +257,40 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
     member _.List(filter: DeadLetterFilter) : DeadLetter list =
         query letterColumns "JOIN requests r ON r.id = d.request" filter letterIn any
 
-    /// Those of a RequestClone that are to be sent to its sink, the oldest first, at most so many.
+    /// Those of a RequestClone that are to be sent to its sink, the oldest first: at most so many, and not many more bytes than
+    /// four mebibytes.
     member _.Unsent(clone: ObjectKey, most: int) : UnsentLetter list =
-        let filter = {
-            DeadLetterFilter.everything with
-                Clone = Some clone
-                Limit = most
-        }
+        match clones.TryFind clone with
+        | ValueNone -> []
+        | ValueSome id ->
+            unsent.Bind(1, id).Bind(2, int64 most) |> ignore
+            let letters = ResizeArray<UnsentLetter>()
+            let mutable bytes = 0L
 
-        query
-            (letterColumns + ", r.fields_end, r.wire, d.code, d.sink")
-            "JOIN requests r ON r.id = d.request"
-            filter
-            (fun statement ->
-                {
-                    Letter = letterIn statement
-                    Code = statement.Text 16
-                    Request = contentIn statement
-                },
-                statement.Number 17 = 1L)
-            snd
-        |> List.map fst
+            while bytes < mostUnsentBytes && unsent.Step() do
+                letters.Add {
+                    Letter = letterIn unsent
+                    Code = unsent.Text 16
+                    Request = contentIn unsent
+                }
+
+                bytes <- bytes + unsent.Number 4
+
+            unsent.Reset()
+            List.ofSeq letters
 
     /// It has been sent to its sink, or is not to be any more.
     member _.SetSent(id: CopyId) : unit = (forLetter setSent id).Run()
 
-    /// How many are to be sent to sinks, by RequestClone.
-    member _.FoundUnsent: (ObjectKey * int64) list =
+    /// RequestClones that have some which are to be sent to their sinks.
+    member _.FoundUnsent: ObjectKey list =
         use found =
             database.PrepareOnce
-                "SELECT k.namespace, k.name, count(*) FROM dead_letters d JOIN clones k ON k.id = d.clone WHERE d.sink = 1 GROUP BY d.clone"
+                "SELECT namespace, name FROM clones WHERE id IN (SELECT clone FROM dead_letters WHERE sink = 1)"
 
         [
             while found.Step() do
-                ObjectKey.create (found.Text 0) (found.Text 1), found.Number 2
+                ObjectKey.create (found.Text 0) (found.Text 1)
         ]
 
     /// One of them, with its request.

@@ -27,6 +27,7 @@ type DeadLetterUsage() =
     let kept = Dictionary<ObjectKey, DeadLetterCount>()
     let added = Dictionary<DeadCause, int64>()
     let lost = Dictionary<DeadLetterLoss, int64>()
+    let unsent = HashSet<ObjectKey>()
 
     let keptOf clone =
         match kept.TryGetValue clone with
@@ -68,6 +69,17 @@ type DeadLetterUsage() =
         exclusively gate (fun () ->
             change clone -1L -bytes
             count lost why)
+
+    /// It has some that are to be sent to its sink.
+    member _.AddUnsent(clone: ObjectKey) : unit =
+        exclusively gate (fun () -> unsent.Add clone |> ignore)
+
+    /// Those that were added since the last time.
+    member _.TakeUnsent() : ObjectKey list =
+        exclusively gate (fun () ->
+            let taken = List.ofSeq unsent
+            unsent.Clear()
+            taken)
 
     member _.Of(clone: ObjectKey) : DeadLetterCount =
         exclusively gate (fun () -> keptOf clone)

@@ -12,8 +12,8 @@ type JournalContent = {
     /// Copies that are dead letters from now on: the process has ended twice while they were sent.
     Poisonous: DeadEntry list
     Letters: (ObjectKey * DeadLetterCount) list
-    /// How many dead letters are to be sent to sinks.
-    Unsent: (ObjectKey * int64) list
+    /// RequestClones that have dead letters which are to be sent to their sinks.
+    Unsent: ObjectKey list
     /// What was wrong with the log that the last program has left.
     Damage: DamagedLog option
 }

@@ -132,7 +132,7 @@ module JournalFile =
             database.Execute setting
 
         // What is in the log may be in the system's memory alone: a sync that has failed leaves pages that count as written, and
-        // no later sync writes them. Everything that follows in the log would be lost with them, so they are written anew, into
+        // no later sync writes them. Everything that follows in the log would be lost with them, so they are written again, into
         // the file.
         try
             database.Execute "PRAGMA wal_checkpoint(TRUNCATE)"

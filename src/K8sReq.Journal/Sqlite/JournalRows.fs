@@ -9,8 +9,8 @@ open K8sReq.Proxy
 [<RequireQualifiedAccess>]
 type JournalResult =
     | Nothing
-    | Taken of StoredCopy list
-    | Dropped of copies: int * bytes: int64
+    | Taken of StoredCopy list * rest: RestOfBacklog voption
+    | Dropped of copies: int * bytes: int64 * rest: RestOfBacklog voption
     /// Dead letters that had to go for another one.
     | PushedOut of RemovedLetter list
 
@@ -215,7 +215,21 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
             (forCopy deleteCopy copy).Run()
             deleteRequest.Bind(1, copy.Request).Run()
 
-        JournalResult.Dropped(dropped.Count, bytes)
+        struct (dropped.Count, bytes)
+
+    let restOf (id: int64) : RestOfBacklog voption =
+        nextDue.Bind(1, id) |> ignore
+
+        if nextDue.Step() then
+            let due = time (nextDue.Number 0)
+            nextDue.Reset()
+
+            ValueSome {
+                Due = due
+                Oldest = time (oldest.Bind(1, id).RunForNumber())
+            }
+        else
+            ValueNone
 
     /// Does what the work says, within the transaction that has begun.
     member _.Run(work: JournalWork) : JournalResult =
@@ -242,32 +256,22 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
             JournalResult.Nothing
         | JournalWork.Drop(clone, _) ->
             match clones.TryFind clone with
-            | ValueNone -> JournalResult.Dropped(0, 0L)
-            | ValueSome id -> dropCopies id
+            | ValueNone -> JournalResult.Dropped(0, 0L, ValueNone)
+            | ValueSome id ->
+                let struct (copies, bytes) = dropCopies id
+                JournalResult.Dropped(copies, bytes, restOf id)
         | JournalWork.Take(clone, most, mostBytes, now, _) ->
             match clones.TryFind clone with
-            | ValueNone -> JournalResult.Taken []
-            | ValueSome id -> JournalResult.Taken(takeCopies clone id most mostBytes now)
+            | ValueNone -> JournalResult.Taken([], ValueNone)
+            | ValueSome id ->
+                let taken = takeCopies clone id most mostBytes now
+                JournalResult.Taken(taken, restOf id)
 
     /// A copy that was taken waits in the file after all.
     member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()
 
     /// Removes a request with all its copies, if it is there.
     member _.Remove(request: int64) : unit = remove request
-
-    /// Of a RequestClone's copies in the file: when the first is due, and when the oldest was accepted.
-    member _.Rest(clone: ObjectKey) : struct (DateTimeOffset * DateTimeOffset) voption =
-        match clones.TryFind clone with
-        | ValueNone -> ValueNone
-        | ValueSome id ->
-            nextDue.Bind(1, id) |> ignore
-
-            if nextDue.Step() then
-                let due = time (nextDue.Number 0)
-                nextDue.Reset()
-                ValueSome(struct (due, time (oldest.Bind(1, id).RunForNumber())))
-            else
-                ValueNone
 
     member _.Letters = letters
 

@@ -17,6 +17,13 @@ type WaitingCopies = {
     Oldest: DateTimeOffset
 }
 
+/// Of what is left in the file for a RequestClone once copies have been taken out.
+[<Struct>]
+type RestOfBacklog = {
+    Due: DateTimeOffset
+    Oldest: DateTimeOffset
+}
+
 /// What the journal holds, by RequestClone, against its limit. A copy counts with its request's bytes, so a request with two
 /// durable copies counts twice, though it is stored once. Pages and the log that SQLite needs besides do not count. From any
 /// thread.
@@ -88,16 +95,15 @@ type JournalUsage(limit: int64) =
                   })
 
     /// So many copies were taken out; of the rest the first is due, and the oldest was accepted, then.
-    member _.Take
-        (clone: ObjectKey, copies: int64, bytes: int64, rest: struct (DateTimeOffset * DateTimeOffset) voption) : unit =
+    member _.Take(clone: ObjectKey, copies: int64, bytes: int64, rest: RestOfBacklog voption) : unit =
         exclusively gate (fun () ->
             match waiting.TryGetValue clone, rest with
-            | (true, before), ValueSome(struct (due, oldest)) when before.Copies > copies ->
+            | (true, before), ValueSome rest when before.Copies > copies ->
                 waiting[clone] <- {
                     Copies = before.Copies - copies
                     Bytes = before.Bytes - bytes
-                    Due = due
-                    Oldest = oldest
+                    Due = rest.Due
+                    Oldest = rest.Oldest
                 }
             | _ -> waiting.Remove clone |> ignore)
 

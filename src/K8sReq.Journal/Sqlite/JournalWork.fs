@@ -48,6 +48,25 @@ module JournalWork =
         | JournalWork.Letters _
         | JournalWork.Drop _ -> false
 
+    /// Whether it is a request that is to be kept.
+    let isAppend (work: JournalWork) : bool =
+        match work with
+        | JournalWork.Append _ -> true
+        | JournalWork.Attempted _
+        | JournalWork.Shelved _
+        | JournalWork.Ended _
+        | JournalWork.EndedWhole _
+        | JournalWork.Died _
+        | JournalWork.Letters _
+        | JournalWork.Take _
+        | JournalWork.Drop _ -> false
+
+    /// How many bytes it adds to the file, about.
+    let bytesToAdd (work: JournalWork) : int64 =
+        match work with
+        | JournalWork.Append(request, _, _) -> request.Bytes
+        | _ -> 0L
+
     /// Tells who waits for it that it was not done.
     let refuse (work: JournalWork) : unit =
         match work with

@@ -7,41 +7,6 @@ open System.Threading
 open K8sReq.Core
 open K8sReq.Proxy
 
-/// What the journal has done, for metrics.
-type JournalTotals = {
-    Commits: int64
-    /// That could not be done.
-    FailedCommits: int64
-    /// In transactions, sync included.
-    CommitTime: TimeSpan
-}
-
-/// What the journal tells. Called on its thread; must not throw.
-[<NoEquality; NoComparison>]
-type JournalEvents = {
-    /// Told once.
-    Opened: JournalContent -> unit
-    /// A copy of this RequestClone waits in the file from now on.
-    Arrived: ObjectKey -> unit
-    /// A dead letter of this RequestClone is to be sent to its sink.
-    Unsent: ObjectKey -> unit
-    /// The first of a run of failures.
-    Failed: JournalFault -> unit
-    /// The end of one.
-    Recovered: unit -> unit
-}
-
-/// How a journal is kept.
-type JournalOptions = {
-    Folder: string
-    /// Bytes of copies that it may hold.
-    Limit: int64
-    /// How long a commit waits for others to share it.
-    Linger: TimeSpan
-    /// How long dead letters are kept of which nobody says so.
-    DeadLetterKeep: TimeSpan
-}
-
 /// The journal's thread: it alone has the database. What comes while a transaction is being synced is the next one.
 ///
 /// After a commit that failed nobody knows what is on disk (a failed sync marks pages as written), so the file is closed and
@@ -118,6 +83,9 @@ type JournalWriter
         for clone, count in content.Letters do
             letters.Found(clone, count)
 
+        for clone in content.Unsent do
+            letters.AddUnsent clone
+
         Volatile.Write(&isOpened, true)
         events.Opened { content with Damage = damage }
 
@@ -148,7 +116,7 @@ type JournalWriter
             letters.Lost(letter.Clone, letter.Bytes, DeadLetterLoss.Full)
 
     // What is known once it is on disk.
-    let committed (rows: JournalRows) (work: JournalWork) (result: JournalResult) =
+    let committed (work: JournalWork) (result: JournalResult) =
         match work, result with
         | JournalWork.Append(request, at, kept), _ ->
             match request.Durable with
@@ -159,12 +127,12 @@ type JournalWriter
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
 
             kept.TrySetResult true |> ignore
-        | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken copies ->
+        | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken(copies, rest) ->
             let bytes = copies |> List.sumBy _.Bytes
-            usage.Take(clone, int64 copies.Length, bytes, rows.Rest clone)
+            usage.Take(clone, int64 copies.Length, bytes, rest)
             taken.TrySetResult copies |> ignore
-        | JournalWork.Drop(clone, dropped), JournalResult.Dropped(copies, bytes) ->
-            usage.Take(clone, int64 copies, bytes, rows.Rest clone)
+        | JournalWork.Drop(clone, dropped), JournalResult.Dropped(copies, bytes, rest) ->
+            usage.Take(clone, int64 copies, bytes, rest)
             usage.Release(clone, bytes)
             dropped.TrySetResult copies |> ignore
         | JournalWork.Shelved(_, clone, bytes, _, accepted, due), _ ->
@@ -175,7 +143,7 @@ type JournalWriter
             letters.Added(entry.Clone, entry.Bytes, entry.Cause)
 
             if entry.IsForSink then
-                events.Unsent entry.Clone
+                letters.AddUnsent entry.Clone
 
             pushedOut removed
         | JournalWork.Letters(_, committed, _), _ -> committed ()
@@ -219,7 +187,7 @@ type JournalWriter
         for index in 0 .. batch.Count - 1 do
             match batch[index], results[index] with
             | JournalWork.Append(request, _, _), _ -> undone.Add request.Number
-            | _, JournalResult.Taken copies ->
+            | _, JournalResult.Taken(copies, _) ->
                 for copy in copies do
                     untaken.Add copy.Id
             | _ -> ()
@@ -251,7 +219,8 @@ type JournalWriter
                 close ()
                 false
 
-        // Not within the attempt: what is on disk stays there, whatever comes of telling so.
+        // Not within the attempt: what is on disk stays there, whatever comes of telling so. Nothing is read from the file here, for
+        // that may fail.
         if isDone then
             undone.Clear()
             untaken.Clear()
@@ -263,7 +232,7 @@ type JournalWriter
             }
 
             for index in 0 .. batch.Count - 1 do
-                committed rows batch[index] results[index]
+                committed batch[index] results[index]
 
         isDone
 
@@ -285,40 +254,23 @@ type JournalWriter
 
         isDone
 
-    let isAppend (work: JournalWork) =
-        match work with
-        | JournalWork.Append _ -> true
-        | JournalWork.Attempted _
-        | JournalWork.Shelved _
-        | JournalWork.Ended _
-        | JournalWork.EndedWhole _
-        | JournalWork.Died _
-        | JournalWork.Letters _
-        | JournalWork.Take _
-        | JournalWork.Drop _ -> false
-
-    let bytesOf (work: JournalWork) =
-        match work with
-        | JournalWork.Append(request, _, _) -> request.Bytes
-        | JournalWork.Attempted _
-        | JournalWork.Shelved _
-        | JournalWork.Ended _
-        | JournalWork.EndedWhole _
-        | JournalWork.Died _
-        | JournalWork.Letters _
-        | JournalWork.Take _
-        | JournalWork.Drop _ -> 0L
-
     // What is left of a batch where there is no room for its requests.
     let refuseBeyondRoom (batch: ResizeArray<JournalWork>) : ResizeArray<JournalWork> =
         match current with
-        | ValueSome(struct (database, _)) when isFull || batch.Exists isAppend ->
-            isFull <- not (JournalRoom.isThere options.Folder database isFull (Seq.sumBy bytesOf batch))
+        | ValueSome(struct (database, _)) when isFull || batch.Exists JournalWork.isAppend ->
+            isFull <-
+                not (
+                    JournalRoom.isThere
+                        options.Folder
+                        database
+                        isFull
+                        (Seq.sumBy JournalWork.bytesToAdd batch)
+                )
 
             if isFull then
                 tell (JournalFault.DiskFull file)
-                batch.FindAll isAppend |> Seq.iter JournalWork.refuse
-                batch.FindAll(isAppend >> not)
+                batch.FindAll JournalWork.isAppend |> Seq.iter JournalWork.refuse
+                batch.FindAll(fun work -> not (JournalWork.isAppend work))
             else
                 batch
         | ValueSome _

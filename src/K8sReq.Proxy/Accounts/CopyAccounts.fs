@@ -27,6 +27,9 @@ type CopyAccounts() =
             if held = 0L then
                 waiting.TrySetResult() |> ignore
 
+    let change (next: CopyTotals -> CopyTotals) : unit =
+        exclusively gate (fun () -> totals <- next totals)
+
     let accept (clone: CloneStatistics) (isHeld: bool) =
         exclusively gate (fun () ->
             if isHeld then
@@ -49,11 +52,10 @@ type CopyAccounts() =
 
     /// So many copies were found in the journal.
     member _.Recovered(clone: CloneStatistics, copies: int64) : unit =
-        exclusively gate (fun () ->
-            totals <- {
-                totals with
-                    Recovered = totals.Recovered + copies
-            })
+        change (fun totals -> {
+            totals with
+                Recovered = totals.Recovered + copies
+        })
 
         clone.Recover copies
 
@@ -66,31 +68,28 @@ type CopyAccounts() =
 
     /// So many dead letters are copies again, and wait in the journal.
     member _.Replayed(clone: CloneStatistics, copies: int64) : unit =
-        exclusively gate (fun () ->
-            totals <- {
-                totals with
-                    Replayed = totals.Replayed + copies
-            })
+        change (fun totals -> {
+            totals with
+                Replayed = totals.Replayed + copies
+        })
 
         clone.Replay copies
 
     /// Copies that waited in the journal alone were given up.
     member _.DroppedFromJournal(clone: CloneStatistics, copies: int64) : unit =
-        exclusively gate (fun () ->
-            totals <- {
-                totals with
-                    Dropped = totals.Dropped + copies
-            })
+        change (fun totals -> {
+            totals with
+                Dropped = totals.Dropped + copies
+        })
 
         clone.Drop copies
 
     /// Copies that were found in the journal are not sent again: they have failed.
     member _.FailedInJournal(clone: CloneStatistics, copies: int64) : unit =
-        exclusively gate (fun () ->
-            totals <- {
-                totals with
-                    Failed = totals.Failed + copies
-            })
+        change (fun totals -> {
+            totals with
+                Failed = totals.Failed + copies
+        })
 
         clone.Fail copies
 
@@ -101,11 +100,10 @@ type CopyAccounts() =
         if number > 1 then
             clone.Retry()
 
-            exclusively gate (fun () ->
-                totals <- {
-                    totals with
-                        Retries = totals.Retries + 1L
-                })
+            change (fun totals -> {
+                totals with
+                    Retries = totals.Retries + 1L
+            })
 
     /// A copy has ended, so long after it was accepted. To be called once for every accepted copy, after everything else
     /// that is told of it: who waits for the last copy finds all of them reported.

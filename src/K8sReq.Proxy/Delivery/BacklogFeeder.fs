@@ -46,28 +46,8 @@ type BacklogFeeder
             concurrency
 
     let accepted (copy: StoredCopy) (release: unit -> unit) =
-        let request =
-            AcceptedRequest(
-                copy.Request,
-                copy.Bytes,
-                services.Clock.GetTimestamp()
-                - int64 (copy.Age.TotalSeconds * float services.Clock.TimestampFrequency),
-                null,
-                1,
-                [|
-                    {
-                        Copy = copy.Id.Copy
-                        Clone = clone
-                        IsSpilled = false
-                    }
-                |],
-                release
-            )
-
-        request.Number <- copy.Id.Request
-        request.RequestId <- copy.RequestId
-        request.IsStored <- true
-        request
+        let age = int64 (copy.Age.TotalSeconds * float services.Clock.TimestampFrequency)
+        StoredCopy.accepted (services.Clock.GetTimestamp() - age) release copy
 
     let shelve (copy: StoredCopy) (release: unit -> unit) =
         let state = {

@@ -56,6 +56,14 @@ type CloneDirectory() =
         | true, entry -> ValueSome entry
         | false, _ -> ValueNone
 
+    /// The lane that a RequestClone's copies take now; None if nothing is routed for it.
+    member _.LaneOf(clone: ObjectKey) : Lane option =
+        match clones.TryGetValue clone with
+        | true, entry ->
+            entry.Lanes
+            |> List.tryFind (fun lane -> not lane.Retired.IsCancellationRequested)
+        | false, _ -> None
+
     /// As they are now, in no order.
     member _.Unordered: CloneEntry seq = clones |> Seq.map _.Value
 

@@ -86,6 +86,31 @@ type StoredCopy = {
     Attempts: int
 }
 
+module StoredCopy =
+    /// It alone as a request that was accepted then, on the clock of the deliveries.
+    let accepted (acceptedAt: int64) (release: unit -> unit) (copy: StoredCopy) : AcceptedRequest =
+        let request =
+            AcceptedRequest(
+                copy.Request,
+                copy.Bytes,
+                acceptedAt,
+                null,
+                1,
+                [|
+                    {
+                        Copy = copy.Id.Copy
+                        Clone = copy.Clone
+                        IsSpilled = false
+                    }
+                |],
+                release
+            )
+
+        request.Number <- copy.Id.Request
+        request.RequestId <- copy.RequestId
+        request.IsStored <- true
+        request
+
 /// What waits in a store for a RequestClone.
 [<Struct>]
 type Backlog = {

@@ -95,7 +95,7 @@ let private show (service: DeadLetterService) (id: string) : HttpHandler =
             | Error error -> return! refuseFor error next ctx
     }
 
-// Of a filter, or of everything where that is said.
+// Refuses an empty filter unless the request has all=true.
 let private change
     (now: unit -> DateTimeOffset)
     (name: string)

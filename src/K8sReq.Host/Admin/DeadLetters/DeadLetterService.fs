@@ -86,20 +86,19 @@ type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool)
     let wouldChange (filter: DeadLetterFilter) (isChanged: ObjectKey -> bool) =
         ask (fun journal -> task {
             let filter = untilNow journal filter
-            let! all = count (fun _ -> true) filter journal
-            let! meant = count isChanged filter journal
+            let! counts = journal.CountDeadLetters filter
 
             return
-                Option.map2
-                    (fun all meant ->
-                        let changed = min meant (int64 filter.Limit)
+                counts
+                |> Option.map (fun counts ->
+                    let sum = List.sumBy snd
+                    let meant = counts |> List.filter (fst >> isChanged) |> sum
+                    let changed = min meant (int64 filter.Limit)
 
-                        {
-                            Changed = changed
-                            Left = all - changed
-                        })
-                    all
-                    meant
+                    {
+                        Changed = changed
+                        Left = sum counts - changed
+                    })
         })
 
     /// Whether there is a journal, and so may be dead letters.
@@ -115,7 +114,7 @@ type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool)
     member _.Read(id: CopyId) : Task<Result<(DeadLetter * CapturedRequest) option, DeadLetterError>> =
         ask _.DeadLetter(id)
 
-    /// Makes copies of them again, so many a second if that is said.
+    /// Makes them copies again; at most so many are sent each second, if there is a limit.
     member _.Replay
         (filter: DeadLetterFilter, perSecond: int option)
         : Task<Result<DeadLetterChange, DeadLetterError>> =

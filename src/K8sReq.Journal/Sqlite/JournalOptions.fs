@@ -1,0 +1,37 @@
+namespace K8sReq.Journal.Sqlite
+
+open System
+open K8sReq.Core
+
+/// What the journal has done, for metrics.
+type JournalTotals = {
+    Commits: int64
+    /// That could not be done.
+    FailedCommits: int64
+    /// In transactions, sync included.
+    CommitTime: TimeSpan
+}
+
+/// What the journal tells. Called on its thread; must not throw.
+[<NoEquality; NoComparison>]
+type JournalEvents = {
+    /// Told once.
+    Opened: JournalContent -> unit
+    /// A copy of this RequestClone waits in the file from now on.
+    Arrived: ObjectKey -> unit
+    /// The first of a run of failures.
+    Failed: JournalFault -> unit
+    /// The end of one.
+    Recovered: unit -> unit
+}
+
+/// How a journal is kept.
+type JournalOptions = {
+    Folder: string
+    /// Bytes of copies that it may hold.
+    Limit: int64
+    /// How long a commit waits for others to share it.
+    Linger: TimeSpan
+    /// How long dead letters are kept of which nobody says so.
+    DeadLetterKeep: TimeSpan
+}
