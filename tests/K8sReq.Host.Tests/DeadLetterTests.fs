@@ -357,6 +357,7 @@ let tests =
                     "/api/dead/drop"
                     "/api/dead/drop?al=true"
                     "/api/dead/drop?clone=x"
+                    "/api/dead/drop?clone=shop/copy&clone=shop/other"
                     "/api/dead/replay?all=true&rate=0"
                 ] do
                 let! code = ask HttpMethod.Post path []

@@ -47,10 +47,19 @@ let private filtered
         let unknown =
             ctx.Request.Query.Keys |> Seq.filter (known.Contains >> not) |> List.ofSeq
 
-        match unknown, DeadLetterQuery.ofFields (now ()) byDefault (fieldOf ctx) with
-        | name :: _, _ -> refuse StatusCodes.Status400BadRequest $"there is no field \"{name}\"" next ctx
-        | [], Error faults -> refuse StatusCodes.Status400BadRequest (String.concat "; " faults) next ctx
-        | [], Ok filter -> handle filter next ctx
+        // Only one of them would count.
+        let repeated =
+            ctx.Request.Query
+            |> Seq.filter (fun field -> field.Value.Count > 1)
+            |> Seq.map _.Key
+            |> List.ofSeq
+
+        match unknown, repeated, DeadLetterQuery.ofFields (now ()) byDefault (fieldOf ctx) with
+        | name :: _, _, _ -> refuse StatusCodes.Status400BadRequest $"there is no field \"{name}\"" next ctx
+        | [], name :: _, _ ->
+            refuse StatusCodes.Status400BadRequest $"{name} is given more than once" next ctx
+        | [], [], Error faults -> refuse StatusCodes.Status400BadRequest (String.concat "; " faults) next ctx
+        | [], [], Ok filter -> handle filter next ctx
 
 // A page from elsewhere may have a browser send anything here but these fields, which the browser writes itself.
 let private requireSameOrigin: HttpHandler =
