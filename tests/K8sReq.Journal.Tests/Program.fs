@@ -9,6 +9,7 @@ let main arguments =
         arguments
         (testList "Journal" [
             ContractTests.tests
+            PackTests.tests
             SqliteStoreTests.tests
             DeadLetterTests.tests
             UpgradeTests.tests

@@ -47,7 +47,7 @@ exception private JournalTooNew of version: int64
 /// The journal's database: its file, its format, and how it is opened.
 module JournalFile =
     /// Of this version. An older one is brought up to it, a newer one is refused.
-    let version = 2L
+    let version = 3L
 
     let pathIn (folder: string) : string = Path.Combine(folder, "k8sreq.db")
 
@@ -56,7 +56,8 @@ module JournalFile =
     // A copy's state: 0, in the memory of the program that has the journal open; 1, waiting in the file until its queue has
     // room or its next attempt is due; 2, as 0, and it was in memory too when a program ended without telling. Suspicion: 0,
     // never in memory at such an end; 1, once; more, once more for each such end that it met in state 2. `since`: when it was
-    // replayed, 0 if it was not. A dead letter's sink: 1, to be sent there; 0, not, or not any more. Times are in milliseconds since 1970.
+    // replayed, 0 if it was not. A dead letter's sink: 1, to be sent there; 0, not, or not any more. A pack has requests whose
+    // copies are in memory, all but those in `packed_ends`, which have ended. Times are in milliseconds since 1970.
     let private first =
         """
         CREATE TABLE clones (
@@ -90,7 +91,14 @@ module JournalFile =
         PRAGMA user_version = 2;
         """
 
-    let private changes = [ first; second ]
+    let private third =
+        """
+        CREATE TABLE packs (id INTEGER PRIMARY KEY, requests BLOB NOT NULL);
+        CREATE TABLE packed_ends (request INTEGER NOT NULL, copy INTEGER NOT NULL, PRIMARY KEY (request, copy)) WITHOUT ROWID;
+        PRAGMA user_version = 3;
+        """
+
+    let private changes = [ first; second; third ]
 
     // Every commit is synced, and the file belongs to this program alone. The log is written back, and cut to its limit,
     // after so many pages. A page of 8 KiB holds a small request in one piece.
@@ -148,6 +156,8 @@ module JournalFile =
 
         // What was in the memory of the last program is in no memory now.
         if isFirst then
+            PackRows(database, RequestRows database).UnpackAll()
+
             database.Execute
                 "UPDATE copies SET suspicion = CASE state WHEN 2 THEN suspicion + 1 ELSE max(suspicion, 1) END, state = 1, due = 0 \
                  WHERE state <> 1"

@@ -46,9 +46,9 @@ type JournalQueue(linger: TimeSpan) =
             work <- all)
 
     /// The next batch. `retryDelay`: how long what nobody waits for is left, where it could not be written last time. None
-    /// once the queue has been stopped and is empty. `hasMore`: the reader has something that is to be written with a batch, or
-    /// by itself after the same while: the batch may be empty then.
-    member _.Next(retryDelay: TimeSpan voption, hasMore: bool) : ResizeArray<JournalWork> option =
+    /// once the queue has been stopped and is empty. `due`: the reader has something that is to be written with a batch, or by
+    /// itself after so long: the batch may be empty then.
+    member _.Next(retryDelay: TimeSpan voption, due: TimeSpan voption) : ResizeArray<JournalWork> option =
         lock gate (fun () ->
             let mutable isOver = false
 
@@ -66,10 +66,18 @@ type JournalQueue(linger: TimeSpan) =
 
                     isLingering <- false
                     isOver <- true
-                elif work.Count > 0 || hasMore then
-                    isOver <- not (Monitor.Wait(gate, ValueOption.defaultValue completionDelay retryDelay))
                 else
-                    Monitor.Wait gate |> ignore
+                    let delay =
+                        if retryDelay.IsSome && (work.Count > 0 || due.IsSome) then
+                            retryDelay
+                        elif work.Count > 0 then
+                            ValueSome completionDelay
+                        else
+                            due
+
+                    match delay with
+                    | ValueSome delay -> isOver <- not (Monitor.Wait(gate, delay))
+                    | ValueNone -> Monitor.Wait gate |> ignore
 
             let batch = work
             work <- ResizeArray()

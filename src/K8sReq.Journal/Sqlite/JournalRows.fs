@@ -9,6 +9,8 @@ open K8sReq.Proxy
 [<RequireQualifiedAccess>]
 type JournalResult =
     | Nothing
+    /// The request is a part of this pack.
+    | Packed of LivePack
     | Taken of StoredCopy list * rest: RestOfBacklog voption
     | Dropped of copies: int * bytes: int64 * rest: RestOfBacklog voption
     /// Dead letters that had to go for another one.
@@ -19,14 +21,11 @@ type JournalResult =
 type JournalRows(database: Database, deadLetterLimit: int64) =
     let clones = CloneRows database
     let letters = DeadLetterRows(database, clones, deadLetterLimit)
-
-    let insertRequest =
-        database.Prepare
-            "INSERT INTO requests (id, received_at, host, method, fields_end, bytes, wire, request_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
-
-    let insertCopy =
-        database.Prepare
-            "INSERT INTO copies (request, copy, clone, bytes, state, attempts, due) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0)"
+    let requests = RequestRows database
+    let packs = PackRows(database, requests)
+    // What the transaction has packed so far, and the pack that this will be.
+    let packed = RequestPack()
+    let mutable current: LivePack voption = ValueNone
 
     // What has outlived an attempt is under no suspicion.
     let attempted =
@@ -86,6 +85,10 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
 
     // In memory at once of a RequestClone: each may end the process.
     let mostSuspects = 16
+    // Of one request, in bytes: to write a large one once more, where its pack is made rows of, would cost more than is saved.
+    let mostOfPacked = 32L * 1024L
+    // A pack is complete from so many bytes on.
+    let mostPacked = 256L * 1024L
     // Written once for so many requests.
     let numbersAtOnce = 1_000_000L
 
@@ -94,55 +97,79 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
     let time (milliseconds: int64) =
         DateTimeOffset.FromUnixTimeMilliseconds milliseconds
 
-    let bindWire (wire: ReadOnlySequence<byte>) =
-        if wire.IsSingleSegment then
-            insertRequest.Bind(7, wire.FirstSpan) |> ignore
-        else
-            let length = int wire.Length
-            let whole = ArrayPool.Shared.Rent length
-
-            try
-                wire.CopyTo(whole.AsSpan())
-                insertRequest.Bind(7, ReadOnlySpan(whole, 0, length)) |> ignore
-            finally
-                ArrayPool.Shared.Return whole
-
     let reserveNumbers (next: int64) =
         reserved <- next + numbersAtOnce
         setNumber.Bind(1, "next request").Bind(2, reserved).Run()
 
-    let append (accepted: AcceptedRequest) (at: DateTimeOffset) =
+    let rowOf (accepted: AcceptedRequest) (at: DateTimeOffset) : RequestRow =
         let request = accepted.Request
 
+        {
+            Number = accepted.Number
+            ReceivedAt = milliseconds at
+            Host = request.Host
+            Method = request.Method
+            FieldsEnd = request.FieldsEnd
+            Bytes = accepted.Bytes
+            RequestId = accepted.RequestId
+            Wire = request.Wire
+        }
+
+    let writePack () =
+        match current with
+        | ValueSome pack ->
+            packs.Insert(pack.Id, packed)
+            packed.Clear()
+            current <- ValueNone
+        | ValueNone -> ()
+
+    let pack (row: RequestRow) (durable: DurableCopy[]) : LivePack =
+        if packed.Length >= mostPacked then
+            writePack ()
+
+        let pack =
+            match current with
+            | ValueSome pack -> pack
+            | ValueNone ->
+                let pack = LivePack(row.Number, TimeProvider.System)
+                current <- ValueSome pack
+                pack
+
+        packed.AddRequest(row, durable.Length)
+
+        for copy in durable do
+            packed.AddCopy {
+                Copy = copy.Copy
+                Clone = clones.Of copy.Clone
+            }
+
+        pack
+
+    let append (accepted: AcceptedRequest) (at: DateTimeOffset) : JournalResult =
         if accepted.Number >= reserved then
             reserveNumbers accepted.Number
 
-        insertRequest
-            .Bind(1, accepted.Number)
-            .Bind(2, milliseconds at)
-            .Bind(3, request.Host)
-            .Bind(4, request.Method)
-            .Bind(5, request.FieldsEnd)
-            .Bind(6, accepted.Bytes)
-            .Bind(8, ReadOnlySpan(accepted.RequestId.ToByteArray true))
-        |> ignore
-
-        bindWire request.Wire
-        insertRequest.Run()
+        let row = rowOf accepted at
 
         match accepted.Durable with
-        | null -> ()
+        | null ->
+            requests.Insert row
+            JournalResult.Nothing
+        | durable when
+            row.Wire.Length <= mostOfPacked
+            && durable |> Array.forall (fun copy -> not copy.IsSpilled)
+            ->
+            JournalResult.Packed(pack row durable)
         | durable ->
+            requests.Insert row
+
             for copy in durable do
-                insertCopy
-                    .Bind(1, accepted.Number)
-                    .Bind(2, int64 copy.Copy)
-                    .Bind(3, clones.Of copy.Clone)
-                    .Bind(4, accepted.Bytes)
-                    .Bind(5, (if copy.IsSpilled then 1L else 0L))
-                    .Run()
+                requests.InsertCopy(row.Number, copy.Copy, clones.Of copy.Clone, row.Bytes, copy.IsSpilled)
+
+            JournalResult.Nothing
 
     let remove (request: int64) =
+        packs.Delete request
         deleteCopies.Bind(1, request).Run()
         deleteWhole.Bind(1, request).Run()
 
@@ -234,21 +261,29 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
     /// Does what the work says, within the transaction that has begun.
     member _.Run(work: JournalWork) : JournalResult =
         match work with
-        | JournalWork.Append(request, at, _) ->
-            append request at
-            JournalResult.Nothing
+        | JournalWork.Append(request, at, _) -> append request at
         | JournalWork.Attempted(id, attempts) ->
             (forCopy attempted id).Bind(3, int64 attempts).Run()
             JournalResult.Nothing
         | JournalWork.Shelved(id, _, _, attempts, _, due) ->
             (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
             JournalResult.Nothing
-        | JournalWork.Ended(id, _, _, _) ->
-            (forCopy deleteCopy id).Run()
-            deleteRequest.Bind(1, id.Request).Run()
+        | JournalWork.Ended copy ->
+            (forCopy deleteCopy copy.Id).Run()
+            deleteRequest.Bind(1, copy.Id.Request).Run()
             JournalResult.Nothing
-        | JournalWork.EndedWhole(request, _) ->
-            remove request
+        | JournalWork.EndedPacked copy ->
+            packs.SetEnded copy.Id
+            JournalResult.Nothing
+        | JournalWork.EndedPack pack ->
+            packs.Delete pack.Id
+
+            if pack.HasWrittenEnds then
+                Seq.iter packs.DeleteEnds pack.Requests
+
+            JournalResult.Nothing
+        | JournalWork.Unpack pack ->
+            packs.Unpack pack
             JournalResult.Nothing
         | JournalWork.Died entry -> JournalResult.PushedOut(letters.Add entry)
         | JournalWork.Letters(run, _, _) ->
@@ -266,6 +301,9 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
             | ValueSome id ->
                 let taken = takeCopies clone id most mostBytes now
                 JournalResult.Taken(taken, restOf id)
+
+    /// At the end of the transaction's work: writes what was packed.
+    member _.WritePack() : unit = writePack ()
 
     /// A copy that was taken waits in the file after all.
     member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()

@@ -18,10 +18,13 @@ type JournalWork =
         attempts: int *
         accepted: DateTimeOffset *
         due: DateTimeOffset
-    /// `all`: how many durable copies the request has, if none of them has ever left the memory; else 0.
-    | Ended of CopyId * clone: ObjectKey * bytes: int64 * all: int
-    /// All copies of a request have ended, whose rows are as they were appended: it is removed as a whole.
-    | EndedWhole of request: int64 * copies: (ObjectKey * int64) list
+    | Ended of EndedCopy
+    /// The same of a copy in a pack that has others.
+    | EndedPacked of EndedCopy
+    /// All copies of a pack have ended.
+    | EndedPack of LivePack
+    /// A pack is to be made rows of.
+    | Unpack of pack: int64
     | Died of DeadEntry
     /// Gives up what waits for a RequestClone, a part of it at a time; with how many copies those were.
     | Drop of clone: ObjectKey * dropped: TaskCompletionSource<int>
@@ -41,7 +44,9 @@ module JournalWork =
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Died _
-        | JournalWork.EndedWhole _
+        | JournalWork.EndedPacked _
+        | JournalWork.EndedPack _
+        | JournalWork.Unpack _
         | JournalWork.Ended _ -> true
         | JournalWork.Append _
         | JournalWork.Take _
@@ -55,7 +60,9 @@ module JournalWork =
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Ended _
-        | JournalWork.EndedWhole _
+        | JournalWork.EndedPacked _
+        | JournalWork.EndedPack _
+        | JournalWork.Unpack _
         | JournalWork.Died _
         | JournalWork.Letters _
         | JournalWork.Take _
@@ -77,5 +84,7 @@ module JournalWork =
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Died _
-        | JournalWork.EndedWhole _
+        | JournalWork.EndedPacked _
+        | JournalWork.EndedPack _
+        | JournalWork.Unpack _
         | JournalWork.Ended _ -> ()

@@ -39,7 +39,7 @@ type JournalWriter
     // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
-    let partialEnds = PartialEnds(TimeSpan.FromMilliseconds 40.0)
+    let live = LivePacks TimeProvider.System
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -119,9 +119,10 @@ type JournalWriter
     let committed (work: JournalWork) (result: JournalResult) =
         match work, result with
         | JournalWork.Append(request, at, kept), _ ->
-            match request.Durable with
-            | null -> ()
-            | durable ->
+            match request.Durable, result with
+            | null, _ -> ()
+            | durable, JournalResult.Packed pack -> live.Add(pack, request.Number, durable.Length)
+            | durable, _ ->
                 for copy in durable do
                     if copy.IsSpilled then
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
@@ -147,11 +148,12 @@ type JournalWriter
 
             pushedOut removed
         | JournalWork.Letters(_, committed, _), _ -> committed ()
-        | JournalWork.Ended(_, clone, bytes, _), _ -> usage.Release(clone, bytes)
-        | JournalWork.EndedWhole(_, copies), _ ->
-            for clone, bytes in copies do
-                usage.Release(clone, bytes)
-        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _), _ -> ()
+        | (JournalWork.Ended copy | JournalWork.EndedPacked copy), _ -> usage.Release(copy.Clone, copy.Bytes)
+        | JournalWork.EndedPack pack, _ ->
+            for copy in pack.Ended do
+                usage.Release(copy.Clone, copy.Bytes)
+        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _ | JournalWork.Unpack _),
+          _ -> ()
 
     let execute
         (database: Database)
@@ -176,6 +178,8 @@ type JournalWriter
             | JournalWork.Shelved _
             | JournalWork.Died _ -> hasDue <- true
             | _ -> ()
+
+        rows.WritePack()
 
         if hasDue then
             rows.SetLastTime clock.Now
@@ -312,15 +316,15 @@ type JournalWriter
                 else
                     ValueNone
 
-            match queue.Next(retryDelay, not partialEnds.IsEmpty) with
+            match queue.Next(retryDelay, live.Due) with
             | None ->
                 isOver <- true
-                let rest = partialEnds.Settle(ResizeArray(), true)
+                let rest = live.Settle(ResizeArray(), true)
 
                 if rest.Count > 0 then
                     write rest
             | Some batch ->
-                match partialEnds.Settle(batch, false) with
+                match live.Settle(batch, false) with
                 | settled when settled.Count > 0 -> write settled
                 | _ -> ()
 

@@ -46,18 +46,6 @@ type SqliteStore
             | Some index -> ValueSome durable[index].Clone
             | None -> ValueNone
 
-    // Of a copy that came out of the file others may be there still.
-    let allInMemory (request: AcceptedRequest) : int =
-        match request.Durable with
-        | null -> 0
-        | durable when
-            not request.IsStored
-            && not request.HasShelved
-            && durable |> Array.forall (fun copy -> not copy.IsSpilled)
-            ->
-            durable.Length
-        | _ -> 0
-
     let acceptedAt (request: AcceptedRequest) : DateTimeOffset =
         clock.Now - monotonic.GetElapsedTime request.AcceptedAt
 
@@ -116,8 +104,6 @@ type SqliteStore
                     writer.Post(JournalWork.Attempted(id, state.Attempts))
         Shelved =
             fun request id state wait ->
-                request.HasShelved <- true
-
                 match cloneOf request id.Copy with
                 | ValueSome clone ->
                     writer.Post(
@@ -137,7 +123,13 @@ type SqliteStore
             fun request id _ ->
                 match cloneOf request id.Copy with
                 | ValueSome clone ->
-                    writer.Post(JournalWork.Ended(id, clone, request.Bytes, allInMemory request))
+                    writer.Post(
+                        JournalWork.Ended {
+                            Id = id
+                            Clone = clone
+                            Bytes = request.Bytes
+                        }
+                    )
                 | ValueNone -> ()
 
                 request.CopyEnded()

@@ -48,12 +48,6 @@ type AcceptedRequest
     /// Its number in the store.
     member val Number = 0L with get, set
 
-    /// It has come out of the store, one of its copies alone.
-    member val IsStored = false with get, set
-
-    /// For the store: one of its copies has gone back there. Set by whichever copy is first; never reset.
-    member val HasShelved = false with get, set
-
     /// Whether this copy outlives the process.
     member _.IsDurable(copy: int) : bool =
         match durable with
@@ -108,7 +102,6 @@ module StoredCopy =
 
         request.Number <- copy.Id.Request
         request.RequestId <- copy.RequestId
-        request.IsStored <- true
         request
 
 /// What waits in a store for a RequestClone.
