@@ -227,10 +227,8 @@ let tests =
     testList "packs" [
         testProperty "requests come out of a pack as they were put in"
         <| Prop.forAll (Arb.fromGen requests) (fun requests ->
-            let pack = packOf requests
-
-            List.map comparable (RequestPack.requestsIn (pack.Bytes.ToArray())) =
-                List.map comparable requests)
+            let found = RequestPack.requestsIn ((packOf requests).Bytes.ToArray())
+            Option.map (List.map comparable) found = Some(List.map comparable requests))
 
         testCase "a pack that is cut, or says more than there is, is no pack"
         <| fun () ->
