@@ -27,6 +27,9 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
     let packed = RequestPack()
     let mutable current: LivePack voption = ValueNone
 
+    let beginning = database.Prepare "BEGIN IMMEDIATE"
+    let commit = database.Prepare "COMMIT"
+
     // What has outlived an attempt is under no suspicion.
     let attempted =
         database.Prepare
@@ -258,6 +261,9 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
         else
             ValueNone
 
+    /// Begins a transaction.
+    member _.Begin() : unit = beginning.Run()
+
     /// Does what the work says, within the transaction that has begun.
     member _.Run(work: JournalWork) : JournalResult =
         match work with
@@ -302,8 +308,10 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
                 let taken = takeCopies clone id most mostBytes now
                 JournalResult.Taken(taken, restOf id)
 
-    /// At the end of the transaction's work: writes what was packed.
-    member _.WritePack() : unit = writePack ()
+    /// Ends the transaction, with what it has packed. It is on disk then.
+    member _.Commit() : unit =
+        writePack ()
+        commit.Run()
 
     /// A copy that was taken waits in the file after all.
     member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open System.Diagnostics
 open System.Threading
+open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
 
@@ -40,6 +41,8 @@ type JournalWriter
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
     let live = LivePacks TimeProvider.System
+    // Who waits for the commit.
+    let kept = ResizeArray<TaskCompletionSource<bool>>()
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -118,7 +121,7 @@ type JournalWriter
     // What is known once it is on disk.
     let committed (work: JournalWork) (result: JournalResult) =
         match work, result with
-        | JournalWork.Append(request, at, kept), _ ->
+        | JournalWork.Append(request, at, waiting), _ ->
             match request.Durable, result with
             | null, _ -> ()
             | durable, JournalResult.Packed pack -> live.Add(pack, request.Number, durable.Length)
@@ -127,7 +130,7 @@ type JournalWriter
                     if copy.IsSpilled then
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
 
-            kept.TrySetResult true |> ignore
+            kept.Add waiting
         | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken(copies, rest) ->
             let bytes = copies |> List.sumBy _.Bytes
             usage.Take(clone, int64 copies.Length, bytes, rest)
@@ -155,15 +158,10 @@ type JournalWriter
         | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _ | JournalWork.Unpack _),
           _ -> ()
 
-    let execute
-        (database: Database)
-        (rows: JournalRows)
-        (batch: ResizeArray<JournalWork>)
-        (results: JournalResult[])
-        =
+    let execute (rows: JournalRows) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
         // Something waits for a time in it.
         let mutable hasDue = false
-        database.Execute "BEGIN IMMEDIATE"
+        rows.Begin()
 
         for request in undone do
             rows.Remove request
@@ -179,12 +177,10 @@ type JournalWriter
             | JournalWork.Died _ -> hasDue <- true
             | _ -> ()
 
-        rows.WritePack()
-
         if hasDue then
             rows.SetLastTime clock.Now
 
-        database.Execute "COMMIT"
+        rows.Commit()
 
     // Nobody knows what of it is on disk.
     let forget (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
@@ -203,13 +199,13 @@ type JournalWriter
             events.Recovered()
 
     // True if the batch is on disk.
-    let commit (database: Database) (rows: JournalRows) (batch: ResizeArray<JournalWork>) : bool =
+    let commit (rows: JournalRows) (batch: ResizeArray<JournalWork>) : bool =
         let began = Stopwatch.GetTimestamp()
         let results = Array.create batch.Count JournalResult.Nothing
 
         let isDone =
             try
-                execute database rows batch results
+                execute rows batch results
                 true
             with error ->
                 forget batch results
@@ -238,6 +234,9 @@ type JournalWriter
             for index in 0 .. batch.Count - 1 do
                 committed batch[index] results[index]
 
+            KeptRequests.tell true kept
+            kept.Clear()
+
         isDone
 
     // What could not be written now: who waits is told so, the rest is written later.
@@ -250,7 +249,7 @@ type JournalWriter
 
         let isDone =
             match current with
-            | ValueSome(struct (database, rows)) -> commit database rows batch
+            | ValueSome(struct (_, rows)) -> commit rows batch
             | ValueNone -> false
 
         if not isDone then

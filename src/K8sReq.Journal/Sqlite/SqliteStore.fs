@@ -83,9 +83,8 @@ type SqliteStore
         else
             request.Number <- nextNumber ()
 
-            let kept =
-                TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously)
-
+            // It goes on where it is told: see `KeptRequests`.
+            let kept = TaskCompletionSource<bool>()
             writer.Post(JournalWork.Append(request, clock.Now, kept))
             ValueTask<bool> kept.Task
 
