@@ -355,6 +355,23 @@ let tests =
             | other -> failtest $"{other}"
         }
 
+        testCaseTask "a commit waits for others for the linger, but not where there are many already"
+        <| fun () -> task {
+            let queue = JournalQueue(TimeSpan.FromHours 1.0)
+            let next = Task.Run(fun () -> queue.Next(ValueNone, ValueNone))
+
+            let post () =
+                queue.Post(JournalWork.Drop(shop "a", TaskCompletionSource<int>()))
+
+            for _ in 1..31 do
+                post ()
+
+            Expect.isFalse next.IsCompleted "it waits for more"
+            post ()
+            let! batch = next |> Waiting.within "the batch"
+            Expect.equal (batch |> Option.map _.Count) (Some 32) "all of them"
+        }
+
         testPropertyWithConfig
             {
                 FsCheckConfig.defaultConfig with

@@ -5,17 +5,19 @@ open System.Diagnostics
 open System.Threading
 
 /// What is to be written, from any thread, to one reader that takes it in batches. What somebody waits for makes a batch after
-/// the linger; what nobody waits for goes with the next one, or by itself after a while.
+/// the linger, or once there is enough of it; what nobody waits for goes with the next one, or by itself after a while.
 [<Sealed>]
 type JournalQueue(linger: TimeSpan) =
     // Completions alone are not synced one by one: those of so much time are sent twice after a crash.
     let completionDelay = TimeSpan.FromMilliseconds 50.0
+    // A commit that is shared by so many gains little from more of them, and all of them wait.
+    let enough = 32
 
     // Guards everything below; pulsed when the reader has something to do. A Monitor: the reader waits on it.
     let gate = obj ()
     let mutable work = ResizeArray<JournalWork>()
-    // Somebody waits for something in the queue.
-    let mutable isUrgent = false
+    // So much of it somebody waits for.
+    let mutable urgent = 0
     // The reader lets others share its batch: nothing needs to wake it.
     let mutable isLingering = false
     let mutable isStopping = false
@@ -27,10 +29,18 @@ type JournalQueue(linger: TimeSpan) =
                 if not isStopping then
                     work.Add next
                     let isPatient = JournalWork.isPatient next
-                    isUrgent <- isUrgent || not isPatient
 
-                    // The first completion begins the time after which completions have a batch of their own.
-                    if not isLingering && (not isPatient || work.Count = 1) then
+                    if not isPatient then
+                        urgent <- urgent + 1
+
+                    let wakes =
+                        if isLingering then
+                            urgent = enough
+                        else
+                            // The first completion begins the time after which completions have a batch of their own.
+                            not isPatient || work.Count = 1
+
+                    if wakes then
                         Monitor.Pulse gate
 
                 not isStopping)
@@ -55,12 +65,12 @@ type JournalQueue(linger: TimeSpan) =
             while not isOver do
                 if isStopping then
                     isOver <- true
-                elif isUrgent then
+                elif urgent > 0 then
                     let began = Stopwatch.GetTimestamp()
                     let mutable left = linger
                     isLingering <- true
 
-                    while left > TimeSpan.Zero && not isStopping do
+                    while left > TimeSpan.Zero && urgent < enough && not isStopping do
                         Monitor.Wait(gate, left) |> ignore
                         left <- linger - Stopwatch.GetElapsedTime began
 
@@ -81,7 +91,7 @@ type JournalQueue(linger: TimeSpan) =
 
             let batch = work
             work <- ResizeArray()
-            isUrgent <- false
+            urgent <- 0
             if isStopping && batch.Count = 0 then None else Some batch)
 
     /// Waits so long, or until the queue is stopped, and takes out what somebody waits for.
@@ -90,10 +100,10 @@ type JournalQueue(linger: TimeSpan) =
             if not isStopping then
                 Monitor.Wait(gate, time) |> ignore
 
-            let urgent = work |> Seq.filter (JournalWork.isPatient >> not) |> List.ofSeq
+            let taken = work |> Seq.filter (JournalWork.isPatient >> not) |> List.ofSeq
             work.RemoveAll(fun work -> not (JournalWork.isPatient work)) |> ignore
-            isUrgent <- false
-            urgent)
+            urgent <- 0
+            taken)
 
     member _.IsStopping = lock gate (fun () -> isStopping)
 
