@@ -44,37 +44,38 @@ let tests =
             Expect.equal (database.Number "PRAGMA user_version") JournalFile.version "the format"
         }
 
-        testCaseTask
-            "a journal of format 2 is read: its copies, its dead letters, and what is to be sent to a sink"
-        <| fun () -> task {
-            use folder = new TestFolder()
-            Directory.CreateDirectory(folder.At "journal") |> ignore
-            File.Copy(fileOf 2, JournalFile.pathIn (folder.At "journal"))
-            let clock = TestClock()
-            clock.SetUtcNow(DateTimeOffset(2100, 1, 1, 0, 0, 0, TimeSpan.Zero))
-            use bench = new Bench(folder.At "journal", clock)
-            let! found = bench.Found
-            let! waiting = bench.FoundCopies
-            Expect.equal waiting [ "kept", 3L ] "what waits"
-            let dead = ObjectKey.create "default" "dead"
+        for version in [ 2; 3 ] do
+            testCaseTask
+                $"a journal of format {version} is read: its copies, its dead letters, and what is to be sent to a sink"
+            <| fun () -> task {
+                use folder = new TestFolder()
+                Directory.CreateDirectory(folder.At "journal") |> ignore
+                File.Copy(fileOf version, JournalFile.pathIn (folder.At "journal"))
+                let clock = TestClock()
+                clock.SetUtcNow(DateTimeOffset(2100, 1, 1, 0, 0, 0, TimeSpan.Zero))
+                use bench = new Bench(folder.At "journal", clock)
+                let! found = bench.Found
+                let! waiting = bench.FoundCopies
+                Expect.equal waiting [ "kept", 3L ] "what waits"
+                let dead = ObjectKey.create "default" "dead"
 
-            Expect.equal
-                (found.Letters |> List.map (fun (clone, count) -> clone, count.Letters))
-                [ dead, 3L ]
-                "dead letters"
+                Expect.equal
+                    (found.Letters |> List.map (fun (clone, count) -> clone, count.Letters))
+                    [ dead, 3L ]
+                    "dead letters"
 
-            Expect.equal found.Unsent [ dead ] "for a sink"
-            let! letters = bench.Journal.DeadLetters DeadLetterFilter.everything
+                Expect.equal found.Unsent [ dead ] "for a sink"
+                let! letters = bench.Journal.DeadLetters DeadLetterFilter.everything
 
-            Expect.equal
-                (letters
-                 |> Option.map (
-                     List.map (fun letter -> letter.Target, letter.Cause, letter.Outcome, letter.Attempts)
-                 ))
-                (Some [ for n in 1..3 -> $"/hooks?n={n}", DeadCause.Refused, "answered 410", 1 ])
-                "what is known of them"
+                Expect.equal
+                    (letters
+                     |> Option.map (
+                         List.map (fun letter -> letter.Target, letter.Cause, letter.Outcome, letter.Attempts)
+                     ))
+                    (Some [ for n in 1..3 -> $"/hooks?n={n}", DeadCause.Refused, "answered 410", 1 ])
+                    "what is known of them"
 
-            let! unsent = bench.Journal.UnsentLetters(dead, 10)
-            Expect.equal (unsent |> Option.map (List.map _.Code)) (Some [ "410"; "410"; "410" ]) "why"
-        }
+                let! unsent = bench.Journal.UnsentLetters(dead, 10)
+                Expect.equal (unsent |> Option.map (List.map _.Code)) (Some [ "410"; "410"; "410" ]) "why"
+            }
     ]
