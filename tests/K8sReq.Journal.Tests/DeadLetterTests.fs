@@ -345,7 +345,7 @@ let tests =
                 use bench = new Bench(folder.At image)
                 let! found = bench.FoundCopies
                 Expect.equal found [ "a", 1L ] "it is tried again"
-                let! taken = take bench (shop "a")
+                let! taken = takeOnce bench (shop "a")
                 Expect.hasLength taken 1 "and sent"
                 let! next = crashed bench
                 copyFolder (folder.At image) (folder.At next)
@@ -365,6 +365,61 @@ let tests =
             Expect.equal (letters |> List.map _.Cause) [ DeadCause.Poison ] "it is kept"
             Expect.equal letters[0].Target "/" "with what is known of it"
             Expect.equal bench.Journal.Usage.Total 0L "and takes no copy's room"
+        }
+
+        testCaseTask
+            "of copies that were in memory at an end few are there at a time, and at a second one each is alone"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let clone = shop "a"
+
+            do! task {
+                use bench = new Bench(folder.At "first")
+
+                for _ in 1..20 do
+                    do! append bench (requestOf "abc"B [ clone, false ] ignore)
+
+                let! _ = list bench all
+                copyFolder (folder.At "first") (folder.At "second")
+            }
+
+            let ended (bench: Bench) (copy: StoredCopy) = task {
+                bench.Store.Ended (StoredCopy.accepted 0L ignore copy) copy.Id delivered
+                let! _ = list bench all
+                return ()
+            }
+
+            do! task {
+                use bench = new Bench(folder.At "second")
+                let! _ = bench.Found
+                let! taken = takeOnce bench clone
+                Expect.hasLength taken 16 "some of them"
+                let! more = takeOnce bench clone
+                Expect.isEmpty more "no more"
+                do! ended bench taken[0]
+                let! more = takeOnce bench clone
+                Expect.hasLength more 1 "in the place of the one that has ended"
+                copyFolder (folder.At "second") (folder.At "third")
+            }
+
+            use bench = new Bench(folder.At "third")
+            let! found = bench.FoundCopies
+            Expect.equal found [ "a", 19L ] "all but the one that has ended"
+            let! first = takeOnce bench clone
+            Expect.hasLength first 1 "alone"
+            let! none = takeOnce bench clone
+            Expect.isEmpty none "until its attempt has ended"
+
+            bench.Store.Parked
+                (StoredCopy.accepted 0L ignore first[0])
+                first[0].Id
+                { CopyState.accepted with Attempts = 1 }
+                (TimeSpan.FromMilliseconds 100.0)
+
+            let! _ = list bench all
+            let! next = takeOnce bench clone
+            Expect.hasLength next 1 "then the next one"
+            Expect.notEqual next[0].Id first[0].Id "another"
         }
 
         testCaseTask
@@ -395,7 +450,7 @@ let tests =
                         CopyState.accepted with
                             Attempts = attempt
                     }
-                    (TimeSpan.FromMinutes 1.0)
+                    (TimeSpan.FromMilliseconds 100.0)
 
                 let! _ = list bench all
                 copyFolder (folder.At image) (folder.At(image + "-"))

@@ -91,11 +91,28 @@ let copyOf (request: AcceptedRequest) (copy: int) = {
     Copy = copy
 }
 
-/// All that is due, however many times that takes.
+/// What is due, as much of it as may be taken now.
+let takeOnce (bench: Bench) (clone: ObjectKey) : Task<StoredCopy list> =
+    bench.Store.Take clone 256 1_000_000L |> Waiting.within "what was taken"
+
+/// All that is due, however many times that takes: an attempt of each suspect ends, so that others can be taken.
 let rec take (bench: Bench) (clone: ObjectKey) : Task<StoredCopy list> = task {
-    match! bench.Store.Take clone 256 1_000_000L |> Waiting.within "what was taken" with
+    match! takeOnce bench clone with
     | [] -> return []
     | first ->
+        for copy in first do
+            if copy.IsSuspect then
+                let state = {
+                    CopyState.accepted with
+                        Attempts = copy.Attempts
+                }
+
+                bench.Store.Parked
+                    (StoredCopy.accepted 0L ignore copy)
+                    copy.Id
+                    state
+                    (TimeSpan.FromMilliseconds 100.0)
+
         let! rest = take bench clone
         return first @ rest
 }

@@ -93,7 +93,7 @@ let private workOf (step: Step) (id: CopyId) : JournalWork =
     match step with
     | Step.Shelve _ ->
         JournalWork.Shelved(id, clone, 1L, 1, DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch)
-    | Step.Attempt _ -> JournalWork.Attempted(id, 1)
+    | Step.Attempt _ -> JournalWork.Attempted(id, clone, 1)
     | Step.Die _ ->
         JournalWork.Died {
             Id = id
@@ -145,7 +145,7 @@ type private FileModel() =
             packs <- packs.Remove pack
         | JournalWork.Died entry -> removeRow entry.Id
         | JournalWork.Shelved(id, _, _, _, _, _)
-        | JournalWork.Attempted(id, _) -> Expect.isTrue (rows.Contains id) $"{id} is a row"
+        | JournalWork.Attempted(id, _, _) -> Expect.isTrue (rows.Contains id) $"{id} is a row"
         | other -> failtest $"{other}"
 
     member _.Rows = rows

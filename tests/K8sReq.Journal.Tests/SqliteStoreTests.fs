@@ -22,6 +22,8 @@ type private Step =
     | End of int
     | Shelve of int
     | TakeAll
+    /// What may be taken at once, of which no attempt ends.
+    | TakeOnce
     /// The process ends without a word, after its last commit.
     | Crash
 
@@ -32,6 +34,7 @@ let private steps =
             3, Gen.map Step.End (Gen.choose (0, 20))
             2, Gen.map Step.Shelve (Gen.choose (0, 20))
             1, Gen.constant Step.TakeAll
+            1, Gen.constant Step.TakeOnce
             1, Gen.constant Step.Crash
         ]
     )
@@ -51,15 +54,23 @@ let private agreesWithModel (steps: Step list) : bool =
     let wait (work: Task<'T>) = work.GetAwaiter().GetResult()
     let isHeld index = index < held.Length
 
-    let takeAll () =
-        let taken = take bench clone |> wait
+    let numberOf (copy: StoredCopy) =
+        int (bodyOf copy |> Array.last), copy.Id.Copy
 
-        let numberOf (copy: StoredCopy) =
-            int (bodyOf copy |> Array.last), copy.Id.Copy
+    let metBy number =
+        ends.TryFind number |> Option.defaultValue 0
 
-        let numbers = taken |> List.map numberOf |> Set.ofList
+    let takeOnce () =
+        let taken = JournalBench.takeOnce bench clone |> wait
+        let numbers = taken |> List.map numberOf
 
-        let isRight = numbers = waiting && numbers.Count = taken.Length
+        let areWaiting =
+            Set.isSubset (set numbers) waiting && (set numbers).Count = numbers.Length
+
+        let areToldRight =
+            taken |> List.forall (fun copy -> copy.IsSuspect = (metBy (numberOf copy) > 0))
+
+        waiting <- waiting - set numbers
 
         held <-
             held
@@ -67,8 +78,30 @@ let private agreesWithModel (steps: Step list) : bool =
                 for copy in taken -> numberOf copy, StoredCopy.accepted 0L ignore copy, copy.Id
             ]
 
-        waiting <- Set.empty
-        isRight
+        let suspects = [
+            for number, request, _ in held do
+                if request.IsSuspect then
+                    metBy number
+        ]
+
+        let areFew =
+            suspects.Length <= 16 && (suspects.Length <= 1 || List.forall ((=) 1) suspects)
+
+        taken, areWaiting && areToldRight && areFew
+
+    // An attempt of each suspect ends, and others can be taken.
+    let clear () =
+        for number, request, id in held do
+            if request.IsSuspect then
+                bench.Store.Parked request id CopyState.accepted (TimeSpan.FromMilliseconds 100.0)
+                ends <- ends.Remove number
+
+    let rec takeAll () =
+        clear ()
+
+        match takeOnce () with
+        | [], isRight -> isRight && waiting.IsEmpty
+        | _, isRight -> isRight && takeAll ()
 
     let run step =
         match step with
@@ -101,13 +134,14 @@ let private agreesWithModel (steps: Step list) : bool =
         | Step.End _
         | Step.Shelve _ -> true
         | Step.TakeAll -> takeAll ()
+        | Step.TakeOnce -> snd (takeOnce ())
         | Step.Crash ->
             (bench :> IDisposable).Dispose()
             bench <- new Bench(folder.At "journal")
             wait bench.Found |> ignore
 
             for number, _, _ in held do
-                let met = 1 + (ends.TryFind number |> Option.defaultValue 0)
+                let met = 1 + metBy number
                 ends <- ends.Add(number, met)
 
                 if met = 3 then

@@ -13,12 +13,14 @@ type JournalResult =
     | Packed of LivePack
     | Taken of StoredCopy list * rest: RestOfBacklog voption
     | Dropped of copies: int * bytes: int64 * rest: RestOfBacklog voption
-    /// Dead letters that had to go for another one.
-    | PushedOut of RemovedLetter list
+    /// A suspect is none any more, or is not in memory: others may be taken.
+    | Cleared
+    /// Of a copy that is a dead letter now: those that had to go for it, and whether it was a suspect.
+    | PushedOut of RemovedLetter list * isCleared: bool
 
 /// The statements of the journal, on an open database.
 [<Sealed>]
-type JournalRows(database: Database, deadLetterLimit: int64) =
+type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects) =
     let clones = CloneRows database
     let letters = DeadLetterRows(database, clones, deadLetterLimit)
     let requests = RequestRows database
@@ -56,7 +58,7 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
             "SELECT c.request, c.copy, c.bytes, c.attempts, r.received_at, r.host, r.method, r.fields_end, r.wire, \
              r.request_id, c.suspicion, CASE c.since WHEN 0 THEN r.received_at ELSE c.since END \
              FROM copies c INDEXED BY copies_waiting JOIN requests r ON r.id = c.request \
-             WHERE c.state = 1 AND c.clone = ?1 AND c.due <= ?2 ORDER BY c.due LIMIT ?3"
+             WHERE c.state = 1 AND c.clone = ?1 AND c.due <= ?2 AND c.suspicion <= ?4 ORDER BY c.due LIMIT ?3"
 
     let selectIds =
         database.Prepare
@@ -86,8 +88,6 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
     let mutable reserved =
         database.Number "SELECT value FROM numbers WHERE name = 'next request'"
 
-    // In memory at once of a RequestClone: each may end the process.
-    let mostSuspects = 16
     // Of one request, in bytes: to write a large one once more, where its pack is made rows of, would cost more than is saved.
     let mostOfPacked = 32L * 1024L
     // A pack is complete from so many bytes on.
@@ -203,22 +203,24 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
             Bytes = select.Number 2
             Age = max TimeSpan.Zero (now - time (select.Number 11))
             Attempts = int (select.Number 3)
+            IsSuspect = select.Number 10 > 0L
         }
 
     let takeCopies (clone: ObjectKey) (id: int64) (most: int) (mostBytes: int64) (now: DateTimeOffset) =
         let taken = ResizeArray<StoredCopy>()
         let mutable bytes = 0L
-        let mutable suspects = 0
-        select.Bind(1, id).Bind(2, milliseconds now).Bind(3, int64 most) |> ignore
 
-        while bytes < mostBytes && suspects < mostSuspects && select.Step() do
-            let copy = read clone now
-            taken.Add copy
+        select.Bind(1, id).Bind(2, milliseconds now).Bind(3, int64 most).Bind(4, suspects.Highest id)
+        |> ignore
 
-            if select.Number 10 > 0L then
-                suspects <- suspects + 1
+        while bytes < mostBytes && select.Step() do
+            let suspicion = select.Number 10
 
-            bytes <- bytes + copy.Bytes
+            if suspicion <= suspects.Highest id then
+                let copy = read clone now
+                suspects.Add(id, copy.Id, suspicion)
+                taken.Add copy
+                bytes <- bytes + copy.Bytes
 
         select.Reset()
 
@@ -247,6 +249,12 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
 
         struct (dropped.Count, bytes)
 
+    let cleared (id: CopyId) : JournalResult =
+        if suspects.Remove id then
+            JournalResult.Cleared
+        else
+            JournalResult.Nothing
+
     let restOf (id: int64) : RestOfBacklog voption =
         nextDue.Bind(1, id) |> ignore
 
@@ -268,16 +276,16 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
     member _.Run(work: JournalWork) : JournalResult =
         match work with
         | JournalWork.Append(request, at, _) -> append request at
-        | JournalWork.Attempted(id, attempts) ->
+        | JournalWork.Attempted(id, _, attempts) ->
             (forCopy attempted id).Bind(3, int64 attempts).Run()
-            JournalResult.Nothing
+            cleared id
         | JournalWork.Shelved(id, _, _, attempts, _, due) ->
             (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
-            JournalResult.Nothing
+            cleared id
         | JournalWork.Ended copy ->
             (forCopy deleteCopy copy.Id).Run()
             deleteRequest.Bind(1, copy.Id.Request).Run()
-            JournalResult.Nothing
+            cleared copy.Id
         | JournalWork.EndedPacked copy ->
             packs.SetEnded copy.Id
             JournalResult.Nothing
@@ -291,7 +299,9 @@ type JournalRows(database: Database, deadLetterLimit: int64) =
         | JournalWork.Unpack pack ->
             packs.Unpack pack
             JournalResult.Nothing
-        | JournalWork.Died entry -> JournalResult.PushedOut(letters.Add entry)
+        | JournalWork.Died entry ->
+            let isCleared = suspects.Remove entry.Id
+            JournalResult.PushedOut(letters.Add entry, isCleared)
         | JournalWork.Letters(run, _, _) ->
             run letters
             JournalResult.Nothing

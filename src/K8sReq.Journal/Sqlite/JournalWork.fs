@@ -10,7 +10,7 @@ open K8sReq.Proxy
 [<RequireQualifiedAccess>]
 type JournalWork =
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
-    | Attempted of CopyId * attempts: int
+    | Attempted of CopyId * clone: ObjectKey * attempts: int
     | Shelved of
         CopyId *
         clone: ObjectKey *

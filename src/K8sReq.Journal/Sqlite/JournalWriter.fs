@@ -41,6 +41,7 @@ type JournalWriter
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
     let live = LivePacks TimeProvider.System
+    let suspects = Suspects()
     // Who waits for the commit.
     let kept = ResizeArray<TaskCompletionSource<bool>>()
 
@@ -104,7 +105,7 @@ type JournalWriter
             | Error reason -> tell reason
             | Ok database ->
                 try
-                    let rows = JournalRows(database, deadLetterLimit)
+                    let rows = JournalRows(database, deadLetterLimit, suspects)
 
                     if not hasOpened then
                         read database rows
@@ -117,6 +118,10 @@ type JournalWriter
     let pushedOut (removed: RemovedLetter list) =
         for letter in removed do
             letters.Lost(letter.Clone, letter.Bytes, DeadLetterLoss.Full)
+
+    let cleared (clone: ObjectKey) (result: JournalResult) =
+        if result.IsCleared then
+            events.Arrived clone
 
     // What is known once it is on disk.
     let committed (work: JournalWork) (result: JournalResult) =
@@ -142,7 +147,7 @@ type JournalWriter
         | JournalWork.Shelved(_, clone, bytes, _, accepted, due), _ ->
             usage.Shelve(clone, bytes, accepted, due)
             events.Arrived clone
-        | JournalWork.Died entry, JournalResult.PushedOut removed ->
+        | JournalWork.Died entry, JournalResult.PushedOut(removed, isCleared) ->
             usage.Release(entry.Clone, entry.Bytes)
             letters.Added(entry.Clone, entry.Bytes, entry.Cause)
 
@@ -150,8 +155,14 @@ type JournalWriter
                 letters.AddUnsent entry.Clone
 
             pushedOut removed
+
+            if isCleared then
+                events.Arrived entry.Clone
         | JournalWork.Letters(_, committed, _), _ -> committed ()
-        | (JournalWork.Ended copy | JournalWork.EndedPacked copy), _ -> usage.Release(copy.Clone, copy.Bytes)
+        | (JournalWork.Ended copy | JournalWork.EndedPacked copy), _ ->
+            usage.Release(copy.Clone, copy.Bytes)
+            cleared copy.Clone result
+        | JournalWork.Attempted(_, clone, _), _ -> cleared clone result
         | JournalWork.EndedPack pack, _ ->
             for copy in pack.Ended do
                 usage.Release(copy.Clone, copy.Bytes)
@@ -190,6 +201,7 @@ type JournalWriter
             | _, JournalResult.Taken(copies, _) ->
                 for copy in copies do
                     untaken.Add copy.Id
+                    suspects.Remove copy.Id |> ignore
             | _ -> ()
 
     let works () =

@@ -99,8 +99,13 @@ type SqliteStore
                 | _ -> append request
         Parked =
             fun request id state wait ->
-                if wait >= longWait && request.IsDurable id.Copy then
-                    writer.Post(JournalWork.Attempted(id, state.Attempts))
+                // Of a suspect it is the attempt that counts: it has outlived one.
+                if wait >= longWait || request.IsSuspect then
+                    match cloneOf request id.Copy with
+                    | ValueSome clone ->
+                        request.IsSuspect <- false
+                        writer.Post(JournalWork.Attempted(id, clone, state.Attempts))
+                    | ValueNone -> ()
         Shelved =
             fun request id state wait ->
                 match cloneOf request id.Copy with

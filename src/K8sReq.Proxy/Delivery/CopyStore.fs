@@ -54,6 +54,9 @@ type AcceptedRequest
         | null -> false
         | durable -> durable |> Array.exists (fun kept -> kept.Copy = copy)
 
+    /// For the store: see `StoredCopy`.
+    member val IsSuspect = false with get, set
+
     /// For the store: one of its copies in memory has ended, or waits in the store alone. After the last one nothing reads the
     /// request any more, and its memory is given back: this is the one place where that happens.
     member _.CopyEnded() : unit =
@@ -78,6 +81,8 @@ type StoredCopy = {
     Age: TimeSpan
     /// Attempts that have ended.
     Attempts: int
+    /// It was in memory before when a process ended: that it outlives an attempt is worth writing down.
+    IsSuspect: bool
 }
 
 module StoredCopy =
@@ -102,6 +107,7 @@ module StoredCopy =
 
         request.Number <- copy.Id.Request
         request.RequestId <- copy.RequestId
+        request.IsSuspect <- copy.IsSuspect
         request
 
 /// What waits in a store for a RequestClone.
