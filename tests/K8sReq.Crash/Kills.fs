@@ -45,8 +45,8 @@ let run (seed: int) (count: int) (progress: int -> unit) : Task<Verdict * string
 
     away.Arrive()
 
-    let! faults =
+    let! dead, faults =
         Proxy.drainAndStop (Proxy.launch (folder.At "routes") (folder.At "journal"))
 
-    return ledger.Judge targets, faults
+    return ledger.Judge(targets, dead), faults
 }

@@ -20,6 +20,8 @@ type Verdict = {
     Acknowledged: int
     /// Acknowledged copies that never came.
     Lost: int
+    /// Copies that were kept as dead letters, and came once they were replayed.
+    Dead: int
     /// Copies that came more than once.
     Twice: int
     /// Requests without an answer, and how many of them came all the same: allowed.
@@ -35,6 +37,7 @@ module Verdict =
     let none = {
         Acknowledged = 0
         Lost = 0
+        Dead = 0
         Twice = 0
         Unanswered = 0
         CameUnanswered = 0
@@ -45,6 +48,7 @@ module Verdict =
     let add (one: Verdict) (other: Verdict) : Verdict = {
         Acknowledged = one.Acknowledged + other.Acknowledged
         Lost = one.Lost + other.Lost
+        Dead = one.Dead + other.Dead
         Twice = one.Twice + other.Twice
         Unanswered = one.Unanswered + other.Unanswered
         CameUnanswered = one.CameUnanswered + other.CameUnanswered
@@ -60,7 +64,7 @@ module Verdict =
         && verdict.Damaged = 0
 
     let describe (verdict: Verdict) : string =
-        $"{verdict.Acknowledged} requests acknowledged, {verdict.Lost} copies lost, {verdict.Twice} copies twice, "
+        $"{verdict.Acknowledged} requests acknowledged, {verdict.Lost} copies lost, {verdict.Dead} kept as dead letters and replayed, {verdict.Twice} copies twice, "
         + $"{verdict.Unanswered} requests without an answer ({verdict.CameUnanswered} of them came: allowed), "
         + $"{verdict.CameRefused} refused and copied, {verdict.Damaged} damaged"
 
@@ -128,7 +132,8 @@ type Ledger() =
         |> List.sumBy (fun target ->
             acknowledged |> List.filter (target.Copies.ContainsKey >> not) |> List.length)
 
-    member ledger.Judge(targets: CrashTarget list) : Verdict =
+    /// `dead`: how many copies were dead letters.
+    member ledger.Judge(targets: CrashTarget list, dead: int) : Verdict =
         let came number =
             targets |> List.exists _.Copies.ContainsKey(number)
 
@@ -140,6 +145,7 @@ type Ledger() =
         {
             Acknowledged = ledger.Acknowledged.Length
             Lost = ledger.Missing targets
+            Dead = dead
             Twice =
                 targets
                 |> List.sumBy (fun target ->

@@ -50,13 +50,13 @@ let private cut (random: Random) (folder: TestFolder) (number: int) : Task<Verdi
     use disk = Resources.hold (new Mount(at "after", at "disk"))
     away.Arrive()
 
-    let! faults =
+    let! dead, faults =
         Proxy.drainAndStop (Proxy.launch (at "routes") (Path.Combine(disk.Folder, "journal")))
 
     (disk :> IDisposable).Dispose()
     File.Delete(at "before")
     File.Delete(at "after")
-    return ledger.Judge targets, faults
+    return ledger.Judge(targets, dead), faults
 }
 
 /// What became of the requests of all cuts, and what else was wrong.

@@ -3,6 +3,8 @@ module K8sReq.Crash.Proxy
 
 open System
 open System.Diagnostics
+open System.Net.Http
+open System.Text.Json
 open System.Threading.Tasks
 open K8sReq.TestKit
 
@@ -51,16 +53,14 @@ let kill (program: PublishedProgram) : Task<unit> = task {
     (program :> IDisposable).Dispose()
 }
 
-/// Lets it deliver until nothing is pending, or until the limit, and ends it; gives what is wrong with its end.
-let drainAndStop (program: PublishedProgram) : Task<string list> = task {
-    let! _ = port program
-    let! metrics = program.Says @"Metrics listening on port (\d+)"
+// Until nothing is pending, or until the limit: with how many copies are.
+let private deliver (metrics: int) : Task<float32> = task {
     let began = Stopwatch.GetTimestamp()
     let mutable pending = Single.MaxValue
 
     while pending > 0.0f && Stopwatch.GetElapsedTime began < drainLimit do
         do! Task.Delay 50
-        let! page = Scrape.text (int metrics)
+        let! page = Scrape.text metrics
 
         pending <-
             Scrape.series page
@@ -69,13 +69,40 @@ let drainAndStop (program: PublishedProgram) : Task<string list> = task {
                 name.StartsWith("k8sreq_copies_pending", StringComparison.Ordinal))
             |> Seq.sumBy (snd >> float32)
 
+    return pending
+}
+
+// Makes copies of all dead letters; with how many those are.
+let private replay (status: int) : Task<int> = task {
+    use client = new HttpClient()
+
+    use! answer =
+        client.PostAsync($"http://127.0.0.1:{status}/api/dead/replay?all=true", null)
+
+    let! text = answer.Content.ReadAsStringAsync()
+    use document = JsonDocument.Parse text
+    return document.RootElement.GetProperty("replayed").GetInt32()
+}
+
+/// Lets it deliver until nothing is pending, or until the limit, and ends it; gives what is wrong with its end, and how many
+/// copies were dead letters: those are kept, and are sent too then.
+let drainAndStop (program: PublishedProgram) : Task<int * string list> = task {
+    let! _ = port program
+    let! metrics = program.Says @"Metrics listening on port (\d+)"
+    let! status = program.Says @"Status page listening on port (\d+)"
+    let! before = deliver (int metrics)
+    let! replayed = replay (int status)
+    let! left = deliver (int metrics)
+    let pending = max before left
     program.Terminate()
     let! code = program.ExitCode()
 
-    return [
-        if pending > 0.0f then
-            $"{pending} copies are pending after {drainLimit.TotalSeconds} s"
-        if code <> 0 then
-            $"the exit code was {code}: {program.Errors}"
-    ]
+    return
+        replayed,
+        [
+            if pending > 0.0f then
+                $"{pending} copies are pending after {drainLimit.TotalSeconds} s"
+            if code <> 0 then
+                $"the exit code was {code}: {program.Errors}"
+        ]
 }

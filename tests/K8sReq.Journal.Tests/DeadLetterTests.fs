@@ -376,7 +376,7 @@ let tests =
             do! task {
                 use bench = new Bench(folder.At "first")
 
-                for _ in 1..20 do
+                for _ in 1..70 do
                     do! append bench (requestOf "abc"B [ clone, false ] ignore)
 
                 let! _ = list bench all
@@ -393,7 +393,7 @@ let tests =
                 use bench = new Bench(folder.At "second")
                 let! _ = bench.Found
                 let! taken = takeOnce bench clone
-                Expect.hasLength taken 16 "some of them"
+                Expect.hasLength taken 64 "some of them"
                 let! more = takeOnce bench clone
                 Expect.isEmpty more "no more"
                 do! ended bench taken[0]
@@ -404,7 +404,7 @@ let tests =
 
             use bench = new Bench(folder.At "third")
             let! found = bench.FoundCopies
-            Expect.equal found [ "a", 19L ] "all but the one that has ended"
+            Expect.equal found [ "a", 69L ] "all but the one that has ended"
             let! first = takeOnce bench clone
             Expect.hasLength first 1 "alone"
             let! none = takeOnce bench clone

@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 open K8sReq.Journal.Tests.JournalBench
@@ -207,6 +208,35 @@ let tests =
             Expect.equal (taken |> List.map _.Attempts) [ 500 ] "the last one counts"
             (after :> IDisposable).Dispose()
             Expect.equal (rowsIn image "copies") 2L "a row for each copy"
+        }
+
+        testCaseTask "pruning kept what came in waiting until it was done"
+        <| fun () -> task {
+            use folder = new TestFolder()
+            let clock = TestClock()
+            use bench = new Bench(folder.At "journal", clock)
+            let aged = requestOf "abc"B [ for _ in 1..1000 -> shop "a", false ] ignore
+            do! append bench aged
+
+            for copy in 0..999 do
+                bench.Store.Died
+                    aged
+                    (copyOf aged copy)
+                    (TargetOutcome.Rejected 410)
+                    1
+                    (TimeSpan.FromSeconds 1.0)
+                    false
+
+            let left () =
+                (bench.Journal.Letters.Of(shop "a")).Letters
+
+            do! Waiting.until "the dead letters" (fun () -> Task.FromResult(left () = 1000L))
+            use _ = new DeadLetterPruning(clock, bench.Journal)
+            // Its first part is under way from here on.
+            clock.Advance(TimeSpan.FromMinutes 1.0)
+            do! append bench (requestOf "def"B [ shop "b", false ] ignore)
+            Expect.isGreaterThan (left ()) 500L "most are left"
+            do! Waiting.until "the end of it" (fun () -> Task.FromResult(left () = 0L))
         }
 
         testCaseTask "the log of the database grew without bound while there was a backlog"

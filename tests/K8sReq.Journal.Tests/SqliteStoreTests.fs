@@ -85,7 +85,7 @@ let private agreesWithModel (steps: Step list) : bool =
         ]
 
         let areFew =
-            suspects.Length <= 16 && (suspects.Length <= 1 || List.forall ((=) 1) suspects)
+            suspects.Length <= 64 && (suspects.Length <= 1 || List.forall ((=) 1) suspects)
 
         taken, areWaiting && areToldRight && areFew
 

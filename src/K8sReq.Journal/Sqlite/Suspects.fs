@@ -9,7 +9,7 @@ open K8sReq.Core
 [<Sealed>]
 type Suspects() =
     // Of a RequestClone: what a further end would make suspects that have to be sent one after the other.
-    let most = 16
+    let most = 64
     let cloneOf = Dictionary<CopyId, int64>()
     let held = Dictionary<int64, int>()
     // RequestClones whose one suspect in memory is to be alone.
