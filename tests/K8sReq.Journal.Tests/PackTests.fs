@@ -160,7 +160,7 @@ let private settlesRight (steps: Step list) : bool =
     let mutable number = 0L
 
     let settle (work: JournalWork list) (isLast: bool) =
-        Seq.iter file.Run (live.Settle(ResizeArray work, isLast))
+        Seq.iter file.Run (live.Settle(ResizeArray work, isLast, true))
 
     let take index (step: Step) =
         if index < inMemory.Length then
@@ -243,6 +243,31 @@ let tests =
                 let damaged = Array.copy bytes
                 BitConverter.TryWriteBytes(Span(damaged, wireLength, 4), value) |> ignore
                 Expect.isNone (RequestPack.requestsIn damaged) $"a body of {value}"
+
+        testCase
+            "suspects that a failed transaction has taken out are in the file still, and are counted once"
+        <| fun () ->
+            let suspects = Suspects()
+            let id request = { Request = request; Copy = 0 }
+
+            for _ in 1..3 do
+                suspects.Begin()
+
+                for request in 1L .. 64L do
+                    suspects.Add(1L, id request, 1L)
+
+                Expect.equal (suspects.Highest 1L) 0L "no more of them"
+                suspects.Undo()
+                Expect.equal (suspects.Highest 1L) Int64.MaxValue "any"
+
+            suspects.Begin()
+            suspects.Add(1L, id 1L, 2L)
+            suspects.Add(1L, id 1L, 2L)
+            Expect.equal (suspects.Highest 1L) 0L "it is alone"
+            Expect.isTrue (suspects.Remove(id 1L)) "it was one"
+            Expect.isFalse (suspects.Remove(id 1L)) "once"
+            Expect.equal (suspects.Highest 1L) Int64.MaxValue "any"
+            Expect.equal (suspects.Highest 2L) Int64.MaxValue "of another RequestClone too"
 
         testProperty "whatever becomes of the copies, and when, the file has those that have not ended"
         <| Prop.forAll (Arb.fromGen steps) settlesRight

@@ -20,6 +20,7 @@ let private stored (number: int64) : StoredCopy = {
     RequestId = Guid.Empty
     Age = TimeSpan.Zero
     Attempts = 0
+    IsSuspect = false
 }
 
 /// A store with so many copies in it, and what was taken out, shelved and ended.

@@ -154,6 +154,8 @@ module JournalFile =
         for change in List.skip (int found) changes do
             database.Execute change
 
+        database.Execute "COMMIT"
+
         // What was in the memory of the last program is in no memory now.
         if isFirst then
             PackRows(database, RequestRows database).UnpackAll()
@@ -161,8 +163,6 @@ module JournalFile =
             database.Execute
                 "UPDATE copies SET suspicion = CASE state WHEN 2 THEN suspicion + 1 ELSE max(suspicion, 1) END, state = 1, due = 0 \
                  WHERE state <> 1"
-
-        database.Execute "COMMIT"
 
     // Creates what is missing of it. Each new folder's entry is in the folder above.
     let rec private createFolder (folder: string) =

@@ -53,6 +53,13 @@ module JournalWork =
         | JournalWork.Letters _
         | JournalWork.Drop _ -> false
 
+    /// Whether it takes next to no room, and makes some.
+    let makesRoom (work: JournalWork) : bool =
+        match work with
+        | JournalWork.EndedPacked _
+        | JournalWork.EndedPack _ -> true
+        | _ -> false
+
     /// Whether it is a request that is to be kept.
     let isAppend (work: JournalWork) : bool =
         match work with

@@ -172,6 +172,7 @@ type JournalWriter
     let execute (rows: JournalRows) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
         // Something waits for a time in it.
         let mutable hasDue = false
+        suspects.Begin()
         rows.Begin()
 
         for request in undone do
@@ -195,13 +196,14 @@ type JournalWriter
 
     // Nobody knows what of it is on disk.
     let forget (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
+        suspects.Undo()
+
         for index in 0 .. batch.Count - 1 do
             match batch[index], results[index] with
             | JournalWork.Append(request, _, _), _ -> undone.Add request.Number
             | _, JournalResult.Taken(copies, _) ->
                 for copy in copies do
                     untaken.Add copy.Id
-                    suspects.Remove copy.Id |> ignore
             | _ -> ()
 
     let works () =
@@ -259,15 +261,18 @@ type JournalWriter
     let tryCommit (batch: ResizeArray<JournalWork>) : bool =
         tryOpen ()
 
-        let isDone =
-            match current with
-            | ValueSome(struct (_, rows)) -> commit rows batch
-            | ValueNone -> false
+        match current with
+        | ValueSome(struct (_, rows)) -> commit rows batch
+        | ValueNone -> false
 
-        if not isDone then
-            postpone batch
-
-        isDone
+    // One after the other, each a transaction, until one fails: what is left is postponed, in this order.
+    let rec tryCommitAll (batches: ResizeArray<JournalWork> list) : bool =
+        match batches with
+        | [] -> true
+        | batch :: rest when batch.Count = 0 || tryCommit batch -> tryCommitAll rest
+        | left ->
+            postpone (ResizeArray(Seq.concat left))
+            false
 
     // What is left of a batch where there is no room for its requests.
     let refuseBeyondRoom (batch: ResizeArray<JournalWork>) : ResizeArray<JournalWork> =
@@ -295,17 +300,18 @@ type JournalWriter
         let batch = refuseBeyondRoom all
 
         if hasFailed then
-            // What has ended first, by itself: it makes room, where room is what was missing.
-            let patient = batch.FindAll JournalWork.isPatient
+            // What makes room first, by itself, where room is what was missing; then what nobody waits for. Nothing that makes room
+            // depends on what comes later here.
             let urgent = batch.FindAll(fun work -> not (JournalWork.isPatient work))
-            let isMadeRoom = patient.Count = 0 || tryCommit patient
+            let first = batch.FindAll JournalWork.makesRoom
 
-            if not isMadeRoom then
-                Seq.iter JournalWork.refuse urgent
-            elif (urgent.Count = 0 || tryCommit urgent) && not isFull then
+            let patient =
+                batch.FindAll(fun work -> JournalWork.isPatient work && not (JournalWork.makesRoom work))
+
+            if tryCommitAll [ first; patient; urgent ] && not isFull then
                 works ()
         else
-            tryCommit batch |> ignore
+            tryCommitAll [ batch ] |> ignore
 
     let run () =
         tryOpen ()
@@ -330,18 +336,20 @@ type JournalWriter
             match queue.Next(retryDelay, live.Due) with
             | None ->
                 isOver <- true
-                let rest = live.Settle(ResizeArray(), true)
+                let rest = live.Settle(ResizeArray(), true, false)
 
                 if rest.Count > 0 then
                     write rest
             | Some batch ->
-                match live.Settle(batch, false) with
+                match live.Settle(batch, false, not hasFailed) with
                 | settled when settled.Count > 0 -> write settled
                 | _ -> ()
 
                 // What cannot be written at the end is sent again after the next start.
                 isOver <- queue.IsStopping && current.IsNone
 
+        // Nobody is left waiting.
+        queue.TakeUrgentAfter TimeSpan.Zero |> List.iter JournalWork.refuse
         close ()
 
     let thread = Thread(run, IsBackground = true, Name = "journal")

@@ -68,12 +68,12 @@ type LivePacks(clock: TimeProvider) =
         | JournalWork.Drop _
         | JournalWork.Letters _ -> settled.Add work
 
-    let look (settled: List<JournalWork>) =
+    let look (settled: List<JournalWork>) (mayUnpack: bool) =
         if packs.Count > 0 && clock.GetElapsedTime lookedAt >= lookInterval then
             lookedAt <- clock.GetTimestamp()
 
             for pack in Array.ofSeq packs do
-                if pack.Age >= longestPacked then
+                if mayUnpack && pack.Age >= longestPacked then
                     unpack settled pack
                 elif pack.UnwrittenFor >= longestUnwritten then
                     writeEnds settled pack
@@ -93,8 +93,9 @@ type LivePacks(clock: TimeProvider) =
         else
             ValueSome longestPacked
 
-    /// The batch as it is to be written, with what has waited for long enough; with all that has ended at last.
-    member _.Settle(batch: List<JournalWork>, isLast: bool) : List<JournalWork> =
+    /// The batch as it is to be written, with what has waited for long enough; with all that has ended at last. `mayUnpack`: not
+    /// where there may be no room for it.
+    member _.Settle(batch: List<JournalWork>, isLast: bool, mayUnpack: bool) : List<JournalWork> =
         let settled = List<JournalWork> batch.Count
 
         for work in batch do
@@ -103,6 +104,6 @@ type LivePacks(clock: TimeProvider) =
         if isLast then
             Seq.iter (writeEnds settled) packs
         else
-            look settled
+            look settled mayUnpack
 
         settled

@@ -19,6 +19,9 @@ type PackRows(database: Database, rows: RequestRows) =
 
     let deleteEnds = database.Prepare "DELETE FROM packed_ends WHERE request = ?1"
 
+    // Each of up to some hundred KiB: what the log grows by stays small.
+    let packsAtOnce = 8
+
     let requestsOf (id: int64) : PackedRequest list =
         if select.Bind(1, id).Step() then
             let bytes = select.Bytes(0).ToArray()
@@ -62,13 +65,26 @@ type PackRows(database: Database, rows: RequestRows) =
         List.iter unpack (requestsOf id)
         packs.Delete id
 
+    /// The same of all packs, a transaction for some of them at a time: of a pack that is not unpacked yet nothing has changed.
     member packs.UnpackAll() : unit =
         let mutable isOver = false
 
         while not isOver do
-            if first.Step() then
-                let id = first.Number 0
-                first.Reset()
-                packs.Unpack id
-            else
-                isOver <- true
+            database.Execute "BEGIN IMMEDIATE"
+            let mutable left = packsAtOnce
+
+            while left > 0 do
+                if first.Step() then
+                    let id = first.Number 0
+                    first.Reset()
+                    packs.Unpack id
+                    left <- left - 1
+                else
+                    left <- 0
+                    isOver <- true
+
+            if isOver then
+                // Of a commit that was repeated.
+                database.Execute "DELETE FROM packed_ends"
+
+            database.Execute "COMMIT"

@@ -102,6 +102,6 @@ module RequestPack =
                     read reader
             ]
         with
-        | :? EndOfStreamException
+        | :? IOException
         | :? ArgumentException
         | :? FormatException -> None
