@@ -47,14 +47,12 @@ type Leadership
     // The elector goes on saying that it leads after it has lost the lease: this is set by its events instead.
     let mutable isLeading = false
     let mutable hasFailed = false
-    let mutable hasLed = false
 
     let change leads =
         if Interlocked.Exchange(&isLeading, leads) <> leads then
             hasFailed <- false
 
             if leads then
-                hasLed <- true
                 KubernetesLog.leading logger lease.Identity
             else
                 KubernetesLog.notLeading logger lease.Identity
@@ -167,13 +165,15 @@ type Leadership
             change false
 
             if stop.IsCancellationRequested then
-                if hasLed then
-                    use limit = new CancellationTokenSource(TimeSpan.FromSeconds 2.0, clock)
+                // Also where it does not know that it leads: the lease may have been written, and the answer not read.
+                use limit = new CancellationTokenSource(TimeSpan.FromSeconds 2.0, clock)
 
-                    try
-                        do! release 3 limit.Token
-                    with error ->
-                        tell error
+                try
+                    do! release 3 limit.Token
+                with
+                // There is none.
+                | error when ApiFailure.tryStatus error = Some 404 -> ()
+                | error -> tell error
             else
                 let pause =
                     Backoff.delay lease.RetryPeriod lease.Duration failures (Random.Shared.NextDouble())

@@ -10,11 +10,11 @@ open K8sReq.Core
 [<Sealed>]
 type LivePacks(clock: TimeProvider) =
     // What has ended is written after so long, whatever the rest of its pack does: those are sent twice after a crash.
-    let longestUnwritten = TimeSpan.FromMilliseconds 40.0
+    let longestUnwritten = TimeSpan.FromMilliseconds 20.0
     // One copy that takes long must not keep the room of all the others.
     let longestPacked = TimeSpan.FromSeconds 2.0
     // They are looked through no more often.
-    let lookInterval = TimeSpan.FromMilliseconds 20.0
+    let lookInterval = TimeSpan.FromMilliseconds 10.0
 
     let packs = HashSet<LivePack>(HashIdentity.Reference)
     let packOf = Dictionary<int64, LivePack>()
