@@ -231,12 +231,13 @@ let tests =
                 (bench.Journal.Letters.Of(shop "a")).Letters
 
             do! Waiting.until "the dead letters" (fun () -> Task.FromResult(left () = 1000L))
+            let before = bench.Journal.Totals.Commits
             use _ = new DeadLetterPruning(clock, bench.Journal)
-            // Its first part is under way from here on.
             clock.Advance(TimeSpan.FromMinutes 1.0)
-            do! append bench (requestOf "def"B [ shop "b", false ] ignore)
-            Expect.isGreaterThan (left ()) 500L "most are left"
             do! Waiting.until "the end of it" (fun () -> Task.FromResult(left () = 0L))
+            // What comes in meanwhile is in the next commit, so none of them may be long.
+            let parts = bench.Journal.Totals.Commits - before
+            Expect.isGreaterThanOrEqual parts 10L "in parts of a hundred"
         }
 
         testCaseTask "the log of the database grew without bound while there was a backlog"

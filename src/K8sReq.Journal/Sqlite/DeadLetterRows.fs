@@ -38,7 +38,7 @@ type RemovedLetter = {
 /// The dead letters of the journal, on an open database. They have a quarter of its limit, beside what copies may take: beyond
 /// it the oldest go. All within the transaction that has begun.
 [<Sealed>]
-type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
+type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows, limit: int64) =
     let milliseconds (time: DateTimeOffset) = time.ToUnixTimeMilliseconds()
 
     let time (milliseconds: int64) =
@@ -60,14 +60,6 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
         database.Prepare
             "SELECT d.request, d.copy, k.namespace, k.name, d.bytes FROM dead_letters d JOIN clones k ON k.id = d.clone \
              WHERE d.keep_until <= ?1 ORDER BY d.keep_until LIMIT ?2"
-
-    let deleteCopy =
-        database.Prepare "DELETE FROM copies WHERE request = ?1 AND copy = ?2"
-
-    let deleteRequest =
-        database.Prepare
-            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
-             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
 
     let setSent =
         database.Prepare "UPDATE dead_letters SET sink = 0 WHERE request = ?1 AND copy = ?2"
@@ -98,7 +90,7 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
 
     let remove (letter: RemovedLetter) =
         removeRow letter
-        deleteRequest.Bind(1, letter.Id.Request).Run()
+        requests.DeleteUnused letter.Id.Request
 
     let pushOut () =
         let pushed = ResizeArray<RemovedLetter>()
@@ -235,7 +227,7 @@ type DeadLetterRows(database: Database, clones: CloneRows, limit: int64) =
 
     /// A copy is a dead letter from now on; those that had to go for it.
     member _.Add(entry: DeadEntry) : RemovedLetter list =
-        (forLetter deleteCopy entry.Id).Run()
+        requests.DeleteCopy entry.Id
 
         (forLetter insert entry.Id)
             .Bind(3, clones.Of entry.Clone)

@@ -22,8 +22,8 @@ type JournalResult =
 [<Sealed>]
 type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects) =
     let clones = CloneRows database
-    let letters = DeadLetterRows(database, clones, deadLetterLimit)
     let requests = RequestRows database
+    let letters = DeadLetterRows(database, clones, requests, deadLetterLimit)
     let packs = PackRows(database, requests)
     // What the transaction has packed so far, and the pack that this will be.
     let packed = RequestPack()
@@ -41,14 +41,6 @@ type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects)
         database.Prepare
             "UPDATE copies SET suspicion = CASE WHEN attempts < ?3 THEN 0 ELSE suspicion END, state = 1, attempts = ?3, due = ?4 \
              WHERE request = ?1 AND copy = ?2"
-
-    let deleteCopy =
-        database.Prepare "DELETE FROM copies WHERE request = ?1 AND copy = ?2"
-
-    let deleteRequest =
-        database.Prepare
-            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
-             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
 
     let deleteCopies = database.Prepare "DELETE FROM copies WHERE request = ?1"
     let deleteWhole = database.Prepare "DELETE FROM requests WHERE id = ?1"
@@ -244,8 +236,8 @@ type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects)
             bytes <- bytes + selectIds.Number 2
 
         for copy in dropped do
-            (forCopy deleteCopy copy).Run()
-            deleteRequest.Bind(1, copy.Request).Run()
+            requests.DeleteCopy copy
+            requests.DeleteUnused copy.Request
 
         struct (dropped.Count, bytes)
 
@@ -283,8 +275,8 @@ type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects)
             (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
             cleared id
         | JournalWork.Ended copy ->
-            (forCopy deleteCopy copy.Id).Run()
-            deleteRequest.Bind(1, copy.Id.Request).Run()
+            requests.DeleteCopy copy.Id
+            requests.DeleteUnused copy.Id.Request
             cleared copy.Id
         | JournalWork.EndedPacked copy ->
             packs.SetEnded copy.Id

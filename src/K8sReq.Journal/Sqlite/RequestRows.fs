@@ -2,6 +2,7 @@ namespace K8sReq.Journal.Sqlite
 
 open System
 open System.Buffers
+open K8sReq.Core
 
 /// A request as the file keeps it.
 [<NoEquality; NoComparison>]
@@ -28,6 +29,14 @@ type RequestRows(database: Database) =
     let insertCopy =
         database.Prepare
             "INSERT INTO copies (request, copy, clone, bytes, state, attempts, due) VALUES (?1, ?2, ?3, ?4, ?5, 0, 0)"
+
+    let deleteCopy =
+        database.Prepare "DELETE FROM copies WHERE request = ?1 AND copy = ?2"
+
+    let deleteUnused =
+        database.Prepare
+            "DELETE FROM requests WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM copies WHERE request = ?1) \
+             AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE request = ?1)"
 
     let bindWire (wire: ReadOnlySequence<byte>) =
         if wire.IsSingleSegment then
@@ -65,3 +74,9 @@ type RequestRows(database: Database) =
             .Bind(4, bytes)
             .Bind(5, (if isWaiting then 1L else 0L))
             .Run()
+
+    member _.DeleteCopy(copy: CopyId) : unit =
+        deleteCopy.Bind(1, copy.Request).Bind(2, int64 copy.Copy).Run()
+
+    /// Removes a request of which neither a copy nor a dead letter is left.
+    member _.DeleteUnused(request: int64) : unit = deleteUnused.Bind(1, request).Run()
