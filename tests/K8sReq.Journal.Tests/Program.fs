@@ -10,6 +10,7 @@ let main arguments =
         (testList "Journal" [
             ContractTests.tests
             PackTests.tests
+            KeptRequestsTests.tests
             SqliteStoreTests.tests
             DeadLetterTests.tests
             UpgradeTests.tests

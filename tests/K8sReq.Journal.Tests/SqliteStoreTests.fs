@@ -348,7 +348,7 @@ let tests =
             | other -> failtest $"{other}"
 
             let request = requestOf "abc"B [ shop "a", false ] ignore
-            let! isKept = (second.Store.Append request).AsTask()
+            let! isKept = kept second.Store request
             Expect.isFalse isKept "refused at once"
             (first :> IDisposable).Dispose()
             let! _ = second.Found

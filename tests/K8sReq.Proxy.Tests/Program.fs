@@ -33,6 +33,7 @@ let main arguments =
             HostileTargetTests.tests
             OracleTests.tests
             HostileClientTests.tests
+            RequestIdTests.tests
             RefusalTests.tests
             RequestTraceTests.tests
             ObservedTests.tests

@@ -20,6 +20,8 @@ type JournalQueue(linger: TimeSpan) =
     let mutable urgent = 0
     // The reader lets others share its batch: nothing needs to wake it.
     let mutable isLingering = false
+    // The reader looks by itself whether completions have come.
+    let mutable isWatching = false
     let mutable isStopping = false
 
     /// Adds work; it is refused once the queue has been stopped.
@@ -38,7 +40,7 @@ type JournalQueue(linger: TimeSpan) =
                             urgent = enough
                         else
                             // The first completion begins the time after which completions have a batch of their own.
-                            not isPatient || work.Count = 1
+                            not isPatient || (work.Count = 1 && not isWatching)
 
                     if wakes then
                         Monitor.Pulse gate
@@ -61,6 +63,8 @@ type JournalQueue(linger: TimeSpan) =
     member _.Next(retryDelay: TimeSpan voption, due: TimeSpan voption) : ResizeArray<JournalWork> option =
         lock gate (fun () ->
             let mutable isOver = false
+            // After a batch there will most often be completions: to wait for their time saves a wake-up by the first one.
+            let mutable watches = retryDelay.IsNone && work.Count = 0
 
             while not isOver do
                 if isStopping then
@@ -76,6 +80,16 @@ type JournalQueue(linger: TimeSpan) =
 
                     isLingering <- false
                     isOver <- true
+                elif watches then
+                    watches <- false
+                    let isDueFirst = due.IsSome && due.Value < completionDelay
+                    isWatching <- true
+
+                    let isWoken =
+                        Monitor.Wait(gate, (if isDueFirst then due.Value else completionDelay))
+
+                    isWatching <- false
+                    isOver <- not isWoken && (isDueFirst || work.Count > 0)
                 else
                     let delay =
                         if retryDelay.IsSome && (work.Count > 0 || due.IsSome) then

@@ -84,7 +84,7 @@ module JournalWork =
     /// Tells who waits for it that it was not done.
     let refuse (work: JournalWork) : unit =
         match work with
-        | JournalWork.Append(_, _, kept) -> KeptRequests.tell false [| kept |]
+        | JournalWork.Append(_, _, kept) -> KeptRequests.TellRefused kept
         | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
         | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
         | JournalWork.Letters(_, _, refused) -> refused ()

@@ -43,7 +43,7 @@ type JournalWriter
     let live = LivePacks TimeProvider.System
     let suspects = Suspects()
     // Who waits for the commit.
-    let kept = ResizeArray<TaskCompletionSource<bool>>()
+    let kept = KeptRequests()
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -135,7 +135,7 @@ type JournalWriter
                     if copy.IsSpilled then
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
 
-            kept.Add waiting
+            kept.Add(request, waiting)
         | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken(copies, rest) ->
             let bytes = copies |> List.sumBy _.Bytes
             usage.Take(clone, int64 copies.Length, bytes, rest)
@@ -248,8 +248,7 @@ type JournalWriter
             for index in 0 .. batch.Count - 1 do
                 committed batch[index] results[index]
 
-            KeptRequests.tell true kept
-            kept.Clear()
+            kept.Tell()
 
         isDone
 
@@ -370,4 +369,7 @@ type JournalWriter
         /// Writes what is there, and closes the file.
         member _.Dispose() =
             queue.Stop()
-            thread.Join()
+
+            // It may be somebody who waited for a commit: then it is this thread that has to go on and end.
+            if Thread.CurrentThread <> thread then
+                thread.Join()

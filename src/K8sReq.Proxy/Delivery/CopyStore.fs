@@ -42,7 +42,7 @@ type AcceptedRequest
     member _.Durable = durable
 
     /// What its copies say that they are of, where they say so (see `CopyIdentity`), and under which their dead letters are
-    /// known. Empty where nobody needs it. Set before the request is kept.
+    /// known. Set before the request is kept.
     member val RequestId = Guid.Empty with get, set
 
     /// Its number in the store.
@@ -133,7 +133,8 @@ module Backlog =
 [<NoEquality; NoComparison>]
 type CopyStore = {
     /// Keeps a request and its copies. True once they are kept, and the client may be told so; false if they cannot be: then
-    /// nothing is kept, nothing may be sent, and the request is the caller's again.
+    /// nothing is kept, nothing may be sent, and the request is the caller's again. Who waits may go on on the store's own thread,
+    /// and so must not block it.
     Append: AcceptedRequest -> ValueTask<bool>
     /// A copy failed and waits in memory so long for its next attempt. The state has the attempts so far.
     Parked: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit

@@ -141,14 +141,6 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
     let store = services.Delivery.Store
 
-    let isAnyIdentified (slots: ResizeArray<LaneSlot>) =
-        let mutable isFound = false
-
-        for struct (lane, _) in slots do
-            isFound <- isFound || lane.Target.Delivery.IsIdentified
-
-        isFound
-
     // From here to the start of the copies nothing may throw: they would never end.
     let accept (accepted: AcceptedRequest) (offered: Offered) =
         for struct (lane, _) in offered.Slots do
@@ -206,12 +198,6 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
                     }
             |]
 
-    // It costs a call for randomness, and most requests do without.
-    let needsId (accepted: AcceptedRequest) (offered: Offered) =
-        match accepted.Durable with
-        | null -> isAnyIdentified offered.Slots
-        | _ -> true
-
     fun captured request next ctx ->
         let copied, buffer = captured.Request, captured.Buffer
         let bytes = buffer.Weight
@@ -233,9 +219,7 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
                     buffer.Release
                 )
 
-            if needsId accepted offered then
-                accepted.RequestId <- Guid.CreateVersion7(services.Clock.GetUtcNow())
-
+            accepted.RequestId <- RequestIds.next services.Clock
             let kept = store.Append accepted
 
             if not kept.IsCompletedSuccessfully then
