@@ -4,7 +4,6 @@ open System
 open System.Collections.Generic
 open System.Threading.Tasks
 open K8sReq.Core
-open K8sReq.Journal.Sqlite
 
 /// Gives up what waits in the journal for RequestClones that are gone, once they have been gone for so long: an object that
 /// is deleted and applied again, under its name, gets its copies.
@@ -13,7 +12,7 @@ type JournalOrphans
     (
         clock: TimeProvider,
         keep: TimeSpan,
-        store: SqliteStore,
+        store: JournalStore,
         // Whether nothing is routed for a RequestClone; false as long as that is not known.
         isOrphan: ObjectKey -> bool,
         // Told of so many copies that were given up.

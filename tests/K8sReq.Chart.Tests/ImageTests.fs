@@ -7,6 +7,7 @@ open System.Net.Http
 open System.Text.RegularExpressions
 open System.Threading.Tasks
 open Expecto
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.Chart.Tests.Tools
 open K8sReq.TestKit

@@ -25,9 +25,10 @@ let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
         let opened = new ManualResetEventSlim()
 
         let journal =
-            new Sqlite.SqliteStore(
+            new JournalStore(
                 TimeProvider.System,
-                TestJournal.Options(folder.Path, 1_000_000L),
+                TestJournal.Engine(folder.Path, 1_000_000L),
+                TestJournal.Options 1_000_000L,
                 {
                     Opened = fun _ -> opened.Set()
                     Arrived = ignore

@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 
@@ -26,11 +27,13 @@ type Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
     let replayed = ConcurrentQueue<ObjectKey * int64>()
     let faults = ConcurrentQueue<JournalFault>()
     let mutable recoveries = 0
+    let limit = defaultArg limit 1_000_000_000L
 
     let store =
-        new SqliteStore(
+        new JournalStore(
             defaultArg clock TimeProvider.System,
-            TestJournal.Options(folder, defaultArg limit 1_000_000_000L),
+            TestJournal.Engine(folder, limit),
+            TestJournal.Options limit,
             {
                 Opened = found.SetResult
                 Arrived = arrived.Enqueue

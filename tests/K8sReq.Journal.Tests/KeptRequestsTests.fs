@@ -7,6 +7,7 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 open K8sReq.Journal.Tests.JournalBench

@@ -10,6 +10,7 @@ open FsCheck
 open FsCheck.FSharp
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 open K8sReq.Journal.Tests.JournalBench

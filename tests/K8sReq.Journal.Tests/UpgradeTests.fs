@@ -6,6 +6,7 @@ open System.IO
 open System.Text
 open Expecto
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 open K8sReq.Journal.Tests.JournalBench

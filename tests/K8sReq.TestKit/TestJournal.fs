@@ -1,6 +1,7 @@
 namespace K8sReq.TestKit
 
 open System
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 
 /// A journal on disk, in a folder of its own that goes with it.
@@ -9,9 +10,10 @@ type TestJournal() =
     let folder = new TestFolder()
 
     let store =
-        new SqliteStore(
+        new JournalStore(
             TimeProvider.System,
-            TestJournal.Options(folder.Path, 1_000_000L),
+            TestJournal.Engine(folder.Path, 1_000_000L),
+            TestJournal.Options 1_000_000L,
             {
                 Opened = ignore
                 Arrived = ignore
@@ -21,9 +23,12 @@ type TestJournal() =
             fun _ _ -> ()
         )
 
-    /// A journal in this folder, without a linger, of at most so many bytes.
-    static member Options(folder: string, limit: int64) : JournalOptions = {
-        Folder = folder
+    /// In this folder, of at most so many bytes.
+    static member Engine(folder: string, limit: int64) : JournalEngine =
+        SqliteEngine.create folder (limit / 4L)
+
+    /// Without a linger, of at most so many bytes.
+    static member Options(limit: int64) : JournalOptions = {
         Limit = limit
         Linger = TimeSpan.Zero
         DeadLetterKeep = TimeSpan.FromDays 7.0

@@ -8,7 +8,7 @@ open K8sReq.Proxy
 /// What is measured of a journal.
 [<NoEquality; NoComparison>]
 type JournalFigures = {
-    Store: SqliteStore
+    Store: JournalStore
     /// Bytes.
     Limit: int64
     Sinks: unit -> SinkTotals

@@ -57,10 +57,10 @@ type DurableParts
             nudge clone
 
     let store =
-        new SqliteStore(
+        new JournalStore(
             clock,
+            SqliteEngine.create settings.Folder (settings.Limit / 4L),
             {
-                Folder = settings.Folder
                 Limit = settings.Limit
                 Linger = settings.Linger
                 DeadLetterKeep = settings.DeadLetterKeep

@@ -10,6 +10,7 @@ open K8sReq.Host.Admin
 open K8sReq.Host.Admin.DeadLetters
 open K8sReq.Host.Admin.Status
 open K8sReq.Host.Commands.Listeners
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
@@ -36,7 +37,7 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
         }
 
 // What the page tells of a journal.
-let private statusOf (journal: SqliteStore) : StatusJournal = {
+let private statusOf (journal: JournalStore) : StatusJournal = {
     Of =
         fun clone ->
             let backlog = journal.Store.Backlog clone

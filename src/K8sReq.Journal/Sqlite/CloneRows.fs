@@ -2,6 +2,7 @@ namespace K8sReq.Journal.Sqlite
 
 open System.Collections.Generic
 open K8sReq.Core
+open K8sReq.Journal
 
 /// The RequestClones of the journal, on an open database: rows name them by a number.
 [<Sealed>]

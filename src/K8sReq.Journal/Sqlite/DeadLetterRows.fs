@@ -3,37 +3,7 @@ namespace K8sReq.Journal.Sqlite
 open System
 open System.Buffers
 open K8sReq.Core
-
-/// A copy that becomes a dead letter.
-type DeadEntry = {
-    Id: CopyId
-    Clone: ObjectKey
-    Bytes: int64
-    Cause: DeadCause
-    Outcome: string
-    Attempts: int
-    Target: string
-    EndedAt: DateTimeOffset
-    Keep: TimeSpan
-    /// The status of its last answer, or the kind of its failure.
-    Code: string
-    /// It is to be sent to a sink.
-    IsForSink: bool
-}
-
-/// A dead letter on its way to a sink.
-type UnsentLetter = {
-    Letter: DeadLetter
-    Code: string
-    Request: CapturedRequest
-}
-
-/// A row that is no longer there.
-type RemovedLetter = {
-    Id: CopyId
-    Clone: ObjectKey
-    Bytes: int64
-}
+open K8sReq.Journal
 
 /// The dead letters of the journal, on an open database. They have a quarter of its limit, beside what copies may take: beyond
 /// it the oldest go. All within the transaction that has begun.
@@ -107,50 +77,16 @@ type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows
 
         List.ofSeq pushed
 
-    // What the filter says, as a condition whose values are bound by `bind` from the first parameter on.
     let conditionOf (filter: DeadLetterFilter) : string * (Statement -> unit) =
-        let conditions = ResizeArray<string>()
-        let binders = ResizeArray<Statement -> unit>()
+        let conditions = LetterConditions.ofFilter filter
 
-        let add (condition: int -> string) (bind: int -> Statement -> unit) =
-            let index = binders.Count + 1
-            conditions.Add(condition index)
-            binders.Add(bind index)
-
-        let number (value: int64) index (statement: Statement) = statement.Bind(index, value) |> ignore
-        let text (value: string) index (statement: Statement) = statement.Bind(index, value) |> ignore
-
-        filter.Id
-        |> Option.iter (fun id ->
-            add (fun index -> $"d.request = ?{index}") (number id.Request)
-            add (fun index -> $"d.copy = ?{index}") (number (int64 id.Copy)))
-
-        filter.Clone
-        |> Option.iter (fun clone ->
-            add (fun index -> $"k.namespace = ?{index}") (text clone.Namespace)
-            add (fun index -> $"k.name = ?{index}") (text clone.Name))
-
-        filter.Cause
-        |> Option.iter (fun cause -> add (fun index -> $"d.cause = ?{index}") (text (DeadCause.name cause)))
-
-        filter.Since
-        |> Option.iter (fun since ->
-            add (fun index -> $"d.ended_at >= ?{index}") (number (milliseconds since)))
-
-        filter.Until
-        |> Option.iter (fun until ->
-            add (fun index -> $"d.ended_at <= ?{index}") (number (milliseconds until)))
-
-        let condition =
-            if conditions.Count = 0 then
-                "TRUE"
-            else
-                String.Join(" AND ", conditions)
-
-        condition,
-        (fun statement ->
-            for bind in binders do
-                bind statement)
+        LetterConditions.sql (fun index -> $"?{index}") conditions,
+        fun statement ->
+            for index, condition in List.indexed conditions do
+                match condition.Value with
+                | LetterValue.Number value -> statement.Bind(index + 1, value)
+                | LetterValue.Text value -> statement.Bind(index + 1, value)
+                |> ignore
 
     // Rare, and of many forms: prepared for each question. As many as the filter's limit of those that are accepted.
     let query
@@ -245,35 +181,6 @@ type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows
         held <- held + entry.Bytes
         pushOut ()
 
-    /// The oldest first.
-    member _.List(filter: DeadLetterFilter) : DeadLetter list =
-        query letterColumns "JOIN requests r ON r.id = d.request" filter letterIn any
-
-    /// Those of a RequestClone that are to be sent to its sink, the oldest first: at most so many, and not many more bytes than
-    /// four mebibytes.
-    member _.Unsent(clone: ObjectKey, most: int) : UnsentLetter list =
-        match clones.TryFind clone with
-        | ValueNone -> []
-        | ValueSome id ->
-            unsent.Bind(1, id).Bind(2, int64 most) |> ignore
-            let letters = ResizeArray<UnsentLetter>()
-            let mutable bytes = 0L
-
-            while bytes < mostUnsentBytes && unsent.Step() do
-                letters.Add {
-                    Letter = letterIn unsent
-                    Code = unsent.Text 16
-                    Request = contentIn unsent
-                }
-
-                bytes <- bytes + unsent.Number 4
-
-            unsent.Reset()
-            List.ofSeq letters
-
-    /// It has been sent to its sink, or is not to be any more.
-    member _.SetSent(id: CopyId) : unit = (forLetter setSent id).Run()
-
     /// RequestClones that have some which are to be sent to their sinks.
     member _.FoundUnsent: ObjectKey list =
         use found =
@@ -284,70 +191,6 @@ type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows
             while found.Step() do
                 ObjectKey.create (found.Text 0) (found.Text 1)
         ]
-
-    /// One of them, with its request.
-    member _.Read(id: CopyId) : (DeadLetter * CapturedRequest) option =
-        let filter = {
-            DeadLetterFilter.everything with
-                Id = Some id
-        }
-
-        query
-            (letterColumns + ", r.fields_end, r.wire")
-            "JOIN requests r ON r.id = d.request"
-            filter
-            (fun statement -> letterIn statement, contentIn statement)
-            any
-        |> List.tryHead
-
-    /// How many there are, by RequestClone, whatever the filter's limit.
-    member _.Count(filter: DeadLetterFilter) : (ObjectKey * int64) list =
-        let condition, bind = conditionOf filter
-
-        use statement =
-            database.PrepareOnce
-                $"SELECT k.namespace, k.name, count(*) FROM dead_letters d JOIN clones k ON k.id = d.clone WHERE {condition} GROUP BY d.clone"
-
-        bind statement
-
-        [
-            while statement.Step() do
-                ObjectKey.create (statement.Text 0) (statement.Text 1), statement.Number 2
-        ]
-
-    /// Makes dead letters copies again, as many as `tryTake` lets through. The first is due now, each of the next ones an
-    /// interval later.
-    member _.Replay
-        (filter: DeadLetterFilter, now: DateTimeOffset, interval: TimeSpan, tryTake: RemovedLetter -> bool)
-        : RemovedLetter list =
-        let replayed = select filter tryTake
-
-        for index, letter in List.indexed replayed do
-            (forLetter insertCopy letter.Id)
-                .Bind(3, clones.Of letter.Clone)
-                .Bind(4, letter.Bytes)
-                .Bind(5, milliseconds (now + interval * float index))
-                .Run()
-
-            removeRow letter
-
-        replayed
-
-    member _.Drop(filter: DeadLetterFilter) : RemovedLetter list =
-        let dropped = select filter any
-        List.iter remove dropped
-        dropped
-
-    /// Removes what has been kept long enough, at most so many of them.
-    member _.Prune(now: DateTimeOffset, most: int) : RemovedLetter list =
-        aged.Bind(1, milliseconds now).Bind(2, int64 most) |> ignore
-        let old = ResizeArray<RemovedLetter>()
-
-        while aged.Step() do
-            old.Add(removedIn aged)
-
-        Seq.iter remove old
-        List.ofSeq old
 
     /// What is kept, by RequestClone.
     member _.Found: (ObjectKey * DeadLetterCount) list =
@@ -363,3 +206,87 @@ type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows
                     Bytes = found.Number 3
                 }
         ]
+
+    interface IKeptLetters with
+        member _.List(filter: DeadLetterFilter) : DeadLetter list =
+            query letterColumns "JOIN requests r ON r.id = d.request" filter letterIn any
+
+        member _.Unsent(clone: ObjectKey, most: int) : UnsentLetter list =
+            match clones.TryFind clone with
+            | ValueNone -> []
+            | ValueSome id ->
+                unsent.Bind(1, id).Bind(2, int64 most) |> ignore
+                let letters = ResizeArray<UnsentLetter>()
+                let mutable bytes = 0L
+
+                while bytes < mostUnsentBytes && unsent.Step() do
+                    letters.Add {
+                        Letter = letterIn unsent
+                        Code = unsent.Text 16
+                        Request = contentIn unsent
+                    }
+
+                    bytes <- bytes + unsent.Number 4
+
+                unsent.Reset()
+                List.ofSeq letters
+
+        member _.SetSent(id: CopyId) : unit = (forLetter setSent id).Run()
+
+        member _.Read(id: CopyId) : (DeadLetter * CapturedRequest) option =
+            let filter = {
+                DeadLetterFilter.everything with
+                    Id = Some id
+            }
+
+            query
+                (letterColumns + ", r.fields_end, r.wire")
+                "JOIN requests r ON r.id = d.request"
+                filter
+                (fun statement -> letterIn statement, contentIn statement)
+                any
+            |> List.tryHead
+
+        member _.Count(filter: DeadLetterFilter) : (ObjectKey * int64) list =
+            let condition, bind = conditionOf filter
+
+            use statement =
+                database.PrepareOnce
+                    $"SELECT k.namespace, k.name, count(*) FROM dead_letters d JOIN clones k ON k.id = d.clone WHERE {condition} GROUP BY d.clone"
+
+            bind statement
+
+            [
+                while statement.Step() do
+                    ObjectKey.create (statement.Text 0) (statement.Text 1), statement.Number 2
+            ]
+
+        member _.Replay
+            (filter: DeadLetterFilter, now: DateTimeOffset, interval: TimeSpan, tryTake: RemovedLetter -> bool) : RemovedLetter list =
+            let replayed = select filter tryTake
+
+            for index, letter in List.indexed replayed do
+                (forLetter insertCopy letter.Id)
+                    .Bind(3, clones.Of letter.Clone)
+                    .Bind(4, letter.Bytes)
+                    .Bind(5, milliseconds (now + interval * float index))
+                    .Run()
+
+                removeRow letter
+
+            replayed
+
+        member _.Drop(filter: DeadLetterFilter) : RemovedLetter list =
+            let dropped = select filter any
+            List.iter remove dropped
+            dropped
+
+        member _.Prune(now: DateTimeOffset, most: int) : RemovedLetter list =
+            aged.Bind(1, milliseconds now).Bind(2, int64 most) |> ignore
+            let old = ResizeArray<RemovedLetter>()
+
+            while aged.Step() do
+                old.Add(removedIn aged)
+
+            Seq.iter remove old
+            List.ofSeq old

@@ -3,31 +3,20 @@ namespace K8sReq.Journal.Sqlite
 open System
 open System.Buffers
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Proxy
-
-/// What a piece of work has found.
-[<RequireQualifiedAccess>]
-type JournalResult =
-    | Nothing
-    /// The request is a part of this pack.
-    | Packed of LivePack
-    | Taken of StoredCopy list * rest: RestOfBacklog voption
-    | Dropped of copies: int * bytes: int64 * rest: RestOfBacklog voption
-    /// A suspect is none any more, or is not in memory: others may be taken.
-    | Cleared
-    /// Of a copy that is a dead letter now: those that had to go for it, and whether it was a suspect.
-    | PushedOut of RemovedLetter list * isCleared: bool
 
 /// The statements of the journal, on an open database.
 [<Sealed>]
-type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects) =
+type JournalRows(folder: string, database: Database, deadLetterLimit: int64, suspects: Suspects) =
+    // What was written at the opening is on disk. From here on each commit writes the log, and `Commit` then syncs it.
+    do database.Execute "PRAGMA synchronous = NORMAL"
+    let log = new LogSync(JournalFile.logOf (JournalFile.pathIn folder))
     let clones = CloneRows database
     let requests = RequestRows database
     let letters = DeadLetterRows(database, clones, requests, deadLetterLimit)
     let packs = PackRows(database, requests)
-    // What the transaction has packed so far, and the pack that this will be.
-    let packed = RequestPack()
-    let mutable current: LivePack voption = ValueNone
+    let packing = RequestPacking(clones.Of, (fun id pack -> packs.Insert(id, pack)))
 
     let beginning = database.Prepare "BEGIN IMMEDIATE"
     let commit = database.Prepare "COMMIT"
@@ -80,10 +69,6 @@ type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects)
     let mutable reserved =
         database.Number "SELECT value FROM numbers WHERE name = 'next request'"
 
-    // Of one request, in bytes: to write a large one once more, where its pack is made rows of, would cost more than is saved.
-    let mostOfPacked = 32L * 1024L
-    // A pack is complete from so many bytes on.
-    let mostPacked = 256L * 1024L
     // Written once for so many requests.
     let numbersAtOnce = 1_000_000L
 
@@ -96,72 +81,32 @@ type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects)
         reserved <- next + numbersAtOnce
         setNumber.Bind(1, "next request").Bind(2, reserved).Run()
 
-    let rowOf (accepted: AcceptedRequest) (at: DateTimeOffset) : RequestRow =
-        let request = accepted.Request
-
-        {
-            Number = accepted.Number
-            ReceivedAt = milliseconds at
-            Host = request.Host
-            Method = request.Method
-            FieldsEnd = request.FieldsEnd
-            Bytes = accepted.Bytes
-            RequestId = accepted.RequestId
-            Wire = request.Wire
-        }
-
-    let writePack () =
-        match current with
-        | ValueSome pack ->
-            packs.Insert(pack.Id, packed)
-            packed.Clear()
-            current <- ValueNone
-        | ValueNone -> ()
-
-    let pack (row: RequestRow) (durable: DurableCopy[]) : LivePack =
-        if packed.Length >= mostPacked then
-            writePack ()
-
-        let pack =
-            match current with
-            | ValueSome pack -> pack
-            | ValueNone ->
-                let pack = LivePack(row.Number, TimeProvider.System)
-                current <- ValueSome pack
-                pack
-
-        packed.AddRequest(row, durable.Length)
-
-        for copy in durable do
-            packed.AddCopy {
-                Copy = copy.Copy
-                Clone = clones.Of copy.Clone
-            }
-
-        pack
-
     let append (accepted: AcceptedRequest) (at: DateTimeOffset) : JournalResult =
         if accepted.Number >= reserved then
             reserveNumbers accepted.Number
 
-        let row = rowOf accepted at
+        let row = RequestRow.ofAccepted accepted at
 
         match accepted.Durable with
         | null ->
             requests.Insert row
             JournalResult.Nothing
-        | durable when
-            row.Wire.Length <= mostOfPacked
-            && durable |> Array.forall (fun copy -> not copy.IsSpilled)
-            ->
-            JournalResult.Packed(pack row durable)
         | durable ->
-            requests.Insert row
+            match packing.TryAdd(row, durable) with
+            | ValueSome pack -> JournalResult.Packed pack
+            | ValueNone ->
+                requests.Insert row
 
-            for copy in durable do
-                requests.InsertCopy(row.Number, copy.Copy, clones.Of copy.Clone, row.Bytes, copy.IsSpilled)
+                for copy in durable do
+                    requests.InsertCopy(
+                        row.Number,
+                        copy.Copy,
+                        clones.Of copy.Clone,
+                        row.Bytes,
+                        copy.IsSpilled
+                    )
 
-            JournalResult.Nothing
+                JournalResult.Nothing
 
     let remove (request: int64) =
         packs.Delete request
@@ -261,81 +206,84 @@ type JournalRows(database: Database, deadLetterLimit: int64, suspects: Suspects)
         else
             ValueNone
 
-    /// Begins a transaction.
-    member _.Begin() : unit = beginning.Run()
+    interface IOpenJournal with
+        member _.ReadContent(now: DateTimeOffset, keep: TimeSpan) =
+            FoundContent.read database letters now keep
 
-    /// Does what the work says, within the transaction that has begun.
-    member _.Run(work: JournalWork) : JournalResult =
-        match work with
-        | JournalWork.Append(request, at, _) -> append request at
-        | JournalWork.Attempted(id, _, attempts) ->
-            (forCopy attempted id).Bind(3, int64 attempts).Run()
-            cleared id
-        | JournalWork.Shelved(id, _, _, attempts, _, due) ->
-            (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
-            cleared id
-        | JournalWork.Ended copy ->
-            requests.DeleteCopy copy.Id
-            requests.DeleteUnused copy.Id.Request
-            cleared copy.Id
-        | JournalWork.EndedPacked copy ->
-            packs.SetEnded copy.Id
-            JournalResult.Nothing
-        | JournalWork.EndedPack pack ->
-            packs.Delete pack.Id
+        member _.HasRoom(isFull: bool, bytes: int64) : bool =
+            JournalRoom.isThere folder database isFull bytes
 
-            if pack.HasWrittenEnds then
-                Seq.iter packs.DeleteEnds pack.Requests
+        member _.Begin() : unit = beginning.Run()
 
-            JournalResult.Nothing
-        | JournalWork.Unpack pack ->
-            packs.Unpack pack
-            JournalResult.Nothing
-        | JournalWork.Died entry ->
-            let isCleared = suspects.Remove entry.Id
-            JournalResult.PushedOut(letters.Add entry, isCleared)
-        | JournalWork.Letters(run, _, _) ->
-            run letters
-            JournalResult.Nothing
-        | JournalWork.Drop(clone, _) ->
-            match clones.TryFind clone with
-            | ValueNone -> JournalResult.Dropped(0, 0L, ValueNone)
-            | ValueSome id ->
-                let struct (copies, bytes) = dropCopies id
-                JournalResult.Dropped(copies, bytes, restOf id)
-        | JournalWork.Take(clone, most, mostBytes, now, _) ->
-            match clones.TryFind clone with
-            | ValueNone -> JournalResult.Taken([], ValueNone)
-            | ValueSome id ->
-                let taken = takeCopies clone id most mostBytes now
-                JournalResult.Taken(taken, restOf id)
+        member _.Run(work: JournalWork) : JournalResult =
+            match work with
+            | JournalWork.Append(request, at, _) -> append request at
+            | JournalWork.Attempted(id, _, attempts) ->
+                (forCopy attempted id).Bind(3, int64 attempts).Run()
+                cleared id
+            | JournalWork.Shelved(id, _, _, attempts, _, due) ->
+                (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
+                cleared id
+            | JournalWork.Ended copy ->
+                requests.DeleteCopy copy.Id
+                requests.DeleteUnused copy.Id.Request
+                cleared copy.Id
+            | JournalWork.EndedPacked copy ->
+                packs.SetEnded copy.Id
+                JournalResult.Nothing
+            | JournalWork.EndedPack pack ->
+                packs.Delete pack.Id
 
-    /// Ends the transaction, with what it has packed. It is on disk then.
-    member _.Commit() : unit =
-        writePack ()
-        commit.Run()
+                if pack.HasWrittenEnds then
+                    Seq.iter packs.DeleteEnds pack.Requests
 
-    /// A copy that was taken waits in the file after all.
-    member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()
+                JournalResult.Nothing
+            | JournalWork.Unpack pack ->
+                packs.Unpack pack
+                JournalResult.Nothing
+            | JournalWork.Died entry ->
+                let isCleared = suspects.Remove entry.Id
+                JournalResult.PushedOut(letters.Add entry, isCleared)
+            | JournalWork.Letters(run, _, _) ->
+                run letters
+                JournalResult.Nothing
+            | JournalWork.Drop(clone, _) ->
+                match clones.TryFind clone with
+                | ValueNone -> JournalResult.Dropped(0, 0L, ValueNone)
+                | ValueSome id ->
+                    let struct (copies, bytes) = dropCopies id
+                    JournalResult.Dropped(copies, bytes, restOf id)
+            | JournalWork.Take(clone, most, mostBytes, now, _) ->
+                match clones.TryFind clone with
+                | ValueNone -> JournalResult.Taken([], ValueNone)
+                | ValueSome id ->
+                    let taken = takeCopies clone id most mostBytes now
+                    JournalResult.Taken(taken, restOf id)
 
-    /// Removes a request with all its copies, if it is there.
-    member _.Remove(request: int64) : unit = remove request
+        member _.Commit() : unit =
+            packing.Finish()
+            commit.Run()
+            log.Sync()
 
-    member _.Letters = letters
+        member _.PutBack(id: CopyId) : unit = (forCopy putBack id).Run()
 
-    /// Numbers of requests up to this one have been given before.
-    member _.LastNumber: int64 =
-        max (database.Number "SELECT max(id) FROM requests") (reserved - 1L)
+        member _.Remove(request: int64) : unit = remove request
 
-    /// The latest time that is known from the file; 1970 of an empty one.
-    member _.LastTime: DateTimeOffset =
-        max
-            (time (
-                database.Number
-                    "SELECT max(received_at) FROM (SELECT received_at FROM requests ORDER BY id DESC LIMIT 1)"
-            ))
-            (time (database.Number "SELECT value FROM numbers WHERE name = 'last time'"))
+        member _.LastNumber: int64 =
+            max (database.Number "SELECT max(id) FROM requests") (reserved - 1L)
 
-    /// Keeps the time: what is due is reckoned from it after the next start, whatever the clock says then.
-    member _.SetLastTime(now: DateTimeOffset) : unit =
-        setNumber.Bind(1, "last time").Bind(2, milliseconds now).Run()
+        member _.LastTime: DateTimeOffset =
+            max
+                (time (
+                    database.Number
+                        "SELECT max(received_at) FROM (SELECT received_at FROM requests ORDER BY id DESC LIMIT 1)"
+                ))
+                (time (database.Number "SELECT value FROM numbers WHERE name = 'last time'"))
+
+        member _.SetLastTime(now: DateTimeOffset) : unit =
+            setNumber.Bind(1, "last time").Bind(2, milliseconds now).Run()
+
+    interface IDisposable with
+        member _.Dispose() =
+            (database :> IDisposable).Dispose()
+            (log :> IDisposable).Dispose()

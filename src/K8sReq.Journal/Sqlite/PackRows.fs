@@ -1,6 +1,7 @@
 namespace K8sReq.Journal.Sqlite
 
 open K8sReq.Core
+open K8sReq.Journal
 
 /// Packs in the file, on an open database: a pack is a row whose number is that of its first request. Copies that have ended
 /// before the others of their pack have a row each. All within the transaction that has begun.

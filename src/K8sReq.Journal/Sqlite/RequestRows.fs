@@ -3,21 +3,7 @@ namespace K8sReq.Journal.Sqlite
 open System
 open System.Buffers
 open K8sReq.Core
-
-/// A request as the file keeps it.
-[<NoEquality; NoComparison>]
-type RequestRow = {
-    Number: int64
-    /// In milliseconds since 1970.
-    ReceivedAt: int64
-    Host: string
-    Method: string
-    FieldsEnd: int64
-    /// What a copy of it counts for.
-    Bytes: int64
-    RequestId: Guid
-    Wire: ReadOnlySequence<byte>
-}
+open K8sReq.Journal
 
 /// Requests and their copies, a row each, on an open database.
 [<Sealed>]

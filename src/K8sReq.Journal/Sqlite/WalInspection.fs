@@ -5,20 +5,7 @@ open System.Buffers.Binary
 open System.IO
 open System.Numerics
 open System.Runtime.InteropServices
-
-/// What is wrong with the log that the last program has left.
-[<RequireQualifiedAccess>]
-type LogDamage =
-    /// Its beginning cannot be read: nothing of it counts.
-    | Header
-    /// A part cannot be read, and so many commits at most are in it and after it: they do not count.
-    | Commits of lost: int
-
-/// A damaged log that was found, and where a copy of it is kept; none where that could not be written.
-type DamagedLog = {
-    Damage: LogDamage
-    Copy: string option
-}
+open K8sReq.Journal
 
 /// Looks at a database's write-ahead log before SQLite does. SQLite takes what is in order up to the first part that is not, and
 /// leaves out the rest without a word, for a program that ends in the midst of a write leaves such an end. What is behind such a

@@ -3,6 +3,7 @@ namespace K8sReq.Host.Admin.DeadLetters
 open System
 open System.Threading.Tasks
 open K8sReq.Core
+open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 
 /// Why nothing can be said of dead letters.
@@ -23,10 +24,10 @@ type DeadLetterChange = {
 
 /// What people do with dead letters. Of many, so many at a time: what comes in meanwhile does not wait for all of them.
 [<Sealed>]
-type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool) =
+type DeadLetterService(journal: JournalStore option, isRouted: ObjectKey -> bool) =
     let atOnce = 200
 
-    let ask (question: SqliteStore -> Task<'T option>) : Task<Result<'T, DeadLetterError>> = task {
+    let ask (question: JournalStore -> Task<'T option>) : Task<Result<'T, DeadLetterError>> = task {
         match journal with
         | None -> return Error DeadLetterError.NoJournal
         | Some journal ->
@@ -35,7 +36,7 @@ type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool)
             | None -> return Error DeadLetterError.Unavailable
     }
 
-    let count (isCounted: ObjectKey -> bool) (filter: DeadLetterFilter) (journal: SqliteStore) = task {
+    let count (isCounted: ObjectKey -> bool) (filter: DeadLetterFilter) (journal: JournalStore) = task {
         let! counts = journal.CountDeadLetters filter
 
         return
@@ -46,7 +47,7 @@ type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool)
     }
 
     // What fails again while the others are replayed is not replayed again.
-    let untilNow (journal: SqliteStore) (filter: DeadLetterFilter) = {
+    let untilNow (journal: JournalStore) (filter: DeadLetterFilter) = {
         filter with
             Until = Some(filter.Until |> Option.fold min journal.Now)
     }
@@ -54,7 +55,7 @@ type DeadLetterService(journal: SqliteStore option, isRouted: ObjectKey -> bool)
     // `step` does it for as many as the filter's limit, and is told of how many it was done before.
     let change
         (filter: DeadLetterFilter)
-        (step: SqliteStore -> int64 -> DeadLetterFilter -> Task<int option>)
+        (step: JournalStore -> int64 -> DeadLetterFilter -> Task<int option>)
         =
         ask (fun journal -> task {
             let filter = untilNow journal filter

@@ -1,4 +1,4 @@
-namespace K8sReq.Journal.Sqlite
+namespace K8sReq.Journal
 
 open System
 open System.Collections.Generic
@@ -15,6 +15,7 @@ open K8sReq.Proxy
 [<Sealed>]
 type JournalWriter
     (
+        engine: JournalEngine,
         options: JournalOptions,
         clock: JournalClock,
         usage: JournalUsage,
@@ -24,12 +25,9 @@ type JournalWriter
     // How often a journal that cannot be used is tried again.
     let reopenInterval = TimeSpan.FromSeconds 1.0
     let queue = JournalQueue options.Linger
-    let file = JournalFile.pathIn options.Folder
-    // Beside what copies may take.
-    let deadLetterLimit = options.Limit / 4L
 
     // The thread's own.
-    let mutable current: struct (Database * JournalRows) voption = ValueNone
+    let mutable current: IOpenJournal voption = ValueNone
     let mutable hasOpened = false
     // Found before that, at whichever attempt.
     let mutable damage: DamagedLog option = None
@@ -65,19 +63,16 @@ type JournalWriter
 
     let close () =
         match current with
-        | ValueSome(struct (database, _)) ->
+        | ValueSome journal ->
             current <- ValueNone
-            (database :> IDisposable).Dispose()
+            journal.Dispose()
         | ValueNone -> ()
 
-    // What is in the file at the first opening.
-    let read (database: Database) (rows: JournalRows) =
-        clock.GoOnFrom rows.LastTime
-
-        let content, left =
-            JournalContent.read database rows.Letters clock.Now options.DeadLetterKeep
-
-        lastNumber <- rows.LastNumber
+    // What is there at the first opening.
+    let read (journal: IOpenJournal) =
+        clock.GoOnFrom journal.LastTime
+        let content, left = journal.ReadContent(clock.Now, options.DeadLetterKeep)
+        lastNumber <- journal.LastNumber
         // What is damaged may show only as it is read: then this is not an opening yet.
         hasOpened <- true
 
@@ -101,19 +96,17 @@ type JournalWriter
         then
             openedAt <- Stopwatch.GetTimestamp()
 
-            match JournalFile.openIn (not hasOpened) (fun found -> damage <- Some found) options.Folder with
+            match engine.Open (not hasOpened) (fun found -> damage <- Some found) suspects with
             | Error reason -> tell reason
-            | Ok database ->
+            | Ok journal ->
                 try
-                    let rows = JournalRows(database, deadLetterLimit, suspects)
-
                     if not hasOpened then
-                        read database rows
+                        read journal
 
-                    current <- ValueSome(struct (database, rows))
+                    current <- ValueSome journal
                 with error ->
-                    (database :> IDisposable).Dispose()
-                    tell (JournalFault.ofError file error)
+                    journal.Dispose()
+                    tell (engine.FaultOf error)
 
     let pushedOut (removed: RemovedLetter list) =
         for letter in removed do
@@ -169,20 +162,20 @@ type JournalWriter
         | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _ | JournalWork.Unpack _),
           _ -> ()
 
-    let execute (rows: JournalRows) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
+    let execute (journal: IOpenJournal) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
         // Something waits for a time in it.
         let mutable hasDue = false
         suspects.Begin()
-        rows.Begin()
+        journal.Begin()
 
         for request in undone do
-            rows.Remove request
+            journal.Remove request
 
         for copy in untaken do
-            rows.PutBack copy
+            journal.PutBack copy
 
         for index in 0 .. batch.Count - 1 do
-            results[index] <- rows.Run batch[index]
+            results[index] <- journal.Run batch[index]
 
             match batch[index] with
             | JournalWork.Shelved _
@@ -190,9 +183,9 @@ type JournalWriter
             | _ -> ()
 
         if hasDue then
-            rows.SetLastTime clock.Now
+            journal.SetLastTime clock.Now
 
-        rows.Commit()
+        journal.Commit()
 
     // Nobody knows what of it is on disk.
     let forget (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
@@ -213,13 +206,13 @@ type JournalWriter
             events.Recovered()
 
     // True if the batch is on disk.
-    let commit (rows: JournalRows) (batch: ResizeArray<JournalWork>) : bool =
+    let commit (journal: IOpenJournal) (batch: ResizeArray<JournalWork>) : bool =
         let began = Stopwatch.GetTimestamp()
         let results = Array.create batch.Count JournalResult.Nothing
 
         let isDone =
             try
-                execute rows batch results
+                execute journal batch results
                 true
             with error ->
                 forget batch results
@@ -229,7 +222,7 @@ type JournalWriter
                         FailedCommits = totals.FailedCommits + 1L
                 }
 
-                tell (JournalFault.ofError file error)
+                tell (engine.FaultOf error)
                 close ()
                 false
 
@@ -261,7 +254,7 @@ type JournalWriter
         tryOpen ()
 
         match current with
-        | ValueSome(struct (_, rows)) -> commit rows batch
+        | ValueSome journal -> commit journal batch
         | ValueNone -> false
 
     // One after the other, each a transaction, until one fails: what is left is postponed, in this order.
@@ -276,18 +269,11 @@ type JournalWriter
     // What is left of a batch where there is no room for its requests.
     let refuseBeyondRoom (batch: ResizeArray<JournalWork>) : ResizeArray<JournalWork> =
         match current with
-        | ValueSome(struct (database, _)) when isFull || batch.Exists JournalWork.isAppend ->
-            isFull <-
-                not (
-                    JournalRoom.isThere
-                        options.Folder
-                        database
-                        isFull
-                        (Seq.sumBy JournalWork.bytesToAdd batch)
-                )
+        | ValueSome journal when isFull || batch.Exists JournalWork.isAppend ->
+            isFull <- not (journal.HasRoom(isFull, Seq.sumBy JournalWork.bytesToAdd batch))
 
             if isFull then
-                tell (JournalFault.DiskFull file)
+                tell engine.NoRoom
                 batch.FindAll JournalWork.isAppend |> Seq.iter JournalWork.refuse
                 batch.FindAll(fun work -> not (JournalWork.isAppend work))
             else

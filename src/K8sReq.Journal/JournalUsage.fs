@@ -1,4 +1,4 @@
-namespace K8sReq.Journal.Sqlite
+namespace K8sReq.Journal
 
 open System
 open System.Collections.Generic

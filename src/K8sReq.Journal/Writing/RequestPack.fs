@@ -1,14 +1,46 @@
-namespace K8sReq.Journal.Sqlite
+namespace K8sReq.Journal
 
 open System
 open System.Buffers
 open System.IO
+open K8sReq.Proxy
+
+/// A request as a journal keeps it.
+[<NoEquality; NoComparison>]
+type RequestRow = {
+    Number: int64
+    /// In milliseconds since 1970.
+    ReceivedAt: int64
+    Host: string
+    Method: string
+    FieldsEnd: int64
+    /// What a copy of it counts for.
+    Bytes: int64
+    RequestId: Guid
+    Wire: ReadOnlySequence<byte>
+}
+
+module RequestRow =
+    /// Of a request that was accepted then.
+    let ofAccepted (accepted: AcceptedRequest) (at: DateTimeOffset) : RequestRow =
+        let request = accepted.Request
+
+        {
+            Number = accepted.Number
+            ReceivedAt = at.ToUnixTimeMilliseconds()
+            Host = request.Host
+            Method = request.Method
+            FieldsEnd = request.FieldsEnd
+            Bytes = accepted.Bytes
+            RequestId = accepted.RequestId
+            Wire = request.Wire
+        }
 
 /// A copy in a pack.
 [<Struct>]
 type PackedCopy = {
     Copy: int
-    /// The number of its RequestClone in the file.
+    /// The number of its RequestClone in the journal.
     Clone: int64
 }
 

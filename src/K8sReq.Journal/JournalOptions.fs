@@ -1,4 +1,4 @@
-namespace K8sReq.Journal.Sqlite
+namespace K8sReq.Journal
 
 open System
 open K8sReq.Core
@@ -27,7 +27,6 @@ type JournalEvents = {
 
 /// How a journal is kept.
 type JournalOptions = {
-    Folder: string
     /// Bytes of copies that it may hold.
     Limit: int64
     /// How long a commit waits for others to share it.

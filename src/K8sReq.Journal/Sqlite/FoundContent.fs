@@ -4,21 +4,10 @@ open System
 open System.Buffers
 open System.Collections.Generic
 open K8sReq.Core
+open K8sReq.Journal
 
-/// What was in the journal at its first opening.
-type JournalContent = {
-    /// What waits, those below among it.
-    Waiting: (ObjectKey * WaitingCopies) list
-    /// Copies that are dead letters from now on: the process has ended twice while they were sent.
-    Poisonous: DeadEntry list
-    Letters: (ObjectKey * DeadLetterCount) list
-    /// RequestClones that have dead letters which are to be sent to their sinks.
-    Unsent: ObjectKey list
-    /// What was wrong with the log that the last program has left.
-    Damage: DamagedLog option
-}
-
-module JournalContent =
+/// What is there at the first opening.
+module FoundContent =
     let private time (milliseconds: int64) =
         DateTimeOffset.FromUnixTimeMilliseconds milliseconds
 

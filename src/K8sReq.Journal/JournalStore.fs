@@ -1,4 +1,4 @@
-namespace K8sReq.Journal.Sqlite
+namespace K8sReq.Journal
 
 open System
 open System.Threading
@@ -6,11 +6,12 @@ open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
 
-/// Keeps durable copies in a folder on disk, and the others in memory. What was acknowledged survives the process.
+/// Keeps durable copies in a journal, and the others in memory. What was acknowledged survives the process.
 [<Sealed>]
-type SqliteStore
+type JournalStore
     (
         monotonic: TimeProvider,
+        engine: JournalEngine,
         options: JournalOptions,
         events: JournalEvents,
         // Told on the journal's thread of so many dead letters of a RequestClone that are copies again, before any of them can
@@ -22,7 +23,7 @@ type SqliteStore
     let usage = JournalUsage options.Limit
     let letters = DeadLetterUsage()
     let clock = JournalClock monotonic
-    let writer = new JournalWriter(options, clock, usage, letters, events)
+    let writer = new JournalWriter(engine, options, clock, usage, letters, events)
     // Requests that have none but copies in memory have numbers too, from the other end.
     let mutable lastInMemory = 0L
     let mutable last = 0L
@@ -50,7 +51,7 @@ type SqliteStore
         clock.Now - monotonic.GetElapsedTime request.AcceptedAt
 
     // None if the journal cannot be used now. `committed` is called on its thread once it is on disk.
-    let ask (run: DeadLetterRows -> 'T) (committed: 'T -> unit) (refused: unit -> unit) : Task<'T option> =
+    let ask (run: IKeptLetters -> 'T) (committed: 'T -> unit) (refused: unit -> unit) : Task<'T option> =
         let answer =
             TaskCompletionSource<'T option>(TaskCreationOptions.RunContinuationsAsynchronously)
 

@@ -6,7 +6,6 @@ open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
-open K8sReq.Journal.Sqlite
 
 /// What became of dead letters that were sent to sinks.
 type SinkTotals = {
@@ -23,7 +22,7 @@ type SinkTotals = {
 type DeadLetterSinks
     (
         clock: TimeProvider,
-        store: SqliteStore,
+        store: JournalStore,
         client: TargetClient,
         // Where the dead letters of a RequestClone go now; None if nowhere.
         sinkOf: ObjectKey -> Target option,

@@ -2,11 +2,10 @@ namespace K8sReq.Journal
 
 open System
 open System.Threading.Tasks
-open K8sReq.Journal.Sqlite
 
 /// Removes dead letters that have been kept long enough, once a minute: a few at a time, so that what comes in does not wait.
 [<Sealed>]
-type DeadLetterPruning(clock: TimeProvider, store: SqliteStore) =
+type DeadLetterPruning(clock: TimeProvider, store: JournalStore) =
     let interval = TimeSpan.FromMinutes 1.0
     let atOnce = 100
 

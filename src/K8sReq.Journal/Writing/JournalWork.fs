@@ -1,4 +1,4 @@
-namespace K8sReq.Journal.Sqlite
+namespace K8sReq.Journal
 
 open System
 open System.Buffers
@@ -35,7 +35,7 @@ type JournalWork =
         now: DateTimeOffset *
         taken: TaskCompletionSource<StoredCopy list>
     /// Something about dead letters: to be run within the transaction, then told that it is on disk, or that it is not.
-    | Letters of run: (DeadLetterRows -> unit) * committed: (unit -> unit) * refused: (unit -> unit)
+    | Letters of run: (IKeptLetters -> unit) * committed: (unit -> unit) * refused: (unit -> unit)
 
 module JournalWork =
     /// Whether nobody waits for it: it can be written later.

@@ -1,0 +1,30 @@
+namespace K8sReq.Journal
+
+open K8sReq.Core
+
+/// What is wrong with the log that the last program has left.
+[<RequireQualifiedAccess>]
+type LogDamage =
+    /// Its beginning cannot be read: nothing of it counts.
+    | Header
+    /// A part cannot be read, and so many commits at most are in it and after it: they do not count.
+    | Commits of lost: int
+
+/// A damaged log that was found, and where a copy of it is kept; none where that could not be written.
+type DamagedLog = {
+    Damage: LogDamage
+    Copy: string option
+}
+
+/// What was in the journal at its first opening.
+type JournalContent = {
+    /// What waits, those below among it.
+    Waiting: (ObjectKey * WaitingCopies) list
+    /// Copies that are dead letters from now on: the process has ended twice while they were sent.
+    Poisonous: DeadEntry list
+    Letters: (ObjectKey * DeadLetterCount) list
+    /// RequestClones that have dead letters which are to be sent to their sinks.
+    Unsent: ObjectKey list
+    /// What was wrong with the log that the last program has left.
+    Damage: DamagedLog option
+}

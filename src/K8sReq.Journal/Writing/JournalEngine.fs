@@ -1,0 +1,67 @@
+namespace K8sReq.Journal
+
+open System
+open K8sReq.Core
+open K8sReq.Proxy
+
+/// What a piece of work has found.
+[<RequireQualifiedAccess>]
+type JournalResult =
+    | Nothing
+    /// The request is a part of this pack.
+    | Packed of LivePack
+    | Taken of StoredCopy list * rest: RestOfBacklog voption
+    | Dropped of copies: int * bytes: int64 * rest: RestOfBacklog voption
+    /// A suspect is none any more, or is not in memory: others may be taken.
+    | Cleared
+    /// Of a copy that is a dead letter now: those that had to go for it, and whether it was a suspect.
+    | PushedOut of RemovedLetter list * isCleared: bool
+
+/// An open journal: it belongs to the journal's thread, which does everything in transactions, one after the other. Each member
+/// may fail; then the transaction has failed, nobody knows what is kept, and the journal is to be closed.
+type IOpenJournal =
+    inherit IDisposable
+
+    /// Before anything else at the first opening in this process: what is there; copies that are not to be sent again are dead letters from
+    /// now on, kept so long. With what waits after that.
+    abstract ReadContent:
+        now: DateTimeOffset * keep: TimeSpan -> JournalContent * (ObjectKey * WaitingCopies) list
+
+    /// Numbers of requests up to this one have been given before.
+    abstract LastNumber: int64
+
+    /// The latest time that is known from it; 1970 of an empty one.
+    abstract LastTime: DateTimeOffset
+
+    /// Whether there is room for so many bytes of requests. `isFull`: the last answer was no.
+    abstract HasRoom: isFull: bool * bytes: int64 -> bool
+
+    /// Begins a transaction.
+    abstract Begin: unit -> unit
+
+    /// Does what the work says, within the transaction that has begun.
+    abstract Run: work: JournalWork -> JournalResult
+
+    /// Removes a request with all its copies, if it is there.
+    abstract Remove: request: int64 -> unit
+
+    /// A copy that was taken waits again.
+    abstract PutBack: id: CopyId -> unit
+
+    /// Keeps the time: what is due is reckoned from it after the next start, whatever the clock says then.
+    abstract SetLastTime: now: DateTimeOffset -> unit
+
+    /// Ends the transaction. What it has done is kept then.
+    abstract Commit: unit -> unit
+
+/// What keeps a journal: an embedded database, or a server.
+[<NoEquality; NoComparison>]
+type JournalEngine = {
+    /// Opens it. True: for the first time in this process, so that no copy of it is in memory; then the function gets what is
+    /// wrong with what the last program has left, even if it cannot be opened after all: the next attempt finds nothing of it.
+    Open: bool -> (DamagedLog -> unit) -> Suspects -> Result<IOpenJournal, JournalFault>
+    /// What an error of an open one means.
+    FaultOf: exn -> JournalFault
+    /// Its fault where it has no room.
+    NoRoom: JournalFault
+}
