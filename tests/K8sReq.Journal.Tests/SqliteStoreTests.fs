@@ -407,6 +407,38 @@ let tests =
             Expect.equal (batch |> Option.map _.Count) (Some 32) "all of them"
         }
 
+        testCaseTask
+            "a completion that follows a batch is a batch of its own after a while, and what is due is too"
+        <| fun () -> task {
+            let queue = JournalQueue TimeSpan.Zero
+
+            let next due =
+                Task.Run(fun () -> queue.Next(ValueNone, due))
+
+            queue.Post(JournalWork.Drop(shop "a", TaskCompletionSource<int>()))
+            let! first = next ValueNone |> Waiting.within "the first"
+            Expect.equal (first |> Option.map _.Count) (Some 1) "the first"
+            let second = next ValueNone
+            queue.Post(JournalWork.Unpack 1L)
+            let! second = second |> Waiting.within "the completion"
+            Expect.equal (second |> Option.map _.Count) (Some 1) "the completion"
+
+            let! third =
+                next (ValueSome(TimeSpan.FromMilliseconds 10.0))
+                |> Waiting.within "what is due soon"
+
+            Expect.equal (third |> Option.map _.Count) (Some 0) "due soon"
+
+            let! fourth =
+                next (ValueSome(TimeSpan.FromMilliseconds 70.0))
+                |> Waiting.within "what is due later"
+
+            Expect.equal (fourth |> Option.map _.Count) (Some 0) "due later"
+            queue.Stop()
+            let! last = next ValueNone |> Waiting.within "the end"
+            Expect.isNone last "the end"
+        }
+
         testPropertyWithConfig
             {
                 FsCheckConfig.defaultConfig with

@@ -24,8 +24,7 @@ type TestJournal() =
         )
 
     /// In this folder, of at most so many bytes.
-    static member Engine(folder: string, limit: int64) : JournalEngine =
-        SqliteEngine.create folder (limit / 4L)
+    static member Engine(folder: string, limit: int64) : JournalEngine = SqliteEngine.create folder limit
 
     /// Without a linger, of at most so many bytes.
     static member Options(limit: int64) : JournalOptions = {

@@ -2,7 +2,6 @@ namespace K8sReq.Host.Admin
 
 open K8sReq.Core
 open K8sReq.Journal
-open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 /// What is measured of a journal.

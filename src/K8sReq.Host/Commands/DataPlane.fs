@@ -9,7 +9,6 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Journal
-open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 module private CopyReport =

@@ -59,7 +59,7 @@ type DurableParts
     let store =
         new JournalStore(
             clock,
-            SqliteEngine.create settings.Folder (settings.Limit / 4L),
+            SqliteEngine.create settings.Folder settings.Limit,
             {
                 Limit = settings.Limit
                 Linger = settings.Linger

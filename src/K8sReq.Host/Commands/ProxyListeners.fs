@@ -11,7 +11,6 @@ open K8sReq.Host.Admin.DeadLetters
 open K8sReq.Host.Admin.Status
 open K8sReq.Host.Commands.Listeners
 open K8sReq.Journal
-open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
 
 /// The families of metrics, as they are at the moment of each call.

@@ -5,19 +5,6 @@ open System.IO
 open SQLitePCL
 open K8sReq.Journal
 
-module SqliteFault =
-    // The primary result code is the low byte of an extended one.
-    let ofError (file: string) (error: exn) : JournalFault =
-        match error with
-        | SqliteError(code, message) ->
-            match code &&& 0xff with
-            | primary when primary = raw.SQLITE_BUSY || primary = raw.SQLITE_LOCKED -> JournalFault.InUse file
-            | primary when primary = raw.SQLITE_CORRUPT || primary = raw.SQLITE_NOTADB ->
-                JournalFault.Corrupt(file, message)
-            | primary when primary = raw.SQLITE_FULL -> JournalFault.DiskFull file
-            | _ -> JournalFault.CannotWrite(file, message)
-        | error -> JournalFault.CannotWrite(file, error.Message)
-
 exception private JournalTooNew of version: int64
 
 /// The journal's database: its file, its format, and how it is opened.
@@ -76,7 +63,7 @@ module JournalFile =
 
     let private changes = [ first; second; third ]
 
-    // Every commit is synced, and the file belongs to this program alone. The log is written back, and cut to its limit,
+    // Every commit is synced (later by `LogSync`), and the file belongs to this program alone. The log is written back, and cut to its limit,
     // after so many pages. A page of 8 KiB holds a small request in one piece.
     let private settings = [
         "PRAGMA page_size = 8192"

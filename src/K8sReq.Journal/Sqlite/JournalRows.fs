@@ -9,7 +9,7 @@ open K8sReq.Proxy
 /// The statements of the journal, on an open database.
 [<Sealed>]
 type JournalRows(folder: string, database: Database, deadLetterLimit: int64, suspects: Suspects) =
-    // What was written at the opening is on disk. From here on each commit writes the log, and `Commit` then syncs it.
+    // What was written at the opening is on disk. From here on SQLite syncs no commit by itself.
     do database.Execute "PRAGMA synchronous = NORMAL"
     let log = new LogSync(JournalFile.logOf (JournalFile.pathIn folder))
     let clones = CloneRows database
@@ -208,7 +208,10 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
 
     interface IOpenJournal with
         member _.ReadContent(now: DateTimeOffset, keep: TimeSpan) =
-            FoundContent.read database letters now keep
+            let found = FoundContent.read database letters now keep
+            // It makes dead letters.
+            log.Sync()
+            found
 
         member _.HasRoom(isFull: bool, bytes: int64) : bool =
             JournalRoom.isThere folder database isFull bytes

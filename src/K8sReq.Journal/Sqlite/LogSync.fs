@@ -12,8 +12,8 @@ module private Native =
     [<DllImport("libc", SetLastError = true)>]
     extern int fdatasync(int descriptor)
 
-/// Writes the log of an open database to disk, after a commit. SQLite would do so itself (`synchronous = FULL`), but as it is built here
-/// with `fsync`, which also writes when the file was last changed: another place on the disk, with each commit.
+/// Writes the log of an open database to disk, after a commit. SQLite would do so itself (`synchronous = FULL`), but as it is
+/// built here with `fsync`, which also writes when the file was last changed: another place on the disk, with each commit.
 [<Sealed>]
 type LogSync(log: string) =
     let handle =
@@ -23,9 +23,10 @@ type LogSync(log: string) =
         if Native.fdatasync (int (handle.DangerousGetHandle())) <> 0 then
             match Marshal.GetLastPInvokeError() with
             | Native.interrupted -> sync ()
-            | code -> raise (IOException($"{log} cannot be written to disk: {Win32Exception(code).Message}"))
+            | code -> raise (IOException($"its log cannot be synced ({Win32Exception(code).Message})"))
 
-    /// All that was written to it before is on disk then. Once it has failed it is not to be trusted any more.
+    /// All that was written to it before is on disk then. Fails with an IOException; then nobody knows what of it is, and a later
+    /// sync says nothing of it.
     member _.Sync() : unit =
         if OperatingSystem.IsLinux() then
             sync ()

@@ -4,9 +4,11 @@ module K8sReq.Journal.Sqlite.SqliteEngine
 open System
 open K8sReq.Journal
 
-/// In this folder. Dead letters have so many bytes.
-let create (folder: string) (deadLetterLimit: int64) : JournalEngine =
+/// In this folder, which is created if it is not there. `limit`: bytes that its copies may take; dead letters have a quarter of it
+/// beside them.
+let create (folder: string) (limit: int64) : JournalEngine =
     let file = JournalFile.pathIn folder
+    let deadLetterLimit = limit / 4L
 
     {
         Open =

@@ -22,8 +22,8 @@ type JournalResult =
 type IOpenJournal =
     inherit IDisposable
 
-    /// Before anything else at the first opening in this process: what is there; copies that are not to be sent again are dead letters from
-    /// now on, kept so long. With what waits after that.
+    /// Before anything else, and only at the first opening in this process: what is there. Copies that are not to be sent again are
+    /// dead letters from now on, kept so long. With what waits after that.
     abstract ReadContent:
         now: DateTimeOffset * keep: TimeSpan -> JournalContent * (ObjectKey * WaitingCopies) list
 

@@ -64,16 +64,7 @@ module JournalWork =
     let isAppend (work: JournalWork) : bool =
         match work with
         | JournalWork.Append _ -> true
-        | JournalWork.Attempted _
-        | JournalWork.Shelved _
-        | JournalWork.Ended _
-        | JournalWork.EndedPacked _
-        | JournalWork.EndedPack _
-        | JournalWork.Unpack _
-        | JournalWork.Died _
-        | JournalWork.Letters _
-        | JournalWork.Take _
-        | JournalWork.Drop _ -> false
+        | _ -> false
 
     /// How many bytes it adds to the file, about.
     let bytesToAdd (work: JournalWork) : int64 =

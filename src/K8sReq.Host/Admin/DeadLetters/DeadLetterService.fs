@@ -4,7 +4,6 @@ open System
 open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Journal
-open K8sReq.Journal.Sqlite
 
 /// Why nothing can be said of dead letters.
 [<RequireQualifiedAccess>]
