@@ -89,6 +89,12 @@ let copyParked: ILogger -> string -> string -> unit =
         (EventId(37, "CopyParked"))
         "{RequestClone}: copy {DeadLetter} is not sent any more, the process has ended twice while it was sent. It is a dead letter"
 
+let copiesAdopted: ILogger -> int64 -> unit =
+    message1<int64>
+        LogLevel.Information
+        (EventId(45, "CopiesAdopted"))
+        "Took over {Copies} copies of a replica that has gone"
+
 let private journalClosedWith =
     LoggerMessage.Define<int64, int64, int64, int64>(
         LogLevel.Information,

@@ -28,3 +28,26 @@ type JournalContent = {
     /// What was wrong with the log that the last program has left.
     Damage: DamagedLog option
 }
+
+/// What was found and done by the way, in a journal that several processes use.
+type JournalUpkeep = {
+    /// Copies of a process that has gone, which are this one's now.
+    Adopted: (ObjectKey * WaitingCopies) list
+    /// Those of them that are dead letters from now on; not among the others.
+    Poisonous: DeadEntry list
+    /// RequestClones with dead letters that this process is to send to their sinks from now on.
+    Unsent: ObjectKey list
+    /// All dead letters that there are, whoever has made them; none where nobody has counted.
+    Letters: (ObjectKey * DeadLetterCount) list option
+    /// There is more of the same to do at once.
+    IsMore: bool
+}
+
+module JournalUpkeep =
+    let nothing: JournalUpkeep = {
+        Adopted = []
+        Poisonous = []
+        Unsent = []
+        Letters = None
+        IsMore = false
+    }

@@ -17,6 +17,10 @@ type JournalTotals = {
 type JournalEvents = {
     /// Told once.
     Opened: JournalContent -> unit
+    /// Copies of a process that has gone are this one's now.
+    Adopted: JournalUpkeep -> unit
+    /// So many copies of this RequestClone that waited in the journal alone are another's now.
+    TakenOver: ObjectKey -> int64 -> unit
     /// A copy of this RequestClone waits in the file from now on.
     Arrived: ObjectKey -> unit
     /// The first of a run of failures.

@@ -24,6 +24,18 @@ type JournalStore
     let letters = DeadLetterUsage()
     let clock = JournalClock monotonic
     let writer = new JournalWriter(engine, options, clock, usage, letters, events)
+
+    let upkeep =
+        engine.Shared
+        |> ValueOption.map (fun shared ->
+            new PeriodicWork(
+                monotonic,
+                shared.UpkeepInterval,
+                fun () ->
+                    writer.Post JournalWork.Upkeep
+                    Task.CompletedTask
+            ))
+
     // Requests that have none but copies in memory have numbers too, from the other end.
     let mutable lastInMemory = 0L
     let mutable last = 0L
@@ -112,14 +124,15 @@ type JournalStore
                 match cloneOf request id.Copy with
                 | ValueSome clone ->
                     writer.Post(
-                        JournalWork.Shelved(
-                            id,
-                            clone,
-                            request.Bytes,
-                            state.Attempts,
-                            acceptedAt request,
-                            clock.Now + wait
-                        )
+                        JournalWork.Shelved {
+                            Id = id
+                            Clone = clone
+                            Bytes = request.Bytes
+                            Attempts = state.Attempts
+                            Accepted = acceptedAt request
+                            Due = clock.Now + wait
+                            Epoch = request.Epoch
+                        }
                     )
                 | ValueNone -> ()
 
@@ -163,6 +176,10 @@ type JournalStore
                 | _ -> ()
 
                 request.CopyEnded()
+        MaySend =
+            match engine.Shared with
+            | ValueSome shared -> fun request stop -> shared.Lease.MaySend(request.Epoch, stop)
+            | ValueNone -> fun _ _ -> ValueTask<bool> true
         // Whether the file can be written is another question: `Append` answers that, for the whole request.
         TryReserve = fun clone bytes -> usage.TryReserve(clone, bytes)
         Release = fun clone bytes -> usage.Release(clone, bytes)
@@ -277,4 +294,6 @@ type JournalStore
 
     interface IDisposable with
         /// Writes every completion, and closes the file: after that nothing is sent again that has ended.
-        member _.Dispose() = (writer :> IDisposable).Dispose()
+        member _.Dispose() =
+            upkeep |> ValueOption.iter (fun upkeep -> (upkeep :> IDisposable).Dispose())
+            (writer :> IDisposable).Dispose()

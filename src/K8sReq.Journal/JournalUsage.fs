@@ -25,7 +25,7 @@ type RestOfBacklog = {
 }
 
 /// What the journal holds, by RequestClone, against its limit. A copy counts with its request's bytes, so a request with two
-/// durable copies counts twice, though it is stored once. Pages and the log that SQLite needs besides do not count. From any
+/// durable copies counts twice, though it is stored once. What a database needs besides does not count. From any
 /// thread.
 [<Sealed>]
 type JournalUsage(limit: int64) =
@@ -70,11 +70,20 @@ type JournalUsage(limit: int64) =
     member _.Release(clone: ObjectKey, bytes: int64) : unit =
         exclusively gate (fun () -> add clone -bytes)
 
-    /// What was found in the file at its opening.
-    member _.Found(clone: ObjectKey, backlog: WaitingCopies) : unit =
+    /// What was found in the journal: it waits from now on.
+    member _.Found(clone: ObjectKey, more: WaitingCopies) : unit =
         exclusively gate (fun () ->
-            add clone backlog.Bytes
-            waiting[clone] <- backlog)
+            add clone more.Bytes
+
+            waiting[clone] <-
+                match waiting.TryGetValue clone with
+                | true, before -> {
+                    Copies = before.Copies + more.Copies
+                    Bytes = before.Bytes + more.Bytes
+                    Due = min before.Due more.Due
+                    Oldest = min before.Oldest more.Oldest
+                  }
+                | false, _ -> more)
 
     /// A copy that was accepted then waits in the file alone from now on.
     member _.Shelve(clone: ObjectKey, bytes: int64, accepted: DateTimeOffset, due: DateTimeOffset) : unit =

@@ -18,6 +18,7 @@ let create () : CopyStore =
         Shelved = fun request _ _ _ -> request.CopyEnded()
         Ended = fun request _ _ -> request.CopyEnded()
         Died = fun request _ _ _ _ _ -> request.CopyEnded()
+        MaySend = fun _ _ -> ValueTask<bool> true
         TryReserve = fun _ _ -> false
         Release = fun _ _ -> ()
         Backlog = fun _ -> Backlog.empty

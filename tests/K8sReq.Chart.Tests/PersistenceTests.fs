@@ -90,7 +90,7 @@ let tests =
             let mount = (items [ "volumeMounts" ] (containerOf after)).Head
 
             Expect.equal
-                (journal.Folder, text [ "name" ] mount)
+                (JournalPlace.describe journal.KeptIn, text [ "name" ] mount)
                 (text [ "mountPath" ] mount, text [ "metadata"; "name" ] (claimOf after))
                 "the journal is on the claim"
 
@@ -152,7 +152,11 @@ let tests =
                 "a group that is given stands"
 
             let journal = (settings objects).Journal.Value
-            Expect.equal (journal.Folder, journal.Limit) ("/data", 4294967296L) "the journal"
+
+            Expect.equal
+                (journal.KeptIn, journal.Limit)
+                (JournalPlace.Folder "/data", 4294967296L)
+                "the journal"
 
             Expect.equal
                 (items [ "volumeMounts" ] (containerOf objects)

@@ -141,7 +141,8 @@ let tests =
                     BufferBytes = 65536L
                     Journal =
                         Some {
-                            Folder = "/data"
+                            KeptIn = JournalPlace.Folder "/data"
+                            PasswordFile = None
                             Limit = 1048576L
                             Linger = TimeSpan.FromMilliseconds 5.0
                             OrphanKeep = TimeSpan.FromHours 1.0

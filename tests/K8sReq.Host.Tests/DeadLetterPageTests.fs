@@ -71,7 +71,8 @@ let private withJournal (manifests: string) (test: TestProxy -> Task<unit>) : Ta
                         }
                         Journal =
                             Some {
-                                Folder = folder.Path
+                                KeptIn = JournalPlace.Folder folder.Path
+                                PasswordFile = None
                                 Limit = 10_000_000L
                                 Linger = TimeSpan.Zero
                                 OrphanKeep = TimeSpan.FromMinutes 10.0

@@ -9,6 +9,20 @@ open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.Journal
 open K8sReq.TestKit
+open K8sReq.Journal.Tests.JournalBench
+
+let private ofPlace (create: unit -> TestPlace) () =
+    let place = create ()
+    let bench = new Bench(place.Site)
+    bench.Found.Wait()
+
+    bench.Store,
+    {
+        new IDisposable with
+            member _.Dispose() =
+                (bench :> IDisposable).Dispose()
+                (place :> IDisposable).Dispose()
+    }
 
 // A store, and what gives it back.
 let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
@@ -19,48 +33,14 @@ let private stores: (string * (unit -> CopyStore * IDisposable)) list = [
             new IDisposable with
                 member _.Dispose() = ()
         }
-    "SQLite",
-    fun () ->
-        let folder = new TestFolder()
-        let opened = new ManualResetEventSlim()
-
-        let journal =
-            new JournalStore(
-                TimeProvider.System,
-                TestJournal.Engine(folder.Path, 1_000_000L),
-                TestJournal.Options 1_000_000L,
-                {
-                    Opened = fun _ -> opened.Set()
-                    Arrived = ignore
-                    Failed = ignore
-                    Recovered = ignore
-                },
-                fun _ _ -> ()
-            )
-
-        opened.Wait()
-
-        journal.Store,
-        {
-            new IDisposable with
-                member _.Dispose() =
-                    (journal :> IDisposable).Dispose()
-                    (folder :> IDisposable).Dispose()
-        }
+    "SQLite", ofPlace TestPlace.folder
+    "PostgreSQL", ofPlace TestPlace.postgres
 ]
-
-let private delivered = TargetOutcome.Delivered 200
 
 let private request (copies: int) (release: unit -> unit) =
     AcceptedRequest(TestRequest.post "abc"B, 3L, 0L, null, copies, null, release)
 
-let private append (store: CopyStore) (request: AcceptedRequest) : Task<bool> =
-    (store.Append request).AsTask()
-
-let private copyOf (request: AcceptedRequest) (copy: int) = {
-    Request = request.Number
-    Copy = copy
-}
+let private keep (store: CopyStore) (request: AcceptedRequest) : Task<bool> = (store.Append request).AsTask()
 
 let private contract (create: unit -> CopyStore * IDisposable) = [
     testCaseTask "what was appended is kept, and requests have numbers of their own"
@@ -70,7 +50,7 @@ let private contract (create: unit -> CopyStore * IDisposable) = [
         let requests = [ for _ in 1..100 -> request 1 ignore ]
 
         for request in requests do
-            let! isKept = append store request
+            let! isKept = keep store request
             Expect.isTrue isKept "kept"
 
         Expect.hasLength (requests |> List.map _.Number |> List.distinct) 100 "each its own"
@@ -82,7 +62,7 @@ let private contract (create: unit -> CopyStore * IDisposable) = [
         use _ = resources
         let mutable releases = 0
         let request = request 3 (fun () -> releases <- releases + 1)
-        let! _ = append store request
+        let! _ = keep store request
         store.Parked request (copyOf request 0) CopyState.accepted (TimeSpan.FromSeconds 1.0)
         store.Ended request (copyOf request 0) delivered
         store.Ended request (copyOf request 2) TargetOutcome.Cancelled
@@ -101,7 +81,7 @@ let private contract (create: unit -> CopyStore * IDisposable) = [
         let work () : Task = task {
             for _ in 1..500 do
                 let request = request 2 (fun () -> Interlocked.Increment &releases |> ignore)
-                let! _ = append store request
+                let! _ = keep store request
                 numbers.Add request.Number
 
                 do!

@@ -8,7 +8,6 @@ open Expecto
 open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.Journal
-open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 open K8sReq.Journal.Tests.JournalBench
 
@@ -37,15 +36,16 @@ let private die (bench: Bench) (body: byte[]) clone outcome : Task<AcceptedReque
 
 let private routed _ = true
 
-let tests =
-    testList "dead letters" [
+let tests (name: string) (create: unit -> TestPlace) =
+    testList $"dead letters, {name}" [
         testCaseTask
             "a copy that has failed for good is kept, with what is known of it and the bytes that came"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clock = TestClock()
-            use bench = new Bench(folder.At "journal", clock)
-            let received = clock.GetUtcNow()
+            use bench = new Bench(place.Site, clock)
+            let! _ = bench.Found
+            let received = bench.Journal.Now
             let request = requestOf "abc"B [ shop "a", false ] ignore
             request.RequestId <- Guid.NewGuid()
             do! append bench request
@@ -82,8 +82,8 @@ let tests =
         testCaseTask
             "a receiver's refusal is told apart from a failing target, an expiry and a fault of this program"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal")
+            use place = create ()
+            use bench = new Bench(place.Site)
 
             let outcomes = [
                 TargetOutcome.Rejected 404, DeadCause.Refused
@@ -121,9 +121,9 @@ let tests =
 
         testCaseTask "they are found by RequestClone, id and time, the oldest first, up to a limit"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clock = TestClock()
-            use bench = new Bench(folder.At "journal", clock)
+            use bench = new Bench(place.Site, clock)
 
             for name in [ "a"; "b"; "a"; "b"; "a" ] do
                 let! _ = die bench "abc"B (shop name) failing
@@ -161,14 +161,14 @@ let tests =
         testCaseTask
             "they are there after a clean stop and after a crash, and take nothing of what copies may have"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal")
+            use place = create ()
+            use bench = new Bench(place.Site)
             let! _ = die bench "abc"B (shop "a") failing
             let! before = list bench all
             Expect.equal bench.Journal.Usage.Total 0L "its room is free"
 
             do! task {
-                use after = new Bench(crash folder "image")
+                use after = new Bench(place.Site.Crash())
                 let! found = after.Found
                 Expect.isEmpty found.Waiting "no copy"
 
@@ -185,9 +185,9 @@ let tests =
         testCaseTask
             "a replay is a copy with its attempts and its time afresh, under the old request id; it is delivered, and gone"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clock = TestClock()
-            use bench = new Bench(folder.At "journal", clock)
+            use bench = new Bench(place.Site, clock)
             let! request = die bench "abc"B (shop "a") failing
             let! _ = die bench "def"B (shop "b") failing
             clock.Advance(TimeSpan.FromHours 3.0)
@@ -214,14 +214,13 @@ let tests =
             bench.Store.Ended again copy.Id delivered
             let! _ = asked (bench.Journal.DropDeadLetters { all with Clone = Some(shop "b") })
             (bench :> IDisposable).Dispose()
-            use database = new Database(JournalFile.pathIn (folder.At "journal"))
-            Expect.equal (database.Number "SELECT count(*) FROM requests") 0L "nothing is left"
+            Expect.equal (place.Site.Count "requests") 0L "nothing is left"
         }
 
         testCaseTask "a replay that fails again is a dead letter again, under the same id"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal")
+            use place = create ()
+            use bench = new Bench(place.Site)
             let! _ = die bench "abc"B (shop "a") failing
             let! before = list bench all
             let! _ = asked (bench.Journal.Replay(all, TimeSpan.Zero, TimeSpan.Zero, routed))
@@ -237,8 +236,8 @@ let tests =
 
         testCaseTask "a replay takes no more than the journal has room for"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal", limit = 4000L)
+            use place = create ()
+            use bench = new Bench(place.Site, limit = 4000L)
             let body = Array.zeroCreate<byte> 500
 
             for _ in 1..3 do
@@ -261,8 +260,8 @@ let tests =
         testCaseTask
             "one that was dropped is gone, and its request with it; a request with another copy stays"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal")
+            use place = create ()
+            use bench = new Bench(place.Site)
             let request = requestOf "abc"B [ shop "a", false; shop "b", true ] ignore
             do! append bench request
             bench.Store.Died request (copyOf request 0) failing 1 week false
@@ -280,9 +279,9 @@ let tests =
 
         testCaseTask "those that were kept long enough are removed, a few at a time"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clock = TestClock()
-            use bench = new Bench(folder.At "journal", clock)
+            use bench = new Bench(place.Site, clock)
 
             for _ in 1..5 do
                 let! _ = die bench "abc"B (shop "a") failing
@@ -304,9 +303,9 @@ let tests =
         testCaseTask
             "beyond a quarter of the journal's bytes the oldest go, and what copies may have is untouched"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             // Room for two of them.
-            use bench = new Bench(folder.At "journal", limit = 4800L)
+            use bench = new Bench(place.Site, limit = 4800L)
             let body = Array.zeroCreate<byte> 500
             let mutable ids = []
 
@@ -324,35 +323,30 @@ let tests =
         testCaseTask
             "a copy that was in memory at three ends of the process, and sent at two of them, is parked"
         <| fun () -> task {
-            use folder = new TestFolder()
-            let mutable image = "journal"
+            use place = create ()
+            let mutable site = place.Site
 
-            let crashed (bench: Bench) = task {
-                let name = image + "-"
+            let crash (bench: Bench) = task {
                 let! _ = list bench all
-                return name
+                site <- site.Crash()
             }
 
             // Live, and never sent on its own: no suspicion yet.
             do! task {
-                use bench = new Bench(folder.At image)
+                use bench = new Bench(site)
                 do! append bench (requestOf "abc"B [ shop "a", false ] ignore)
-                let! next = crashed bench
-                copyFolder (folder.At image) (folder.At next)
-                image <- next
+                do! crash bench
             }
 
             for _ in 1..2 do
-                use bench = new Bench(folder.At image)
+                use bench = new Bench(site)
                 let! found = bench.FoundCopies
                 Expect.equal found [ "a", 1L ] "it is tried again"
                 let! taken = takeOnce bench (shop "a")
                 Expect.hasLength taken 1 "and sent"
-                let! next = crashed bench
-                copyFolder (folder.At image) (folder.At next)
-                image <- next
+                do! crash bench
 
-            use bench = new Bench(folder.At image)
+            use bench = new Bench(site)
             let! found = bench.Found
 
             Expect.equal
@@ -371,17 +365,18 @@ let tests =
         testCaseTask
             "of copies that were in memory at an end few are there at a time, and at a second one each is alone"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clone = shop "a"
+            let mutable site = place.Site
 
             do! task {
-                use bench = new Bench(folder.At "first")
+                use bench = new Bench(site)
 
                 for _ in 1..70 do
                     do! append bench (requestOf "abc"B [ clone, false ] ignore)
 
                 let! _ = list bench all
-                copyFolder (folder.At "first") (folder.At "second")
+                site <- site.Crash()
             }
 
             let ended (bench: Bench) (copy: StoredCopy) = task {
@@ -391,7 +386,7 @@ let tests =
             }
 
             do! task {
-                use bench = new Bench(folder.At "second")
+                use bench = new Bench(site)
                 let! _ = bench.Found
                 let! taken = takeOnce bench clone
                 Expect.hasLength taken 64 "some of them"
@@ -400,10 +395,10 @@ let tests =
                 do! ended bench taken[0]
                 let! more = takeOnce bench clone
                 Expect.hasLength more 1 "in the place of the one that has ended"
-                copyFolder (folder.At "second") (folder.At "third")
+                site <- site.Crash()
             }
 
-            use bench = new Bench(folder.At "third")
+            use bench = new Bench(site)
             let! found = bench.FoundCopies
             Expect.equal found [ "a", 69L ] "all but the one that has ended"
             let! first = takeOnce bench clone
@@ -426,18 +421,17 @@ let tests =
         testCaseTask
             "a copy that has outlived an attempt is under no suspicion, however often the process ends"
         <| fun () -> task {
-            use folder = new TestFolder()
-            let mutable image = "journal"
+            use place = create ()
+            let mutable site = place.Site
 
             do! task {
-                use bench = new Bench(folder.At image)
+                use bench = new Bench(site)
                 do! append bench (requestOf "abc"B [ shop "a", false ] ignore)
-                copyFolder (folder.At image) (folder.At(image + "-"))
-                image <- image + "-"
+                site <- site.Crash()
             }
 
             for attempt in 1..5 do
-                use bench = new Bench(folder.At image)
+                use bench = new Bench(site)
                 let! _ = bench.Found
                 let! taken = take bench (shop "a")
                 let copy = List.exactlyOne taken
@@ -454,10 +448,9 @@ let tests =
                     (TimeSpan.FromMilliseconds 100.0)
 
                 let! _ = list bench all
-                copyFolder (folder.At image) (folder.At(image + "-"))
-                image <- image + "-"
+                site <- site.Crash()
 
-            use bench = new Bench(folder.At image)
+            use bench = new Bench(site)
             let! found = bench.Found
             Expect.isEmpty found.Poisonous "none"
             let! taken = take bench (shop "a")
@@ -466,11 +459,11 @@ let tests =
 
         testCaseTask "ids of requests are never given twice, also where nothing is left of the first"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let mutable numbers = []
 
             for _ in 1..3 do
-                use bench = new Bench(folder.At "journal")
+                use bench = new Bench(place.Site)
                 let! request = die bench "abc"B (shop "a") failing
                 let! _ = asked (bench.Journal.DropDeadLetters all)
                 numbers <- request.Number :: numbers
@@ -480,7 +473,7 @@ let tests =
 
         testCaseTask "a clock that was set delays nothing that waits, and makes nothing older"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let year = TimeSpan.FromDays 365.0
 
             let waitOf (bench: Bench) = (bench.Store.Backlog(shop "a")).Wait
@@ -488,7 +481,7 @@ let tests =
             // Written by a program whose clock is a year ahead.
             do! task {
                 let clock = SetClock(Offset = year)
-                use bench = new Bench(folder.At "journal", clock)
+                use bench = new Bench(place.Site, clock)
                 let request = requestOf "abc"B [ shop "a", false ] ignore
                 do! append bench request
                 bench.Store.Shelved request (copyOf request 0) CopyState.accepted (TimeSpan.FromMinutes 5.0)
@@ -501,7 +494,7 @@ let tests =
 
             // And read by one whose clock is right.
             let clock = TestClock()
-            use bench = new Bench(folder.At "journal", clock)
+            use bench = new Bench(place.Site, clock)
             let! _ = bench.Found
             Expect.isTrue (waitOf bench <= TimeSpan.FromMinutes 5.0) $"{waitOf bench}"
             clock.Advance(TimeSpan.FromMinutes 5.1)

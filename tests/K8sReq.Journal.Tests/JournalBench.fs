@@ -13,12 +13,42 @@ open K8sReq.Journal
 open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 
+/// A journal for one test, and what goes with it.
+type TestPlace = {
+    Site: JournalSite
+    Resources: IDisposable
+} with
+
+    interface IDisposable with
+        member place.Dispose() = place.Resources.Dispose()
+
+module TestPlace =
+    let folder () : TestPlace =
+        let folder = new TestFolder()
+
+        {
+            Site = FolderSite(folder.At "journal")
+            Resources = folder
+        }
+
+    /// A database on the server that all tests share.
+    let postgres () : TestPlace =
+        match PostgresServer.Shared with
+        | Some server -> {
+            Site = PostgresSite server
+            Resources = {
+                new IDisposable with
+                    member _.Dispose() = ()
+            }
+          }
+        | None -> skiptest PostgresServer.Missing
+
 let shop name = ObjectKey.create "shop" name
 let delivered = TargetOutcome.Delivered 200
 
 /// A journal in a folder, with what it tells.
 [<Sealed>]
-type Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
+type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
     // The journal's thread must not go on with the test.
     let found =
         TaskCompletionSource<JournalContent>(TaskCreationOptions.RunContinuationsAsynchronously)
@@ -28,14 +58,19 @@ type Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
     let faults = ConcurrentQueue<JournalFault>()
     let mutable recoveries = 0
     let limit = defaultArg limit 1_000_000_000L
+    let clock = defaultArg clock TimeProvider.System
+    let adopted = ConcurrentQueue<JournalUpkeep>()
+    let takenOver = ConcurrentQueue<ObjectKey * int64>()
 
     let store =
         new JournalStore(
-            defaultArg clock TimeProvider.System,
-            TestJournal.Engine(folder, limit),
+            clock,
+            site.Engine(clock, limit),
             TestJournal.Options limit,
             {
                 Opened = found.SetResult
+                Adopted = adopted.Enqueue
+                TakenOver = fun clone copies -> takenOver.Enqueue(clone, copies)
                 Arrived = arrived.Enqueue
                 Failed = faults.Enqueue
                 Recovered = fun () -> recoveries <- recoveries + 1
@@ -43,9 +78,45 @@ type Bench(folder: string, ?clock: TimeProvider, ?limit: int64) =
             fun clone copies -> replayed.Enqueue(clone, copies)
         )
 
+    /// All that was found: at the opening, and what others have left.
+    let settled: Lazy<Task<JournalContent>> =
+        lazy
+            task {
+                let! first = found.Task |> Waiting.within "the journal to be open"
+                do! Waiting.until "what others have left" (fun () -> Task.FromResult site.IsSettled)
+                // Behind what was told of it.
+                let! _ = store.CountDeadLetters DeadLetterFilter.everything
+                let upkeeps = List.ofSeq adopted
+
+                return {
+                    first with
+                        Waiting = [
+                            yield! first.Waiting
+
+                            for clone, ofClone in upkeeps |> List.collect _.Adopted |> List.groupBy fst do
+                                clone,
+                                ofClone
+                                |> List.map snd
+                                |> List.reduce (fun left right -> {
+                                    Copies = left.Copies + right.Copies
+                                    Bytes = left.Bytes + right.Bytes
+                                    Due = min left.Due right.Due
+                                    Oldest = min left.Oldest right.Oldest
+                                })
+                        ]
+                        Poisonous = first.Poisonous @ List.collect _.Poisonous upkeeps
+                }
+            }
+
+    /// In a folder.
+    new(folder: string, ?clock: TimeProvider, ?limit: int64) =
+        new Bench(FolderSite folder, ?clock = clock, ?limit = limit)
+
     member _.Journal = store
+    member _.Clock = clock
+    member _.TakenOver = List.ofSeq takenOver
     member _.Store = store.Store
-    member _.Found = found.Task |> Waiting.within "the journal to be open"
+    member _.Found = settled.Value
     member _.Faults = List.ofSeq faults
     member _.Recoveries = recoveries
     member _.Replayed = List.ofSeq replayed

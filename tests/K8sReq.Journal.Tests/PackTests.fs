@@ -93,7 +93,15 @@ let private clone = shop "copy"
 let private workOf (step: Step) (id: CopyId) : JournalWork =
     match step with
     | Step.Shelve _ ->
-        JournalWork.Shelved(id, clone, 1L, 1, DateTimeOffset.UnixEpoch, DateTimeOffset.UnixEpoch)
+        JournalWork.Shelved {
+            Id = id
+            Clone = clone
+            Bytes = 1L
+            Attempts = 1
+            Accepted = DateTimeOffset.UnixEpoch
+            Due = DateTimeOffset.UnixEpoch
+            Epoch = 0L
+        }
     | Step.Attempt _ -> JournalWork.Attempted(id, clone, 1)
     | Step.Die _ ->
         JournalWork.Died {
@@ -145,7 +153,7 @@ type private FileModel() =
             rows <- rows + packs[pack]
             packs <- packs.Remove pack
         | JournalWork.Died entry -> removeRow entry.Id
-        | JournalWork.Shelved(id, _, _, _, _, _)
+        | JournalWork.Shelved { Id = id }
         | JournalWork.Attempted(id, _, _) -> Expect.isTrue (rows.Contains id) $"{id} is a row"
         | other -> failtest $"{other}"
 
@@ -336,7 +344,7 @@ let tests =
                 Waiting.until "the room of the one that has ended" (fun () ->
                     Task.FromResult(not (bench.Journal.Usage.Has quick)))
 
-            use after = new Bench(crash folder "image")
+            use after = new Bench(FolderSite(folder.At "journal").Crash())
             let! found = after.FoundCopies
             Expect.equal found [ "slow", 1L ] "the other one"
         }

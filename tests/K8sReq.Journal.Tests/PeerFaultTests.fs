@@ -14,10 +14,6 @@ open K8sReq.Journal.Sqlite
 open K8sReq.TestKit
 open K8sReq.Journal.Tests.JournalBench
 
-let private rowsIn (folder: string) (table: string) : int64 =
-    use database = new Database(JournalFile.pathIn folder)
-    database.Number $"SELECT count(*) FROM {table}"
-
 let private waits (bench: Bench) (clone: ObjectKey) (copies: int64) : Task<unit> =
     Waiting.until $"{copies} copies to wait in the file" (fun () ->
         Task.FromResult((bench.Store.Backlog clone).Copies = copies))
@@ -47,12 +43,13 @@ let private spoil (folder: string) (table: string) : unit -> unit =
     write (Array.create 8 0xAAuy)
     fun () -> write before
 
-let tests =
-    testList "peers' faults" [
+/// Those that no engine may have.
+let ofEvery (name: string) (create: unit -> TestPlace) =
+    testList $"peers' faults, {name}" [
         testCaseTask "copies that were under way when the process ended stayed \"in progress\" for ever"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal")
+            use place = create ()
+            use bench = new Bench(place.Site)
             // Sent from memory; taken out of the file; gone back to it.
             do! append bench (requestOf "live"B [ shop "a", false ] ignore)
             do! append bench (requestOf "taken"B [ shop "a", true ] ignore)
@@ -63,7 +60,7 @@ let tests =
             bench.Store.Shelved shelved (copyOf shelved 0) CopyState.accepted TimeSpan.Zero
             do! waits bench (shop "a") 1L
 
-            use after = new Bench(crash folder "image")
+            use after = new Bench(place.Site.Crash())
             let! found = after.FoundCopies
             Expect.equal found [ "a", 3L ] "all are found"
             let! taken = take after (shop "a")
@@ -77,11 +74,11 @@ let tests =
 
         testCaseTask "a next attempt whose time had passed was never made"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clock = TestClock()
 
             do! task {
-                use bench = new Bench(folder.At "journal", clock)
+                use bench = new Bench(place.Site, clock)
                 let request = requestOf "abc"B [ shop "a", false ] ignore
                 do! append bench request
 
@@ -89,8 +86,10 @@ let tests =
             }
 
             clock.Advance(TimeSpan.FromDays 365.0)
-            use bench = new Bench(folder.At "journal", clock)
+            use bench = new Bench(place.Site, clock)
             let! _ = bench.Found
+            // A server has a clock of its own.
+            clock.Advance(TimeSpan.FromDays 365.0)
             Expect.equal (bench.Store.Backlog(shop "a")).Wait TimeSpan.Zero "long ago"
             let! taken = take bench (shop "a")
             Expect.hasLength taken 1 "now"
@@ -98,15 +97,16 @@ let tests =
 
         testCaseTask "what came after a restart got the numbers of what was there"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
 
             for _ in 1..3 do
-                use bench = new Bench(folder.At "journal")
+                use bench = new Bench(place.Site)
 
                 for _ in 1..5 do
                     do! append bench (requestOf "abc"B [ shop "a", true; shop "b", true ] ignore)
 
-            use bench = new Bench(folder.At "journal")
+            use bench = new Bench(place.Site)
+            let! _ = bench.Found
             let! ofA = take bench (shop "a")
             let! ofB = take bench (shop "b")
             let ids = (ofA @ ofB) |> List.map _.Id
@@ -116,8 +116,8 @@ let tests =
 
         testCaseTask "the limit was looked at before the insert, and many at once went past it"
         <| fun () -> task {
-            use folder = new TestFolder()
-            use bench = new Bench(folder.At "journal", limit = 8000L)
+            use place = create ()
+            use bench = new Bench(place.Site, limit = 8000L)
             let! _ = bench.Found
             let mutable taken = 0
 
@@ -135,9 +135,9 @@ let tests =
 
         testCaseTask "what had been delivered counted against the limit"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             // Room for ten at once.
-            use bench = new Bench(folder.At "journal", limit = 200L)
+            use bench = new Bench(place.Site, limit = 200L)
 
             for _ in 1..100 do
                 let request = requestOf (Array.zeroCreate 10) [ shop "a", false ] ignore
@@ -150,15 +150,15 @@ let tests =
                     Task.FromResult((bench.Journal.Usage.Total = 0L)))
 
             (bench :> IDisposable).Dispose()
-            Expect.equal (rowsIn (folder.At "journal") "requests") 0L "nothing is left"
+            Expect.equal (place.Site.Count "requests") 0L "nothing is left"
         }
 
         testCaseTask "a stop amid a batch forgot what had been delivered"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
 
             do! task {
-                use bench = new Bench(folder.At "journal")
+                use bench = new Bench(place.Site)
                 let requests = [ for n in 1..300 -> requestOf [| byte n |] [ shop "a", false ] ignore ]
 
                 for request in requests do
@@ -174,18 +174,18 @@ let tests =
             // No time to write any of it.
             }
 
-            use bench = new Bench(folder.At "journal")
+            use bench = new Bench(place.Site)
             let! found = bench.FoundCopies
             Expect.equal found [ "a", 1L ] "the one that was not delivered"
         }
 
         testCaseTask "each attempt left a row, and the file grew with the retries"
         <| fun () -> task {
-            use folder = new TestFolder()
-            let image = folder.At "image"
+            use place = create ()
+            let mutable image = place.Site
 
             do! task {
-                use bench = new Bench(folder.At "journal")
+                use bench = new Bench(place.Site)
                 let request = requestOf "abc"B [ shop "a", false ] ignore
                 do! append bench request
 
@@ -199,7 +199,7 @@ let tests =
 
                 // Behind them.
                 do! append bench (requestOf "other"B [ shop "b", false ] ignore)
-                crash folder "image" |> ignore
+                image <- place.Site.Crash()
             }
 
             use after = new Bench(image)
@@ -207,14 +207,14 @@ let tests =
             let! taken = take after (shop "a")
             Expect.equal (taken |> List.map _.Attempts) [ 500 ] "the last one counts"
             (after :> IDisposable).Dispose()
-            Expect.equal (rowsIn image "copies") 2L "a row for each copy"
+            Expect.equal (image.Count "copies") 2L "a row for each copy"
         }
 
         testCaseTask "pruning kept what came in waiting until it was done"
         <| fun () -> task {
-            use folder = new TestFolder()
+            use place = create ()
             let clock = TestClock()
-            use bench = new Bench(folder.At "journal", clock)
+            use bench = new Bench(place.Site, clock)
             let aged = requestOf "abc"B [ for _ in 1..1000 -> shop "a", false ] ignore
             do! append bench aged
 
@@ -239,7 +239,10 @@ let tests =
             let parts = bench.Journal.Totals.Commits - before
             Expect.isGreaterThanOrEqual parts 10L "in parts of a hundred"
         }
+    ]
 
+let tests =
+    testList "peers' faults" [
         testCaseTask "the log of the database grew without bound while there was a backlog"
         <| fun () -> task {
             use folder = new TestFolder()

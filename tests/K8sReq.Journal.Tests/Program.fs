@@ -1,6 +1,7 @@
 module K8sReq.Journal.Tests.Program
 
 open Expecto
+open K8sReq.Journal.Tests.JournalBench
 
 [<EntryPoint>]
 let main arguments =
@@ -11,8 +12,12 @@ let main arguments =
             ContractTests.tests
             PackTests.tests
             KeptRequestsTests.tests
+            for name, create in [ "SQLite", TestPlace.folder; "PostgreSQL", TestPlace.postgres ] do
+                StoreTests.tests name create
+                DeadLetterTests.tests name create
+                PeerFaultTests.ofEvery name create
+
             SqliteStoreTests.tests
-            DeadLetterTests.tests
             UpgradeTests.tests
             DamagedLogTests.tests
             PeerFaultTests.tests

@@ -21,6 +21,7 @@ let private stored (number: int64) : StoredCopy = {
     Age = TimeSpan.Zero
     Attempts = 0
     IsSuspect = false
+    Epoch = 0L
 }
 
 /// A store with so many copies in it, and what was taken out, shelved and ended.
@@ -47,6 +48,7 @@ type private FakeStore(copies: int) =
             fun request id _ _ _ _ ->
                 ended.Enqueue id.Request
                 request.CopyEnded()
+        MaySend = fun _ _ -> ValueTask<bool> true
         TryReserve = fun _ _ -> true
         Release = fun _ _ -> ()
         Backlog =

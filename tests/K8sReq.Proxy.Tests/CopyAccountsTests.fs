@@ -47,6 +47,7 @@ let tests =
                     Failed = count ((=) (TargetOutcome.Rejected 500))
                     Dropped = count TargetOutcome.isDropped
                     Expired = 0L
+                    TakenOver = 0L
                     Retries = 0L
                 }
 
@@ -109,6 +110,7 @@ let tests =
                     Failed = 8000L
                     Dropped = 0L
                     Expired = 0L
+                    TakenOver = 0L
                     Retries = 8000L
                 }
                 "none lost"

@@ -31,6 +31,7 @@ let private kind (outcome: TargetOutcome) =
     | TargetOutcome.Cancelled
     | TargetOutcome.Expired _
     | TargetOutcome.Poisonous
+    | TargetOutcome.TakenOver
     | TargetOutcome.Faulted _ -> failwith $"{outcome}"
 
 // Fields of different names have no order that means anything.

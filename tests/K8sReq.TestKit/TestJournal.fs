@@ -16,6 +16,8 @@ type TestJournal() =
             TestJournal.Options 1_000_000L,
             {
                 Opened = ignore
+                Adopted = ignore
+                TakenOver = fun _ _ -> ()
                 Arrived = ignore
                 Failed = ignore
                 Recovered = ignore

@@ -1,12 +1,12 @@
 namespace K8sReq.Core
 
 /// How many copies have been accepted, and how many have ended how.
-/// `Accepted + Recovered + Replayed = Delivered + Failed + Dropped + Expired + Pending`, always. Dropped are those that no target
-/// has failed: there was no room for them, or they were given up. Retries are attempts after a copy's first.
+/// `Accepted + Recovered + Replayed = Delivered + Failed + Dropped + Expired + TakenOver + Pending`, always. Dropped are those that no
+/// target has failed: there was no room for them, or they were given up. Retries are attempts after a copy's first.
 [<Struct>]
 type CopyTotals = {
     Accepted: int64
-    /// Found in the journal when the process began.
+    /// Found in the journal when the process began, or taken over from another replica.
     Recovered: int64
     /// Dead letters that were made copies again.
     Replayed: int64
@@ -14,6 +14,8 @@ type CopyTotals = {
     Failed: int64
     Dropped: int64
     Expired: int64
+    /// By another replica.
+    TakenOver: int64
     Retries: int64
 } with
 
@@ -23,6 +25,7 @@ type CopyTotals = {
         - totals.Failed
         - totals.Dropped
         - totals.Expired
+        - totals.TakenOver
 
 module CopyTotals =
     let zero = {
@@ -33,5 +36,6 @@ module CopyTotals =
         Failed = 0L
         Dropped = 0L
         Expired = 0L
+        TakenOver = 0L
         Retries = 0L
     }

@@ -44,6 +44,7 @@ module DeadCause =
         | TargetOutcome.Delivered _
         | TargetOutcome.Overflowed
         | TargetOutcome.NoRoomToRetry _
+        | TargetOutcome.TakenOver
         | TargetOutcome.Cancelled -> None
 
 /// A copy that has failed for good, and is kept.

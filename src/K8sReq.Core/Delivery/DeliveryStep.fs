@@ -47,6 +47,8 @@ type DeliverySignal =
     /// The queue has a slot for it, and its time is over.
     | Expired
     | AttemptEnded of attempt: AttemptEnd
+    /// Instead of an attempt: another replica has it.
+    | TakenOver
     /// The queue has no room for it to wait in: the answer to `Park`, with its wait.
     | ParkRefused of wait: TimeSpan
     /// The time between two attempts is over.
@@ -139,6 +141,7 @@ module DeliveryStep =
             ended (TargetOutcome.Expired(ValueOption.toOption state.Copy.Outcome)) state
         | DeliveryPhase.Queued, DeliverySignal.TurnLost -> leave TimeSpan.Zero TargetOutcome.Cancelled state
         | DeliveryPhase.Sending, DeliverySignal.AttemptEnded attempt -> attemptEnded policy attempt state
+        | DeliveryPhase.Sending, DeliverySignal.TakenOver -> ended TargetOutcome.TakenOver state
         | DeliveryPhase.Backoff, DeliverySignal.BackoffEnded ->
             struct ({
                         state with

@@ -37,6 +37,7 @@ module RetryDecision =
         | TargetOutcome.Cancelled
         | TargetOutcome.Expired _
         | TargetOutcome.Poisonous
+        | TargetOutcome.TakenOver
         | TargetOutcome.Faulted _ -> false
 
     /// How long to wait before the next attempt; None if there is none. `made` counts the attempts so far, `jitter` is

@@ -31,6 +31,8 @@ type TargetOutcome =
     | Expired of last: TargetOutcome option
     /// The process ended while it was sent, more than once: it is not sent any more.
     | Poisonous
+    /// Another replica has taken the copy over, and sends it.
+    | TakenOver
     /// A defect of this program.
     | Faulted of reason: string
 
@@ -54,12 +56,19 @@ module TargetOutcome =
         | TargetOutcome.Cancelled
         | TargetOutcome.Expired _
         | TargetOutcome.Poisonous
+        | TargetOutcome.TakenOver
         | TargetOutcome.Faulted _ -> false
 
     /// Whether its time was over.
     let isExpired (outcome: TargetOutcome) =
         match outcome with
         | TargetOutcome.Expired _ -> true
+        | _ -> false
+
+    /// Whether another replica has it now.
+    let isTakenOver (outcome: TargetOutcome) =
+        match outcome with
+        | TargetOutcome.TakenOver -> true
         | _ -> false
 
     /// Whether the copy was given up without the target having failed it.
@@ -76,6 +85,7 @@ module TargetOutcome =
         | TargetOutcome.BadAnswer _
         | TargetOutcome.Expired _
         | TargetOutcome.Poisonous
+        | TargetOutcome.TakenOver
         | TargetOutcome.Faulted _ -> false
 
     /// What the target answered, if it did.
@@ -92,6 +102,7 @@ module TargetOutcome =
         | TargetOutcome.Cancelled
         | TargetOutcome.Expired _
         | TargetOutcome.Poisonous
+        | TargetOutcome.TakenOver
         | TargetOutcome.Faulted _ -> ValueNone
 
     /// The kind of failure, one of a few words; empty if there is none.
@@ -109,6 +120,7 @@ module TargetOutcome =
         | TargetOutcome.Cancelled -> "cancelled"
         | TargetOutcome.Expired _ -> "expired"
         | TargetOutcome.Poisonous -> "poison"
+        | TargetOutcome.TakenOver -> "taken_over"
         | TargetOutcome.Faulted _ -> "fault"
 
     /// A few words for a log line.
@@ -128,4 +140,5 @@ module TargetOutcome =
         | TargetOutcome.Expired None -> "expired (expireAfter) before it was delivered"
         | TargetOutcome.Expired(Some last) -> $"expired (expireAfter); the last attempt: {describe last}"
         | TargetOutcome.Poisonous -> "the process ended twice while this copy was sent"
+        | TargetOutcome.TakenOver -> "taken over by another replica"
         | TargetOutcome.Faulted reason -> $"failed by a defect: {reason}"

@@ -120,9 +120,23 @@ let journal =
     Setting.create
         "journal"
         ""
-        "a folder"
-        "folder for copies that survive the process; empty: all copies are kept in memory"
-        (fun text -> if text = "" then Some None else Some(Some text))
+        "a folder, or postgres://USER:PASSWORD@HOST:PORT/DATABASE with options that are known"
+        "folder or PostgreSQL database for copies that survive the process; empty: all copies are kept in memory"
+        (fun text ->
+            if text = "" then
+                Some None
+            elif PostgresAddress.isMeant text then
+                PostgresAddress.tryParse text |> Option.map (JournalPlace.Postgres >> Some)
+            else
+                Some(Some(JournalPlace.Folder text)))
+
+let journalPasswordFile =
+    Setting.create
+        "journal-password-file"
+        ""
+        "a file"
+        "file with the password for the PostgreSQL database of the journal; read at each connection"
+        (fun file -> if file = "" then Some None else Some(Some file))
 
 let private tryDurability (text: string) =
     match text.ToLowerInvariant() with
@@ -323,6 +337,7 @@ let specs: SettingSpec list = [
     queueBytes.Spec
     bufferBytes.Spec
     journal.Spec
+    journalPasswordFile.Spec
     durability.Spec
     journalBytes.Spec
     journalLinger.Spec

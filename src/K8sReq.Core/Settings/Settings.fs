@@ -5,7 +5,9 @@ open FsToolkit.ErrorHandling
 
 /// Where durable copies are kept.
 type JournalSettings = {
-    Folder: string
+    KeptIn: JournalPlace
+    /// The file with the password of a database, if there is one.
+    PasswordFile: string option
     /// Bytes of requests that it may hold.
     Limit: int64
     /// How long a commit waits for further requests to share it.
@@ -40,7 +42,7 @@ type Settings = {
     Lane: LaneLimits
     /// Bytes of requests that are held in memory, all together.
     BufferBytes: int64
-    /// The folder of the journal; None for none.
+    /// None for none.
     Journal: JournalSettings option
     /// Of RequestClones that do not say.
     Durability: Durability
@@ -159,7 +161,8 @@ module Settings =
             and! queueBytes = read KnownSettings.queueBytes
             and! bufferBytes = read KnownSettings.bufferBytes
 
-            and! journalFolder = read KnownSettings.journal
+            and! journalPlace = read KnownSettings.journal
+            and! journalPasswordFile = read KnownSettings.journalPasswordFile
             and! durability = readDurability input
             and! journalBytes = read KnownSettings.journalBytes
             and! journalLinger = read KnownSettings.journalLinger
@@ -200,9 +203,10 @@ module Settings =
                 }
                 BufferBytes = bufferBytes
                 Journal =
-                    journalFolder
-                    |> Option.map (fun folder -> {
-                        Folder = folder
+                    journalPlace
+                    |> Option.map (fun place -> {
+                        KeptIn = place
+                        PasswordFile = journalPasswordFile
                         Limit = journalBytes
                         Linger = journalLinger
                         OrphanKeep = orphanKeep
@@ -234,7 +238,7 @@ module Settings =
                         let value =
                             Setting.given input spec |> Option.map snd |> Option.defaultValue spec.Default
 
-                        SettingSpec.variable spec, value
+                        SettingSpec.variable spec, Secret.mask value
                 ]
             }
         }
@@ -260,7 +264,8 @@ module Settings =
     /// One line for people.
     let describeError (error: SettingError) =
         match error with
-        | SettingError.Invalid(source, given, accepted) -> $"{source} is \"{given}\"; accepted is {accepted}"
+        | SettingError.Invalid(source, given, accepted) ->
+            $"{source} is \"{Secret.mask given}\"; accepted is {accepted}"
         | SettingError.Missing(source, why) -> $"{source} is required: {why}"
         | SettingError.WithoutValue(flag, accepted) -> $"{flag} has no value; accepted is {accepted}"
         | SettingError.UnknownFlag flag ->
@@ -268,4 +273,4 @@ module Settings =
             | Some nearest -> $"unknown flag {flag} (did you mean {nearest}?)"
             | None -> $"unknown flag {flag}; --help lists all flags"
         | SettingError.UnexpectedArgument argument ->
-            $"unexpected argument \"{argument}\"; flags are written --name value or --name=value"
+            $"unexpected argument \"{Secret.mask argument}\"; flags are written --name value or --name=value"

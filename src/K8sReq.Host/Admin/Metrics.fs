@@ -29,7 +29,7 @@ let private one (value: float) = [ number [] value ]
 
 let private cloneLabels (clone: ObjectKey) = [ "namespace", clone.Namespace; "name", clone.Name ]
 
-// All of it is of one moment: accepted + recovered + replayed = delivered + failed + dropped + expired + pending in every
+// All of it is of one moment: accepted + recovered + replayed = delivered + failed + dropped + expired + taken over + pending in every
 // scrape.
 let private copies (clones: CloneDirectory) : MetricFamily list =
     let entries = [|
@@ -60,7 +60,7 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         MetricFamily.counter
             "k8sreq.copies.recovered"
             "{copy}"
-            "Copies found in the journal at the start."
+            "Copies found in the journal at the start, or taken over from another replica."
             (each (fun totals -> float totals.Recovered))
         MetricFamily.counter
             "k8sreq.copies.replayed"
@@ -70,13 +70,14 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         MetricFamily.counter
             "k8sreq.copies"
             "{copy}"
-            "Finished copies, by outcome: delivered (answered 2xx), failed, expired (expireAfter), or dropped (queue full, route removed or shutdown)."
+            "Finished copies, by outcome: delivered (answered 2xx), failed, expired (expireAfter), dropped (queue full, route removed or shutdown), or taken_over (by another replica, from a journal that several use)."
             [
                 for struct (labels, _, totals, _, _) in entries do
                     number (labels @ [ "outcome", "delivered" ]) (float totals.Delivered)
                     number (labels @ [ "outcome", "failed" ]) (float totals.Failed)
                     number (labels @ [ "outcome", "dropped" ]) (float totals.Dropped)
                     number (labels @ [ "outcome", "expired" ]) (float totals.Expired)
+                    number (labels @ [ "outcome", "taken_over" ]) (float totals.TakenOver)
             ]
         MetricFamily.gauge
             "k8sreq.copies.pending"

@@ -23,7 +23,7 @@ module private CopyReport =
         fun request lane (struct (outcome, attempts)) duration ->
             if TargetOutcome.isDelivered outcome then
                 http.Delivered duration
-            else
+            elif not (TargetOutcome.isTakenOver outcome) then
                 let failure = {
                     At = clock.GetUtcNow()
                     Target = lane.Target
@@ -59,6 +59,8 @@ type DataPlane
         logger: ILogger,
         clock: TimeProvider,
         version: string,
+        // What this replica is called among the others.
+        instance: string,
         telemetry: TelemetrySettings,
         settings: Settings,
         // Told of every new routing once requests read it.
@@ -114,6 +116,8 @@ type DataPlane
                 logger,
                 clock,
                 journal,
+                // One address is used by one program at a time.
+                $"{instance} {settings.HttpAddr}",
                 accounts,
                 clones,
                 client,

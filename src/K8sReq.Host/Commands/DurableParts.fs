@@ -1,13 +1,33 @@
 namespace K8sReq.Host.Commands
 
 open System
+open System.IO
 open System.Threading
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Journal
+open K8sReq.Journal.Postgres
 open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
+
+module JournalEngines =
+    // Ends of lines are an editor's.
+    let private readPassword (file: string) () : string =
+        File.ReadAllText(file).TrimEnd('\r', '\n')
+
+    /// What keeps the journal of these settings. `name`: of this replica, where several use it.
+    let create (clock: TimeProvider) (name: string) (settings: JournalSettings) : JournalEngine =
+        match settings.KeptIn with
+        | JournalPlace.Folder folder -> SqliteEngine.create folder settings.Limit
+        | JournalPlace.Postgres address ->
+            PostgresEngine.create clock {
+                Address = address
+                Password = settings.PasswordFile |> Option.map readPassword
+                Name = name
+                Limit = settings.Limit
+                Times = ReplicaTimes.standard
+            }
 
 /// The journal, with all that looks after it: copies of RequestClones that are gone, old dead letters, sinks. Disposed after the
 /// copies have ended: then every completion is written.
@@ -17,6 +37,8 @@ type DurableParts
         logger: ILogger,
         clock: TimeProvider,
         settings: JournalSettings,
+        // What this replica is called, where several use one journal.
+        name: string,
         accounts: CopyAccounts,
         clones: CloneDirectory,
         client: TargetClient,
@@ -27,6 +49,8 @@ type DurableParts
         stop: CancellationToken
     ) =
     let isRouted (clone: ObjectKey) = (clones.LaneOf clone).IsSome
+
+    let place = JournalPlace.describe settings.KeptIn
 
     // What waits in the journal may come out.
     let nudge (clone: ObjectKey) =
@@ -44,22 +68,37 @@ type DurableParts
         for clone, _ in content.Letters do
             clones.Of clone |> ignore
 
-        content.Damage
-        |> Option.iter (fun damage ->
-            let log = JournalFile.logOf (JournalFile.pathIn settings.Folder)
-            Log.journalDamaged logger (WalInspection.describe log damage))
+        match settings.KeptIn, content.Damage with
+        | JournalPlace.Folder folder, Some damage ->
+            let log = JournalFile.logOf (JournalFile.pathIn folder)
+            Log.journalDamaged logger (WalInspection.describe log damage)
+        | _ -> ()
 
         content.Waiting
         |> List.sumBy (fun (_, waiting) -> waiting.Copies)
-        |> Log.journalOpened logger settings.Folder
+        |> Log.journalOpened logger place
 
         for clone, _ in content.Waiting do
             nudge clone
 
+    let adopted (upkeep: JournalUpkeep) =
+        for clone, waiting in upkeep.Adopted do
+            accounts.Recovered((clones.Of clone).Statistics, waiting.Copies)
+
+        for entry in upkeep.Poisonous do
+            let statistics = (clones.Of entry.Clone).Statistics
+            accounts.Recovered(statistics, 1L)
+            accounts.FailedInJournal(statistics, 1L)
+            Log.copyParked logger (string entry.Clone) (string entry.Id)
+
+        upkeep.Adopted
+        |> List.sumBy (fun (_, waiting) -> waiting.Copies)
+        |> Log.copiesAdopted logger
+
     let store =
         new JournalStore(
             clock,
-            SqliteEngine.create settings.Folder settings.Limit,
+            JournalEngines.create clock name settings,
             {
                 Limit = settings.Limit
                 Linger = settings.Linger
@@ -67,9 +106,12 @@ type DurableParts
             },
             {
                 Opened = opened
+                Adopted = adopted
+                TakenOver =
+                    fun clone copies -> accounts.TakenOverInJournal((clones.Of clone).Statistics, copies)
                 Arrived = nudge
                 Failed = fun fault -> Log.journalFailed logger (JournalFault.describe fault)
-                Recovered = fun () -> Log.journalRecovered logger settings.Folder
+                Recovered = fun () -> Log.journalRecovered logger place
             },
             fun clone copies -> accounts.Replayed((clones.Of clone).Statistics, copies)
         )

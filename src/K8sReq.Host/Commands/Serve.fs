@@ -105,7 +105,9 @@ let launch
         let resources = new Resources()
 
         let plane =
-            resources.Own(new DataPlane(logger, clock, version, telemetry, settings, source.Published))
+            resources.Own(
+                new DataPlane(logger, clock, version, instance, telemetry, settings, source.Published)
+            )
 
         let families = ProxyListeners.metricFamilies version settings source.Metrics plane
 

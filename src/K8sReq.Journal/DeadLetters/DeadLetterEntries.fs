@@ -20,12 +20,42 @@ type DeadEntry = {
     IsForSink: bool
 }
 
+module DeadEntry =
+    /// Of a copy that is not to be sent again, for the process has ended while it was; with the head of its request.
+    let poisonous
+        (now: DateTimeOffset)
+        (keep: TimeSpan)
+        (id: CopyId)
+        (clone: ObjectKey)
+        (bytes: int64)
+        (attempts: int64)
+        (request: CapturedRequest)
+        : DeadEntry = {
+        Id = id
+        Clone = clone
+        Bytes = bytes
+        Cause = DeadCause.Poison
+        Outcome = TargetOutcome.describe TargetOutcome.Poisonous
+        // The ones that ended the process with them.
+        Attempts = int attempts + 2
+        Target = CapturedRequest.target request
+        EndedAt = now
+        Keep = keep
+        Code = TargetOutcome.errorType TargetOutcome.Poisonous
+        // What its RequestClone wants is not known yet.
+        IsForSink = false
+    }
+
 /// A dead letter on its way to a sink.
 type UnsentLetter = {
     Letter: DeadLetter
     Code: string
     Request: CapturedRequest
 }
+
+module UnsentLetter =
+    /// All that are read at once are in memory until they have been sent.
+    let mostBytes = 4L * 1024L * 1024L
 
 /// A row that is no longer there.
 type RemovedLetter = {

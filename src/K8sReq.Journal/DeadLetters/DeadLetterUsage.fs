@@ -56,6 +56,14 @@ type DeadLetterUsage() =
     member _.Found(clone: ObjectKey, found: DeadLetterCount) : unit =
         exclusively gate (fun () -> kept[clone] <- found)
 
+    /// The same of all that there are.
+    member _.FoundAll(found: (ObjectKey * DeadLetterCount) list) : unit =
+        exclusively gate (fun () ->
+            kept.Clear()
+
+            for clone, count in found do
+                kept[clone] <- count)
+
     member _.Added(clone: ObjectKey, bytes: int64, cause: DeadCause) : unit =
         exclusively gate (fun () ->
             change clone 1L bytes

@@ -10,7 +10,7 @@ type IKeptLetters =
     abstract List: filter: DeadLetterFilter -> DeadLetter list
 
     /// Those of a RequestClone that are to be sent to its sink, the oldest first: at most so many, and not many more bytes than
-    /// four mebibytes.
+    /// `UnsentLetter.mostBytes`.
     abstract Unsent: clone: ObjectKey * most: int -> UnsentLetter list
 
     /// It has been sent to its sink, or is not to be any more.

@@ -115,9 +115,6 @@ type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows
 
     let any _ = true
 
-    // All of them are in memory until they have been sent.
-    let mostUnsentBytes = 4L * 1024L * 1024L
-
     let letterColumns =
         "d.request, d.copy, k.namespace, k.name, d.bytes, d.cause, d.outcome, d.attempts, d.target, d.ended_at, r.received_at, r.host, r.method, r.request_id"
 
@@ -219,7 +216,7 @@ type DeadLetterRows(database: Database, clones: CloneRows, requests: RequestRows
                 let letters = ResizeArray<UnsentLetter>()
                 let mutable bytes = 0L
 
-                while bytes < mostUnsentBytes && unsent.Step() do
+                while bytes < UnsentLetter.mostBytes && unsent.Step() do
                     letters.Add {
                         Letter = letterIn unsent
                         Code = unsent.Text 16

@@ -80,27 +80,21 @@ module FoundContent =
         found.Bind(1, id.Request).Bind(2, int64 id.Copy) |> ignore
 
         if found.Step() then
-            Some {
-                Id = id
-                Clone = ObjectKey.create (found.Text 0) (found.Text 1)
-                Bytes = found.Number 2
-                Cause = DeadCause.Poison
-                Outcome = TargetOutcome.describe TargetOutcome.Poisonous
-                // The ones that ended the process with them.
-                Attempts = int (found.Number 3) + 2
-                Target =
-                    CapturedRequest.target {
+            Some(
+                DeadEntry.poisonous
+                    now
+                    keep
+                    id
+                    (ObjectKey.create (found.Text 0) (found.Text 1))
+                    (found.Number 2)
+                    (found.Number 3)
+                    {
                         Host = found.Text 4
                         Method = found.Text 5
                         Wire = ReadOnlySequence(found.Bytes(7).ToArray())
                         FieldsEnd = found.Number 6
                     }
-                EndedAt = now
-                Keep = keep
-                Code = TargetOutcome.errorType TargetOutcome.Poisonous
-                // What its RequestClone wants is not known yet.
-                IsForSink = false
-            }
+            )
         else
             None
 

@@ -141,6 +141,7 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
             Age = max TimeSpan.Zero (now - time (select.Number 11))
             Attempts = int (select.Number 3)
             IsSuspect = select.Number 10 > 0L
+            Epoch = 0L
         }
 
     let takeCopies (clone: ObjectKey) (id: int64) (most: int) (mostBytes: int64) (now: DateTimeOffset) =
@@ -207,6 +208,12 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
             ValueNone
 
     interface IOpenJournal with
+        member _.Epoch = 0L
+        member _.Leave() : unit = ()
+        member _.KeptUp() : unit = ()
+
+        member _.Upkeep(_: DateTimeOffset, _: TimeSpan) : JournalUpkeep = JournalUpkeep.nothing
+
         member _.ReadContent(now: DateTimeOffset, keep: TimeSpan) =
             let found = FoundContent.read database letters now keep
             // It makes dead letters.
@@ -224,9 +231,11 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
             | JournalWork.Attempted(id, _, attempts) ->
                 (forCopy attempted id).Bind(3, int64 attempts).Run()
                 cleared id
-            | JournalWork.Shelved(id, _, _, attempts, _, due) ->
-                (forCopy shelve id).Bind(3, int64 attempts).Bind(4, milliseconds due).Run()
-                cleared id
+            | JournalWork.Shelved copy ->
+                (forCopy shelve copy.Id).Bind(3, int64 copy.Attempts).Bind(4, milliseconds copy.Due).Run()
+
+                cleared copy.Id
+            | JournalWork.Upkeep -> JournalResult.Nothing
             | JournalWork.Ended copy ->
                 requests.DeleteCopy copy.Id
                 requests.DeleteUnused copy.Id.Request

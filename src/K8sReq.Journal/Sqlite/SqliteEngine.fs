@@ -23,4 +23,5 @@ let create (folder: string) (limit: int64) : JournalEngine =
                         Error(SqliteFault.ofError file error)
         FaultOf = SqliteFault.ofError file
         NoRoom = JournalFault.DiskFull file
+        Shared = ValueNone
     }

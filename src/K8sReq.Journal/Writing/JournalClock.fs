@@ -15,5 +15,9 @@ type JournalClock(clock: TimeProvider) =
         let elapsed = (clock.GetElapsedTime created).Ticks
         Volatile.Write(&start, max start (last.UtcTicks - elapsed))
 
+    /// This time, which counts for all that use the same journal.
+    member _.Set(now: DateTimeOffset) : unit =
+        Volatile.Write(&start, now.UtcTicks - (clock.GetElapsedTime created).Ticks)
+
     member _.Now: DateTimeOffset =
         DateTimeOffset(Volatile.Read &start + (clock.GetElapsedTime created).Ticks, TimeSpan.Zero)

@@ -16,11 +16,15 @@ type JournalResult =
     | Cleared
     /// Of a copy that is a dead letter now: those that had to go for it, and whether it was a suspect.
     | PushedOut of RemovedLetter list * isCleared: bool
+    | Kept of JournalUpkeep
 
 /// An open journal: it belongs to the journal's thread, which does everything in transactions, one after the other. Each member
 /// may fail; then the transaction has failed, nobody knows what is kept, and the journal is to be closed.
 type IOpenJournal =
     inherit IDisposable
+
+    /// Changes when others have taken over what this process had in memory: see `SendLease`. Zero where nobody does.
+    abstract Epoch: int64
 
     /// Before anything else, and only at the first opening in this process: what is there. Copies that are not to be sent again are
     /// dead letters from now on, kept so long. With what waits after that.
@@ -42,6 +46,13 @@ type IOpenJournal =
     /// Does what the work says, within the transaction that has begun.
     abstract Run: work: JournalWork -> JournalResult
 
+    /// The process is alive, and takes over some of what others that have gone have left, in a journal that several use; within the
+    /// transaction that has begun. Dead letters that this makes are kept so long.
+    abstract Upkeep: now: DateTimeOffset * keep: TimeSpan -> JournalUpkeep
+
+    /// The transaction of an upkeep is kept.
+    abstract KeptUp: unit -> unit
+
     /// Removes a request with all its copies, if it is there.
     abstract Remove: request: int64 -> unit
 
@@ -51,8 +62,18 @@ type IOpenJournal =
     /// Keeps the time: what is due is reckoned from it after the next start, whatever the clock says then.
     abstract SetLastTime: now: DateTimeOffset -> unit
 
+    /// The process ends, and uses the journal no more: others may have what is left of it at once.
+    abstract Leave: unit -> unit
+
     /// Ends the transaction. What it has done is kept then.
     abstract Commit: unit -> unit
+
+/// A journal that several processes use.
+type SharedJournal = {
+    UpkeepInterval: TimeSpan
+    /// Kept by the engine.
+    Lease: SendLease
+}
 
 /// What keeps a journal: an embedded database, or a server.
 [<NoEquality; NoComparison>]
@@ -64,4 +85,7 @@ type JournalEngine = {
     FaultOf: exn -> JournalFault
     /// Its fault where it has no room.
     NoRoom: JournalFault
+    /// Whether others use it too, so that the time is what the journal says (`LastTime`, at each opening), and something is to be
+    /// done again and again (`JournalWork.Upkeep`, after so long).
+    Shared: SharedJournal voption
 }

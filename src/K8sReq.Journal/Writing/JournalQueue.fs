@@ -57,6 +57,10 @@ type JournalQueue(linger: TimeSpan) =
             all.AddRange work
             work <- all)
 
+    /// Puts other work in the place of what is there, each piece for itself.
+    member _.Replace(others: JournalWork -> JournalWork list) : unit =
+        lock gate (fun () -> work <- ResizeArray(work |> Seq.collect others))
+
     /// The next batch. `retryDelay`: how long what nobody waits for is left, where it could not be written last time. None
     /// once the queue has been stopped and is empty. `due`: the reader has something that is to be written with a batch, or by
     /// itself after so long: the batch may be empty then.

@@ -6,18 +6,24 @@ open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Proxy
 
+/// A copy that leaves the memory and waits in the journal.
+type ShelvedCopy = {
+    Id: CopyId
+    Clone: ObjectKey
+    Bytes: int64
+    Attempts: int
+    Accepted: DateTimeOffset
+    Due: DateTimeOffset
+    /// See `SendLease`.
+    Epoch: int64
+}
+
 /// Something to be written to the journal, or read from it. All of a batch is one transaction.
 [<RequireQualifiedAccess>]
 type JournalWork =
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
     | Attempted of CopyId * clone: ObjectKey * attempts: int
-    | Shelved of
-        CopyId *
-        clone: ObjectKey *
-        bytes: int64 *
-        attempts: int *
-        accepted: DateTimeOffset *
-        due: DateTimeOffset
+    | Shelved of ShelvedCopy
     | Ended of EndedCopy
     /// The same of a copy in a pack that has others.
     | EndedPacked of EndedCopy
@@ -36,6 +42,8 @@ type JournalWork =
         taken: TaskCompletionSource<StoredCopy list>
     /// Something about dead letters: to be run within the transaction, then told that it is on disk, or that it is not.
     | Letters of run: (IKeptLetters -> unit) * committed: (unit -> unit) * refused: (unit -> unit)
+    /// What is to be done now and then: see `IOpenJournal.Upkeep`.
+    | Upkeep
 
 module JournalWork =
     /// Whether nobody waits for it: it can be written later.
@@ -51,6 +59,7 @@ module JournalWork =
         | JournalWork.Append _
         | JournalWork.Take _
         | JournalWork.Letters _
+        | JournalWork.Upkeep
         | JournalWork.Drop _ -> false
 
     /// Whether it takes next to no room, and makes some.
@@ -72,6 +81,14 @@ module JournalWork =
         | JournalWork.Append(request, _, _) -> request.Bytes
         | _ -> 0L
 
+    /// What is left of it once others have taken over what was in memory: that copies have ended frees their room here.
+    let ofAbandoned (work: JournalWork) : JournalWork list =
+        match work with
+        | JournalWork.EndedPacked copy -> [ JournalWork.Ended copy ]
+        | JournalWork.EndedPack pack -> [ for copy in pack.Ended -> JournalWork.Ended copy ]
+        | JournalWork.Unpack _ -> []
+        | work -> [ work ]
+
     /// Tells who waits for it that it was not done.
     let refuse (work: JournalWork) : unit =
         match work with
@@ -79,6 +96,7 @@ module JournalWork =
         | JournalWork.Take(_, _, _, _, taken) -> taken.TrySetResult [] |> ignore
         | JournalWork.Drop(_, dropped) -> dropped.TrySetResult 0 |> ignore
         | JournalWork.Letters(_, _, refused) -> refused ()
+        | JournalWork.Upkeep
         | JournalWork.Attempted _
         | JournalWork.Shelved _
         | JournalWork.Died _

@@ -35,6 +35,7 @@ type JournalWriter
     // There is no room for further requests on the volume.
     let mutable isFull = false
     let mutable openedAt = 0L
+    let mutable epoch = 0L
     // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
@@ -70,7 +71,6 @@ type JournalWriter
 
     // What is there at the first opening.
     let read (journal: IOpenJournal) =
-        clock.GoOnFrom journal.LastTime
         let content, left = journal.ReadContent(clock.Now, options.DeadLetterKeep)
         lastNumber <- journal.LastNumber
         // What is damaged may show only as it is read: then this is not an opening yet.
@@ -88,6 +88,31 @@ type JournalWriter
         Volatile.Write(&isOpened, true)
         events.Opened { content with Damage = damage }
 
+    // Others have taken over what this process had in the journal. What it has in memory ends there: see `SendLease`.
+    let abandon () =
+        undone.Clear()
+        untaken.Clear()
+        suspects.Clear()
+        queue.Replace JournalWork.ofAbandoned
+        live.Abandon() |> List.map JournalWork.Ended |> queue.PutBack
+
+        for clone, waiting in usage.Waiting do
+            usage.Take(clone, waiting.Copies, waiting.Bytes, ValueNone)
+            usage.Release(clone, waiting.Bytes)
+            events.TakenOver clone waiting.Copies
+
+    // The time, and whose the copies in memory are.
+    let join (journal: IOpenJournal) =
+        match engine.Shared with
+        | ValueSome _ -> clock.Set journal.LastTime
+        | ValueNone when not hasOpened -> clock.GoOnFrom journal.LastTime
+        | ValueNone -> ()
+
+        if hasOpened && journal.Epoch <> epoch then
+            abandon ()
+
+        epoch <- journal.Epoch
+
     // No more often than the interval: a journal that is away costs nothing.
     let tryOpen () =
         if
@@ -100,10 +125,15 @@ type JournalWriter
             | Error reason -> tell reason
             | Ok journal ->
                 try
+                    join journal
+
                     if not hasOpened then
                         read journal
 
                     current <- ValueSome journal
+
+                    if engine.Shared.IsSome then
+                        queue.Post JournalWork.Upkeep
                 with error ->
                     journal.Dispose()
                     tell (engine.FaultOf error)
@@ -116,8 +146,34 @@ type JournalWriter
         if result.IsCleared then
             events.Arrived clone
 
+    let adopted (upkeep: JournalUpkeep) =
+        for clone, copies in upkeep.Adopted do
+            usage.Found(clone, copies)
+
+        Option.iter letters.FoundAll upkeep.Letters
+
+        for clone in upkeep.Unsent do
+            letters.AddUnsent clone
+
+        if not (upkeep.Adopted.IsEmpty && upkeep.Poisonous.IsEmpty) then
+            events.Adopted upkeep
+
+        for clone, _ in upkeep.Adopted do
+            events.Arrived clone
+
+        if upkeep.IsMore then
+            queue.Post JournalWork.Upkeep
+
+    let shelved (copy: ShelvedCopy) =
+        if copy.Epoch = epoch then
+            usage.Shelve(copy.Clone, copy.Bytes, copy.Accepted, copy.Due)
+            events.Arrived copy.Clone
+        else
+            usage.Release(copy.Clone, copy.Bytes)
+            events.TakenOver copy.Clone 1L
+
     // What is known once it is on disk.
-    let committed (work: JournalWork) (result: JournalResult) =
+    let committed (journal: IOpenJournal) (work: JournalWork) (result: JournalResult) =
         match work, result with
         | JournalWork.Append(request, at, waiting), _ ->
             match request.Durable, result with
@@ -128,18 +184,22 @@ type JournalWriter
                     if copy.IsSpilled then
                         usage.Shelve(copy.Clone, request.Bytes, at, at)
 
+            request.Epoch <- epoch
             kept.Add(request, waiting)
         | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken(copies, rest) ->
             let bytes = copies |> List.sumBy _.Bytes
             usage.Take(clone, int64 copies.Length, bytes, rest)
-            taken.TrySetResult copies |> ignore
+
+            taken.TrySetResult [ for copy in copies -> { copy with Epoch = epoch } ]
+            |> ignore
         | JournalWork.Drop(clone, dropped), JournalResult.Dropped(copies, bytes, rest) ->
             usage.Take(clone, int64 copies, bytes, rest)
             usage.Release(clone, bytes)
             dropped.TrySetResult copies |> ignore
-        | JournalWork.Shelved(_, clone, bytes, _, accepted, due), _ ->
-            usage.Shelve(clone, bytes, accepted, due)
-            events.Arrived clone
+        | JournalWork.Shelved copy, _ -> shelved copy
+        | JournalWork.Upkeep, JournalResult.Kept upkeep ->
+            journal.KeptUp()
+            adopted upkeep
         | JournalWork.Died entry, JournalResult.PushedOut(removed, isCleared) ->
             usage.Release(entry.Clone, entry.Bytes)
             letters.Added(entry.Clone, entry.Bytes, entry.Cause)
@@ -159,7 +219,7 @@ type JournalWriter
         | JournalWork.EndedPack pack, _ ->
             for copy in pack.Ended do
                 usage.Release(copy.Clone, copy.Bytes)
-        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _ | JournalWork.Unpack _),
+        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _ | JournalWork.Unpack _ | JournalWork.Upkeep),
           _ -> ()
 
     let execute (journal: IOpenJournal) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
@@ -175,7 +235,10 @@ type JournalWriter
             journal.PutBack copy
 
         for index in 0 .. batch.Count - 1 do
-            results[index] <- journal.Run batch[index]
+            results[index] <-
+                match batch[index] with
+                | JournalWork.Upkeep -> JournalResult.Kept(journal.Upkeep(clock.Now, options.DeadLetterKeep))
+                | work -> journal.Run work
 
             match batch[index] with
             | JournalWork.Shelved _
@@ -239,7 +302,7 @@ type JournalWriter
             }
 
             for index in 0 .. batch.Count - 1 do
-                committed batch[index] results[index]
+                committed journal batch[index] results[index]
 
             kept.Tell()
 
@@ -335,6 +398,13 @@ type JournalWriter
 
         // Nobody is left waiting.
         queue.TakeUrgentAfter TimeSpan.Zero |> List.iter JournalWork.refuse
+
+        try
+            current |> ValueOption.iter _.Leave()
+        with error ->
+            // Others find out after a while.
+            tell (engine.FaultOf error)
+
         close ()
 
     let thread = Thread(run, IsBackground = true, Name = "journal")

@@ -53,9 +53,11 @@ type LivePacks(clock: TimeProvider) =
                     remove pack
                     settled.Add(JournalWork.EndedPack pack)
             | false, _ -> settled.Add work
-        | JournalWork.Attempted(id, _, _)
-        | JournalWork.Shelved(id, _, _, _, _, _) ->
+        | JournalWork.Attempted(id, _, _) ->
             unpackOf settled id
+            settled.Add work
+        | JournalWork.Shelved copy ->
+            unpackOf settled copy.Id
             settled.Add work
         | JournalWork.Died entry ->
             unpackOf settled entry.Id
@@ -66,6 +68,7 @@ type LivePacks(clock: TimeProvider) =
         | JournalWork.Unpack _
         | JournalWork.Take _
         | JournalWork.Drop _
+        | JournalWork.Upkeep
         | JournalWork.Letters _ -> settled.Add work
 
     let look (settled: List<JournalWork>) (mayUnpack: bool) =
@@ -83,6 +86,17 @@ type LivePacks(clock: TimeProvider) =
         packs.Add pack |> ignore
         packOf[request] <- pack
         pack.Add(request, copies)
+
+    /// None of them is this process's any more. What has ended of them, one by one.
+    member _.Abandon() : EndedCopy list =
+        let ended = [
+            for pack in packs do
+                yield! pack.Ended
+        ]
+
+        packs.Clear()
+        packOf.Clear()
+        ended
 
     /// After how long there is something to write, whatever comes meanwhile; ValueNone if nothing will.
     member _.Due: TimeSpan voption =

@@ -45,6 +45,13 @@ type Suspects() =
 
         added.Clear()
 
+    /// None of what was in memory is this process's any more.
+    member _.Clear() : unit =
+        cloneOf.Clear()
+        held.Clear()
+        alone.Clear()
+        added.Clear()
+
     /// The highest suspicion with which a copy may be taken out of the file now.
     member _.Highest(clone: int64) : int64 =
         match heldBy clone with

@@ -14,6 +14,7 @@ type CloneStatistics(clone: ObjectKey) =
     let failed = Counter()
     let dropped = Counter()
     let expired = Counter()
+    let takenOver = Counter()
     let retries = Counter()
     // Of ten thousand RequestClones few may ever get a request.
     let mutable attempts: ByLabel<struct (int * string), Counter> | null = null
@@ -60,6 +61,9 @@ type CloneStatistics(clone: ObjectKey) =
     /// So many copies that were found in the journal have failed.
     member _.Fail(copies: int64) = failed.Add copies
 
+    /// So many copies that waited in the journal are another replica's now.
+    member _.TakeOver(copies: int64) = takenOver.Add copies
+
     /// A copy has ended, for good, so long after it was accepted.
     member _.End(outcome: TargetOutcome, duration: TimeSpan) =
         let history = historyNow ()
@@ -71,6 +75,8 @@ type CloneStatistics(clone: ObjectKey) =
             dropped.Add 1L
         elif TargetOutcome.isExpired outcome then
             expired.Add 1L
+        elif TargetOutcome.isTakenOver outcome then
+            takenOver.Add 1L
         else
             failed.Add 1L
 
@@ -120,8 +126,8 @@ type CloneStatistics(clone: ObjectKey) =
 
     /// Read one after the other, each end before what was accepted: what is pending is never less than nothing.
     member _.Totals: CopyTotals =
-        let delivered, failed, dropped, expired, retries =
-            delivered.Value, failed.Value, dropped.Value, expired.Value, retries.Value
+        let delivered, failed, dropped, expired, takenOver, retries =
+            delivered.Value, failed.Value, dropped.Value, expired.Value, takenOver.Value, retries.Value
 
         {
             Accepted = accepted.Value
@@ -131,6 +137,7 @@ type CloneStatistics(clone: ObjectKey) =
             Failed = failed
             Dropped = dropped
             Expired = expired
+            TakenOver = takenOver
             Retries = retries
         }
 

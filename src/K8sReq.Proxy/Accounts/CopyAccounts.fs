@@ -10,7 +10,7 @@ open K8sReq.Core
 [<Sealed>]
 type CopyAccounts() =
     let gate = Lock()
-    // Guarded by the gate: accepted + recovered + replayed = delivered + failed + dropped + expired + pending.
+    // Guarded by the gate: accepted + recovered + replayed = delivered + failed + dropped + expired + taken over + pending.
     let mutable totals = CopyTotals.zero
     // Guarded by the gate: pending copies that are in memory; the others wait in the journal alone.
     let mutable held = 0L
@@ -93,6 +93,15 @@ type CopyAccounts() =
 
         clone.Fail copies
 
+    /// Copies that waited in the journal alone are another replica's now.
+    member _.TakenOverInJournal(clone: CloneStatistics, copies: int64) : unit =
+        change (fun totals -> {
+            totals with
+                TakenOver = totals.TakenOver + copies
+        })
+
+        clone.TakeOver copies
+
     /// An attempt of this number has ended: its copy may go on.
     member _.AttemptEnded(clone: CloneStatistics, number: int, outcome: TargetOutcome) : unit =
         clone.Attempted outcome
@@ -126,6 +135,11 @@ type CopyAccounts() =
                     {
                         totals with
                             Expired = totals.Expired + 1L
+                    }
+                elif TargetOutcome.isTakenOver outcome then
+                    {
+                        totals with
+                            TakenOver = totals.TakenOver + 1L
                     }
                 else
                     {

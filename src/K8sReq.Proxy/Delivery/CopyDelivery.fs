@@ -98,6 +98,20 @@ type CopyDelivery
         with error ->
             faulted error
 
+    let endOf (result: SendResult) : DeliverySignal =
+        DeliverySignal.AttemptEnded {
+            Outcome = result.Outcome
+            IsAttempt = result.IsAttempt
+            RetryAfter = result.RetryAfter
+            Jitter =
+                if TargetOutcome.isDelivered result.Outcome then
+                    1.0
+                else
+                    guarded 1.0 services.Jitter
+            MayRetry = not (lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested)
+            Left = left ()
+        }
+
     let attempted (result: SendResult) =
         try
             match span with
@@ -172,7 +186,43 @@ type CopyDelivery
         else
             turn.GetAwaiter().UnsafeOnCompleted(fun () -> goOn ())
 
+    /// Others may have it by now.
     member private copy.Send(number: int) : unit =
+        if state.IsDurable then
+            let asking =
+                try
+                    services.Store.MaySend request services.Stop
+                with error ->
+                    ValueTask<bool>(Task.FromException<bool> error)
+
+            if asking.IsCompleted then
+                copy.SendIf(number, asking)
+            else
+                asking
+                    .ConfigureAwait(false)
+                    .GetAwaiter()
+                    .UnsafeOnCompleted(fun () -> copy.SendIf(number, asking))
+        else
+            copy.SendNow number
+
+    member private copy.SendIf(number: int, asked: ValueTask<bool>) : unit =
+        let signal =
+            try
+                if asked.GetAwaiter().GetResult() then
+                    ValueNone
+                else
+                    ValueSome DeliverySignal.TakenOver
+            with
+            | :? OperationCanceledException -> ValueSome(endOf SendResult.notTried)
+            | error ->
+                services.Unexpected error
+                ValueSome(endOf SendResult.notTried)
+
+        match signal with
+        | ValueNone -> copy.SendNow number
+        | ValueSome signal -> copy.Handle signal
+
+    member private copy.SendNow(number: int) : unit =
         span <- startSpan number
         let sending = send number
         let awaiter = sending.ConfigureAwait(false).GetAwaiter()
@@ -184,21 +234,7 @@ type CopyDelivery
 
     member private copy.Sent(result: SendResult) : unit =
         attempted result
-
-        copy.Handle(
-            DeliverySignal.AttemptEnded {
-                Outcome = result.Outcome
-                IsAttempt = result.IsAttempt
-                RetryAfter = result.RetryAfter
-                Jitter =
-                    if TargetOutcome.isDelivered result.Outcome then
-                        1.0
-                    else
-                        guarded 1.0 services.Jitter
-                MayRetry = not (lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested)
-                Left = left ()
-            }
-        )
+        copy.Handle(endOf result)
 
     member private copy.Park(time: TimeSpan) : unit =
         if lane.TryPark request.Bytes then

@@ -54,6 +54,9 @@ type AcceptedRequest
         | null -> false
         | durable -> durable |> Array.exists (fun kept -> kept.Copy = copy)
 
+    /// For the store: since when it is this process's, if others may take it over.
+    member val Epoch = 0L with get, set
+
     /// For the store: see `StoredCopy`.
     member val IsSuspect = false with get, set
 
@@ -83,6 +86,8 @@ type StoredCopy = {
     Attempts: int
     /// It was in memory before when a process ended: that it outlives an attempt is worth writing down.
     IsSuspect: bool
+    /// For the store: see `AcceptedRequest`.
+    Epoch: int64
 }
 
 module StoredCopy =
@@ -108,6 +113,7 @@ module StoredCopy =
         request.Number <- copy.Id.Request
         request.RequestId <- copy.RequestId
         request.IsSuspect <- copy.IsSuspect
+        request.Epoch <- copy.Epoch
         request
 
 /// What waits in a store for a RequestClone.
@@ -136,6 +142,9 @@ type CopyStore = {
     /// nothing is kept, nothing may be sent, and the request is the caller's again. Who waits may go on on the store's own thread,
     /// and so must not block it.
     Append: AcceptedRequest -> ValueTask<bool>
+    /// Whether a durable copy that is in memory may be sent now: false if another process has taken it over. Where that is not
+    /// known it waits until it is; cancelled by the token.
+    MaySend: AcceptedRequest -> CancellationToken -> ValueTask<bool>
     /// A copy failed and waits in memory so long for its next attempt. The state has the attempts so far.
     Parked: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
     /// A durable copy leaves the memory for now: `Take` gives it again, not before this time has passed.

@@ -17,6 +17,7 @@ let private copies (json: Utf8JsonWriter) (totals: CopyTotals) =
         json.WriteNumber("failed", totals.Failed)
         json.WriteNumber("dropped", totals.Dropped)
         json.WriteNumber("expired", totals.Expired)
+        json.WriteNumber("takenOver", totals.TakenOver)
         json.WriteNumber("pending", totals.Pending)
         json.WriteNumber("retries", totals.Retries))
 

@@ -1,0 +1,36 @@
+namespace K8sReq.Core
+
+open System.Text.RegularExpressions
+
+/// A text that is shown nowhere: not in a log, not on a page, not in an error.
+[<Struct; StructuredFormatDisplay("***"); CustomEquality; NoComparison>]
+type Secret =
+    private
+    | Secret of string
+
+    override _.ToString() = "***"
+
+    override this.Equals other =
+        match other, this with
+        | (:? Secret as other), Secret own ->
+            let (Secret text) = other
+            text = own
+        | _ -> false
+
+    override _.GetHashCode() = 0
+
+module Secret =
+    let create (text: string) : Secret = Secret text
+
+    /// To be handed on, and kept nowhere.
+    let reveal (Secret text) : string = text
+
+    // Up to the last @: a password may have any character, also where it should have been escaped.
+    let private userInfo =
+        Regex("^([A-Za-z][A-Za-z0-9+.-]*://[^:/?#]*):.*@", RegexOptions.Singleline)
+
+    let private parameter = Regex("([?&][^=&]*password=)[^&]*", RegexOptions.IgnoreCase)
+
+    /// A text that may be a URI, as it can be shown: without the password in it.
+    let mask (text: string) : string =
+        parameter.Replace(userInfo.Replace(text, "$1:***@"), "$1***")

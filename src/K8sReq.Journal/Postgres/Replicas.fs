@@ -1,0 +1,107 @@
+namespace K8sReq.Journal.Postgres
+
+open System
+open K8sReq.Journal
+
+/// How long what takes between replicas.
+type ReplicaTimes = {
+    /// After so long without a sign of life a replica counts as gone.
+    Lease: TimeSpan
+    /// A replica that could not give one for so long sends nothing. Shorter than the lease: clocks run unevenly.
+    SendLease: TimeSpan
+    /// Between two signs of life.
+    Interval: TimeSpan
+    /// For so long after it has reached the server a replica takes no other for gone: the server may have been away, for all of
+    /// them.
+    Grace: TimeSpan
+}
+
+module ReplicaTimes =
+    /// A replica that has gone is found after 18 s at most, or 28 where the server was away too.
+    let standard = {
+        Lease = TimeSpan.FromSeconds 15.0
+        SendLease = TimeSpan.FromSeconds 12.0
+        Interval = TimeSpan.FromSeconds 3.0
+        Grace = TimeSpan.FromSeconds 10.0
+    }
+
+/// The replicas that use the journal. `me`: this one's number.
+[<Sealed>]
+type Replicas(session: PostgresSession, me: int64, times: ReplicaTimes) =
+    /// What each replica's connection is called on the server.
+    static member ApplicationName(id: int64) = $"k8sreq-{id}"
+
+    static member private Expiry = "clock_timestamp() + make_interval(secs => $2)"
+
+    /// Another one, of this name, with its number.
+    static member Join(session: PostgresSession, name: string, times: ReplicaTimes) : int64 =
+        session.Number(
+            $"INSERT INTO k8sreq.replicas (name, expires_at) VALUES ($1, {Replicas.Expiry}) RETURNING id",
+            Value.text name,
+            Npgsql.NpgsqlParameter<float>(TypedValue = times.Lease.TotalSeconds)
+        )
+        |> ValueOption.get
+
+    /// One of this number that comes back. False if it counts as gone.
+    static member Rejoin(session: PostgresSession, id: int64, times: ReplicaTimes) : bool =
+        session
+            .Number(
+                $"UPDATE k8sreq.replicas SET expires_at = {Replicas.Expiry} WHERE id = $1 AND NOT fenced RETURNING id",
+                Value.number id,
+                Npgsql.NpgsqlParameter<float>(TypedValue = times.Lease.TotalSeconds)
+            )
+            .IsSome
+
+    /// What had this name before and has no connection is gone: one address is used by one program at a time.
+    static member FenceNamesake(session: PostgresSession, id: int64, name: string) : unit =
+        session.Do(
+            "UPDATE k8sreq.replicas r SET fenced = true WHERE r.name = $1 AND r.id <> $2 AND NOT r.fenced AND NOT EXISTS \
+             (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = 'k8sreq-' || r.id)",
+            Value.text name,
+            Value.number id
+        )
+
+    /// Fails the transaction if others count this replica as gone, and holds them off until its end: who takes over finds
+    /// everything that was kept, and nothing comes after.
+    member _.Guard() : unit =
+        session.Ask(
+            "SELECT 1 / count(*) FROM (SELECT 1 FROM k8sreq.replicas WHERE id = $1 AND NOT fenced FOR SHARE) me",
+            Value.number me
+        )
+
+    /// A sign of life.
+    member _.Renew() : unit =
+        session.Do(
+            $"UPDATE k8sreq.replicas SET expires_at = {Replicas.Expiry} WHERE id = $1",
+            Value.number me,
+            Npgsql.NpgsqlParameter<float>(TypedValue = times.Lease.TotalSeconds)
+        )
+
+    /// Those without a sign of life count as gone from now on. One that is in a transaction of its own has a little more time;
+    /// then its connection is ended.
+    member _.FenceExpired() : unit =
+        session.Do(
+            "UPDATE k8sreq.replicas SET fenced = true WHERE id IN \
+             (SELECT id FROM k8sreq.replicas WHERE NOT fenced AND id <> $1 AND expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED)",
+            Value.number me
+        )
+
+        session.Ask(
+            "SELECT count(pg_terminate_backend(a.pid)) FROM k8sreq.replicas r JOIN pg_stat_activity a \
+             ON a.application_name = 'k8sreq-' || r.id AND a.usename = current_user \
+             WHERE NOT r.fenced AND r.id <> $1 AND r.expires_at < clock_timestamp() - interval '5 seconds'",
+            Value.number me
+        )
+
+    /// One that has gone and of which something may be left, for this replica alone until the end of the transaction.
+    member _.TakeGone() : int64 voption =
+        session.Number
+            "SELECT id FROM k8sreq.replicas WHERE fenced ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
+
+    /// Nothing is left of it.
+    member _.Remove(gone: int64) : unit =
+        session.Do("DELETE FROM k8sreq.replicas WHERE id = $1", Value.number gone)
+
+    /// This one goes: others may have what is left at once.
+    member _.Leave() : unit =
+        session.Do("UPDATE k8sreq.replicas SET fenced = true WHERE id = $1", Value.number me)
