@@ -10,6 +10,7 @@ open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host.Commands
+open K8sReq.Journal.Postgres
 open K8sReq.Proxy
 open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
@@ -84,6 +85,10 @@ let private run (command: Command) : Task<int> =
         use loggers = ConsoleLog.create LogDetail.Info LogFormat.Console
         return! Receive.run loggers signals.Received Console.Out settings
       }
+    | Command.JournalSql role ->
+        printfn $"{PostgresSchema.sql}"
+        role |> Option.iter (fun role -> printf $"{PostgresSchema.rights role}")
+        Task.FromResult 0
     | Command.Dead command -> Dead.run Console.Out Console.Error command
     | Command.Serve({ Manifests = Some folder } as settings) ->
         withFolder folder (fun () ->

@@ -29,6 +29,17 @@ type JournalEvents = {
     Recovered: unit -> unit
 }
 
+module JournalEvents =
+    /// Told to nobody.
+    let none: JournalEvents = {
+        Opened = ignore
+        Adopted = ignore
+        TakenOver = fun _ _ -> ()
+        Arrived = ignore
+        Failed = ignore
+        Recovered = ignore
+    }
+
 /// How a journal is kept.
 type JournalOptions = {
     /// Bytes of copies that it may hold.

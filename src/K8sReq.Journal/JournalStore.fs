@@ -25,6 +25,10 @@ type JournalStore
     let clock = JournalClock monotonic
     let writer = new JournalWriter(engine, options, clock, usage, letters, events)
 
+    let lookAfterOthers () =
+        if engine.Shared.IsSome then
+            writer.Post JournalWork.Upkeep
+
     let upkeep =
         engine.Shared
         |> ValueOption.map (fun shared ->
@@ -32,7 +36,7 @@ type JournalStore
                 monotonic,
                 shared.UpkeepInterval,
                 fun () ->
-                    writer.Post JournalWork.Upkeep
+                    lookAfterOthers ()
                     Task.CompletedTask
             ))
 
@@ -280,6 +284,9 @@ type JournalStore
 
         return Option.map List.length pruned
     }
+
+    /// Gives a sign of life, and takes over what others have left, where several use the journal; otherwise nothing.
+    member _.LookAfterOthers() : unit = lookAfterOthers ()
 
     /// By the journal's clock, as its times are.
     member _.Now = clock.Now

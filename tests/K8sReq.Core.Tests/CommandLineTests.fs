@@ -32,6 +32,26 @@ let tests =
             Expect.equal (isError [ "check"; "--strict" ]) [ SettingError.UnknownFlag "--strict" ] "a flag"
         }
 
+        test "a journal's tables can be printed, for a role" {
+            Expect.equal (parse [ "journal"; "sql" ]) (Ok(Command.JournalSql None)) "alone"
+
+            Expect.equal
+                (parse [ "journal"; "sql"; "--role"; "k8sreq-app" ])
+                (Ok(Command.JournalSql(Some "k8sreq-app")))
+                "for a role"
+
+            for arguments in
+                [
+                    [ "journal" ]
+                    [ "journal"; "drop" ]
+                    [ "journal"; "sql"; "--role" ]
+                    [ "journal"; "sql"; "--role"; "a\"; DROP TABLE b" ]
+                    [ "journal"; "sql"; "--nope" ]
+                    [ "journal"; "sql"; "stray" ]
+                ] do
+                Expect.hasLength (isError arguments) 1 $"{arguments}"
+        }
+
         test "receive has defaults, and takes an address and a name" {
             Expect.equal
                 (parse [ "receive" ])

@@ -50,6 +50,7 @@ let private signals = [
     "failed", DeliverySignal.AttemptEnded(attempt failed)
     "failed, no retry of use", DeliverySignal.AttemptEnded { attempt failed with MayRetry = false }
     "expired", DeliverySignal.Expired
+    "taken over", DeliverySignal.TakenOver
     "failed, and its time is over",
     DeliverySignal.AttemptEnded {
         attempt failed with
@@ -88,6 +89,8 @@ let private table = [
     (DeliveryPhase.Sending, "refused for good"),
     (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.Rejected 410), 2)
     (DeliveryPhase.Sending, "not tried"), (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.Cancelled, 1)
+    (DeliveryPhase.Sending, "taken over"),
+    (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.TakenOver, 1)
     (DeliveryPhase.Backoff, "park refused"),
     (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.NoRoomToRetry failed), 1)
     (DeliveryPhase.Backoff, "backoff ended"), (DeliveryPhase.Queued, DeliveryAction.Queue, 1)
@@ -109,6 +112,7 @@ let private anySignal =
         4, Gen.constant (DeliverySignal.AttemptEnded(attempt failed))
         1, Gen.constant (DeliverySignal.AttemptEnded(attempt delivered))
         1, Gen.constant DeliverySignal.Expired
+        1, Gen.constant DeliverySignal.TakenOver
         1, Gen.constant (DeliverySignal.ParkRefused(TimeSpan.FromSeconds 7.0))
         4, Gen.constant DeliverySignal.BackoffEnded
     ]
@@ -219,7 +223,7 @@ let tests =
                 && (actions |> List.filter isSend |> List.length) = retries + 1))
 
         property
-            "accepted = delivered + failed + dropped + expired + pending, after any histories"
+            "accepted = delivered + failed + dropped + expired + taken over + pending, after any histories"
             (Prop.forAll (Arb.fromGen (Gen.listOf history)) (fun histories ->
                 let states =
                     histories |> List.map (fun (retries, signals) -> fst (run retries signals))
@@ -234,6 +238,7 @@ let tests =
                     not (TargetOutcome.isDelivered outcome)
                     && not (TargetOutcome.isDropped outcome)
                     && not (TargetOutcome.isExpired outcome)
+                    && not (TargetOutcome.isTakenOver outcome)
 
                 let pending =
                     states |> List.filter (fun state -> not state.Copy.IsEnded) |> List.length
@@ -243,6 +248,7 @@ let tests =
                     + count isFailed
                     + count TargetOutcome.isDropped
                     + count TargetOutcome.isExpired
+                    + count TargetOutcome.isTakenOver
                     + pending))
 
         test "an event after the end changes nothing" {

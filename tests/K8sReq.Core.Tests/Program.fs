@@ -38,6 +38,7 @@ let main arguments =
             ListenAddressTests.tests
             TraceContextTests.tests
             TelemetrySettingsTests.tests
+            PostgresAddressTests.tests
             DurationBucketsTests.tests
             StatusQueryTests.tests
             LogRateLimitTests.tests

@@ -93,6 +93,7 @@ let tests =
                 "QUEUE_BYTES", "0"
                 "BUFFER_BYTES", "65536"
                 "JOURNAL", "/data"
+                "JOURNAL_PASSWORD_FILE", "/secret/password"
                 "DURABILITY", "memory"
                 "JOURNAL_BYTES", "1048576"
                 "JOURNAL_LINGER", "5ms"
@@ -142,7 +143,7 @@ let tests =
                     Journal =
                         Some {
                             KeptIn = JournalPlace.Folder "/data"
-                            PasswordFile = None
+                            PasswordFile = Some "/secret/password"
                             Limit = 1048576L
                             Linger = TimeSpan.FromMilliseconds 5.0
                             OrphanKeep = TimeSpan.FromHours 1.0

@@ -14,6 +14,7 @@ let private ofTheProgram = [
     DeadLetterBrowserTests.tests
     ProgramTests.tests
     JournalTests.tests
+    PostgresJournalTests.tests
     DeadLetterTests.tests
     JournalFaultTests.tests
     StalledReaderTests.tests

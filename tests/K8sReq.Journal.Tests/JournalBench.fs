@@ -119,6 +119,7 @@ type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
     member _.Found = settled.Value
     member _.Faults = List.ofSeq faults
     member _.Recoveries = recoveries
+    member _.LookAfterOthers() = store.LookAfterOthers()
     member _.Replayed = List.ofSeq replayed
 
     member bench.FoundCopies = task {

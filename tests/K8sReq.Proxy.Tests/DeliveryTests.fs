@@ -51,7 +51,8 @@ let private expiringAfter (seconds: float) (target: Target) : Target = {
 }
 
 /// A lane for one send at a time, and a client whose results a test gives one by one.
-type private Bench(target: Target, queueBytes: int64) =
+type private Bench
+    (target: Target, queueBytes: int64, ?maySend: AcceptedRequest -> CancellationToken -> ValueTask<bool>) =
     let results = Channel.CreateUnbounded<SendResult>()
     let mutable attempts = 0
     let mutable retries = 0
@@ -98,7 +99,13 @@ type private Bench(target: Target, queueBytes: int64) =
                     )
             Clock = bench.Clock
             Jitter = fun () -> 1.0
-            Store = MemoryStore.create ()
+            Store =
+                match maySend with
+                | Some maySend -> {
+                    MemoryStore.create () with
+                        MaySend = maySend
+                  }
+                | None -> MemoryStore.create ()
             Attempted =
                 fun _ _ number _ _ ->
                     Interlocked.Increment &counted |> ignore
@@ -114,8 +121,19 @@ type private Bench(target: Target, queueBytes: int64) =
 
         match bench.Lane.TryEnter 10L with
         | LaneEntry.Entered turn ->
+            let durable: DurableCopy[] | null =
+                match maySend with
+                | Some _ -> [|
+                    {
+                        Copy = 0
+                        Clone = target.Clone
+                        IsSpilled = false
+                    }
+                  |]
+                | None -> null
+
             let accepted =
-                AcceptedRequest(request, 10L, bench.Clock.GetTimestamp(), null, 1, null, ignore)
+                AcceptedRequest(request, 10L, bench.Clock.GetTimestamp(), null, 1, durable, ignore)
 
             async {
                 let! struct (outcome, _) =
@@ -375,6 +393,46 @@ let tests =
             let! ended = outcome delivery
             Expect.equal ended TargetOutcome.Cancelled "given up"
             Expect.equal (bench.Attempts, bench.Counted, bench.Retries) (1, 1, 0) "one attempt, no retry"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy that another replica has is not sent, and ends as taken over"
+        <| fun () -> task {
+            let bench = Bench(retrying 5, 100L, (fun _ _ -> ValueTask<bool> false))
+            let! ended = bench.Start() |> outcome
+            Expect.equal ended TargetOutcome.TakenOver "taken over"
+            Expect.equal (bench.Attempts, bench.Counted) (0, 0) "nothing was sent"
+            Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
+        }
+
+        testCaseTask "a copy waits until it is known whether it may be sent, before each attempt"
+        <| fun () -> task {
+            let answers = Channel.CreateUnbounded<bool>()
+
+            let bench = Bench(retrying 5, 100L, (fun _ stop -> answers.Reader.ReadAsync stop))
+
+            let delivery = bench.Start()
+            Expect.equal bench.Attempts 0 "it is not known"
+            answers.Writer.TryWrite true |> ignore
+            bench.Give failure
+            do! bench.Pass 1.0
+            Expect.equal bench.Attempts 1 "nor for the second attempt"
+            answers.Writer.TryWrite false |> ignore
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.TakenOver, 1) "it is another's by now"
+        }
+
+        testCaseTask "a copy of which that is not known at the end of the process goes back to the store"
+        <| fun () -> task {
+            let never = TaskCompletionSource<bool>()
+
+            let bench =
+                Bench(retrying 5, 100L, (fun _ stop -> ValueTask<bool>(never.Task.WaitAsync stop)))
+
+            let delivery = bench.Start()
+            bench.Stop()
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Cancelled, 0) "not sent"
             Expect.equal bench.Lane.Load LaneLoad.empty "and the lane is empty"
         }
 

@@ -14,14 +14,7 @@ type TestJournal() =
             TimeProvider.System,
             TestJournal.Engine(folder.Path, 1_000_000L),
             TestJournal.Options 1_000_000L,
-            {
-                Opened = ignore
-                Adopted = ignore
-                TakenOver = fun _ _ -> ()
-                Arrived = ignore
-                Failed = ignore
-                Recovered = ignore
-            },
+            JournalEvents.none,
             fun _ _ -> ()
         )
 

@@ -14,6 +14,8 @@ type Command =
     | Check of path: string
     | Receive of ReceiverSettings
     | Dead of DeadCommand
+    /// Print what makes a journal's tables in PostgreSQL, and lets a role use them.
+    | JournalSql of role: string option
     | Help
     | Version
 
@@ -52,6 +54,26 @@ module CommandLine =
         Name = "receiver"
     }
 
+    // It stands in SQL as it is.
+    let private isRole (text: string) =
+        text <> ""
+        && text
+           |> Seq.forall (fun letter -> Char.IsAsciiLetterOrDigit letter || letter = '_' || letter = '-')
+
+    let private readJournal (arguments: string list) =
+        match arguments with
+        | [ "sql" ] -> Ok(Command.JournalSql None)
+        | [ "sql"; "--role"; role ] when isRole role -> Ok(Command.JournalSql(Some role))
+        | [ "sql"; "--role"; role ] ->
+            Error [ SettingError.Invalid("--role", role, "a name of letters, digits, _ and -") ]
+        | [ "sql"; "--role" ] -> Error [ SettingError.WithoutValue("--role", "the name of a role") ]
+        | "sql" :: argument :: _ when argument.StartsWith "--" -> Error [ SettingError.UnknownFlag argument ]
+        | "sql" :: argument :: _ -> Error [ SettingError.UnexpectedArgument argument ]
+        | _ ->
+            Error [
+                SettingError.Missing("journal sql", "it is all that there is to do with a journal")
+            ]
+
     /// Reads the program's arguments; the environment matters to the proxy only.
     let parse
         (environment: Map<string, string>)
@@ -72,6 +94,7 @@ module CommandLine =
         | [ "check"; flag ] -> Error [ SettingError.UnknownFlag flag ]
         | "check" :: _ :: rest -> Error [ for argument in rest -> SettingError.UnexpectedArgument argument ]
         | "dead" :: rest -> DeadCommand.parse rest |> Result.map Command.Dead
+        | "journal" :: rest -> readJournal rest
         | "receive" :: rest -> readReceiver receiverDefaults [] rest
         | _ -> Settings.parse environment arguments |> Validation.map Command.Serve
 
@@ -99,6 +122,7 @@ module CommandLine =
             "      [--clone NAMESPACE/NAME] [--outcome refused|failing|expired|poison] [--since TIME] [--until TIME] [--id ID]"
             "      [--limit N] [--rate PER-SECOND] [--dry-run] [--all] [--headers] [--body] [--output table|json]"
             "      [--addr http://127.0.0.1:9558], the status page of a proxy that runs"
+            "  k8sreq journal sql [--role ROLE]              print what makes a journal's tables in PostgreSQL, for a role that may not"
             "  k8sreq --help | --version"
             ""
             "Settings of the proxy, as flags or environment variables; a flag wins:"

@@ -25,12 +25,15 @@ module Secret =
     /// To be handed on, and kept nowhere.
     let reveal (Secret text) : string = text
 
-    // Up to the last @: a password may have any character, also where it should have been escaped.
+    // A password may have any character, also where it should have been escaped: of a database's URI all counts up to the last @.
     let private userInfo =
-        Regex("^([A-Za-z][A-Za-z0-9+.-]*://[^:/?#]*):.*@", RegexOptions.Singleline)
+        Regex(
+            "^(postgres(?:ql)?://[^:/?#]*):.*@|^([A-Za-z][A-Za-z0-9+.-]*://[^:/?#]*):[^/?#]*@",
+            RegexOptions.Singleline ||| RegexOptions.IgnoreCase
+        )
 
     let private parameter = Regex("([?&][^=&]*password=)[^&]*", RegexOptions.IgnoreCase)
 
     /// A text that may be a URI, as it can be shown: without the password in it.
     let mask (text: string) : string =
-        parameter.Replace(userInfo.Replace(text, "$1:***@"), "$1***")
+        parameter.Replace(userInfo.Replace(text, "$1$2:***@"), "$1***")

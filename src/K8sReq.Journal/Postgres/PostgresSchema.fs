@@ -78,14 +78,23 @@ let sql: string =
         ]
     )
 
+/// What lets another role use them, after that.
+let rights (role: string) : string =
+    $"GRANT USAGE ON SCHEMA k8sreq TO \"{role}\";\n"
+    + $"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA k8sreq TO \"{role}\";\n"
+
 let private run (connection: NpgsqlConnection) (sql: string) : unit =
     use command = new NpgsqlCommand(sql, connection)
     command.ExecuteNonQuery() |> ignore
 
 // None where there are no tables.
 let private found (connection: NpgsqlConnection) : int64 option =
+    // Not `to_regclass`: what it remembers of the time before a lock was waited for may be wrong.
     use exists =
-        new NpgsqlCommand("SELECT to_regclass('k8sreq.format') IS NOT NULL", connection)
+        new NpgsqlCommand(
+            "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = 'k8sreq' AND tablename = 'format')",
+            connection
+        )
 
     match exists.ExecuteScalar() with
     | :? bool as isThere when isThere ->

@@ -56,7 +56,7 @@ type Replicas(session: PostgresSession, me: int64, times: ReplicaTimes) =
     static member FenceNamesake(session: PostgresSession, id: int64, name: string) : unit =
         session.Do(
             "UPDATE k8sreq.replicas r SET fenced = true WHERE r.name = $1 AND r.id <> $2 AND NOT r.fenced AND NOT EXISTS \
-             (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = 'k8sreq-' || r.id)",
+             (SELECT 1 FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name = 'k8sreq-' || r.id)",
             Value.text name,
             Value.number id
         )
@@ -88,7 +88,7 @@ type Replicas(session: PostgresSession, me: int64, times: ReplicaTimes) =
 
         session.Ask(
             "SELECT count(pg_terminate_backend(a.pid)) FROM k8sreq.replicas r JOIN pg_stat_activity a \
-             ON a.application_name = 'k8sreq-' || r.id AND a.usename = current_user \
+             ON a.datname = current_database() AND a.application_name = 'k8sreq-' || r.id AND a.usename = current_user \
              WHERE NOT r.fenced AND r.id <> $1 AND r.expires_at < clock_timestamp() - interval '5 seconds'",
             Value.number me
         )
@@ -104,4 +104,13 @@ type Replicas(session: PostgresSession, me: int64, times: ReplicaTimes) =
 
     /// This one goes: others may have what is left at once.
     member _.Leave() : unit =
+        session.Do(
+            "DELETE FROM k8sreq.replicas WHERE id = $1 \
+             AND NOT EXISTS (SELECT 1 FROM k8sreq.packs WHERE owner = $1) \
+             AND NOT EXISTS (SELECT 1 FROM k8sreq.copies WHERE owner = $1 AND state = 1) \
+             AND NOT EXISTS (SELECT 1 FROM k8sreq.copies WHERE owner = $1 AND state <> 1) \
+             AND NOT EXISTS (SELECT 1 FROM k8sreq.dead_letters WHERE sink_owner = $1)",
+            Value.number me
+        )
+
         session.Do("UPDATE k8sreq.replicas SET fenced = true WHERE id = $1", Value.number me)
