@@ -359,4 +359,41 @@ let tests =
                 (Set.ofList (leaves "" (at [ "spec" ] (claim ofComponent))))
                 (Set.ofList (leaves "" (at [ "spec" ] (claim ofChart))))
                 "the claims")
+
+        withHelm "in PostgreSQL: the address comes from a Secret, and nothing else changes" (fun helm ->
+            let arguments = [ "--set"; "journal.postgres.existingSecret=db-app" ]
+            let before, after = render helm [], render helm arguments
+            Expect.isEmpty (kind after "StatefulSet") "no volumes"
+
+            Expect.equal
+                (added (podOf before) (podOf after))
+                (Set.ofList [
+                    "/containers/k8sreq-duplicator-controller/env/JOURNAL/name", "JOURNAL"
+                    "/containers/k8sreq-duplicator-controller/env/JOURNAL/valueFrom/secretKeyRef/name",
+                    "db-app"
+                    "/containers/k8sreq-duplicator-controller/env/JOURNAL/valueFrom/secretKeyRef/key", "uri"
+                ])
+                "what is new"
+
+            Expect.isEmpty (added (podOf after) (podOf before)) "what is gone"
+
+            let key =
+                render helm (arguments @ [ "--set"; "journal.postgres.uriKey=url" ])
+                |> podOf
+                |> leaves ""
+                |> List.find (fst >> _.EndsWith("secretKeyRef/key"))
+                |> snd
+
+            Expect.equal key "url" "another key")
+
+        for name, arguments, said in
+            [
+                "beside volumes", [ "--set"; "persistence.enabled=true" ], "two journals"
+                "beside a variable", [ "--set"; "env.JOURNAL=/data" ], "remove JOURNAL"
+                "beside a flag", [ "--set"; "extraArgs={--journal=/data}" ], "remove --journal"
+            ] do
+            refuses
+                $"a journal in PostgreSQL {name}"
+                ([ "--set"; "journal.postgres.existingSecret=db-app" ] @ arguments)
+                said
     ]

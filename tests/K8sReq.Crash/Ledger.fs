@@ -82,7 +82,13 @@ type Ledger() =
         match! client.TryAnswer() with
         | None -> return false
         | Some answer ->
-            answers[number] <- Answer.Status(TestClient.status answer)
+            let status = TestClient.status answer
+            answers[number] <- Answer.Status status
+
+            // It is to be tried again later.
+            if status = 503 then
+                do! Task.Delay 20
+
             return answer.Values "Connection" <> [ "close" ]
     }
 

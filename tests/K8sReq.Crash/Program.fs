@@ -1,9 +1,10 @@
-/// kill -9 and power cuts under load against the published program with a journal: whatever was answered 202 has to come to
-/// every target. Linux; the power cuts need root and loop devices, and are left out where these are not.
+/// kill -9 and power cuts under load against the published program with a journal, and faults of a PostgreSQL server: whatever
+/// was answered 202 has to come to every target. Linux; the power cuts need root and loop devices, the server Debian's
+/// postgresql, and they are left out where these are not.
 ///
-///     dotnet fsi build.fsx crash [-- --kills N] [--cuts N] [--seed N]
+///     dotnet fsi build.fsx crash [-- --kills N] [--cuts N] [--server-faults N] [--seed N]
 ///
-/// `--short` is the form of it that is among the tests: 5 kills and 2 power cuts, and the last line counts.
+/// `--short` is the form of it that is among the tests: 5 kills, 2 power cuts and 6 faults, and the last line counts.
 module K8sReq.Crash.Program
 
 open System
@@ -13,6 +14,7 @@ open System.Threading.Tasks
 type private Options = {
     Kills: int
     Cuts: int
+    ServerFaults: int
     Seed: int
     IsShort: bool
 }
@@ -28,6 +30,13 @@ let rec private parse (options: Options) (arguments: string list) : Options =
     match arguments with
     | "--kills" :: count :: rest -> parse { options with Kills = int count } rest
     | "--cuts" :: count :: rest -> parse { options with Cuts = int count } rest
+    | "--server-faults" :: count :: rest ->
+        parse
+            {
+                options with
+                    ServerFaults = int count
+            }
+            rest
     | "--seed" :: seed :: rest -> parse { options with Seed = int seed } rest
     | "--short" :: rest ->
         parse
@@ -35,11 +44,13 @@ let rec private parse (options: Options) (arguments: string list) : Options =
                 options with
                     Kills = 5
                     Cuts = 2
+                    ServerFaults = 6
                     IsShort = true
             }
             rest
     | [] -> options
-    | other -> failwith $"{other} is not understood: --kills N, --cuts N, --seed N, --short"
+    | other ->
+        failwith $"{other} is not understood: --kills N, --cuts N, --server-faults N, --seed N, --short"
 
 let private runPart
     (name: string)
@@ -96,7 +107,26 @@ let private run (options: Options) : Task<int> = task {
                 return [ ended ]
     }
 
-    let ends = kills @ cuts
+    let! faults = task {
+        if options.ServerFaults = 0 then
+            return []
+        else
+            match ServerFaults.whyNot () with
+            | Some reason ->
+                printfn "crash: faults of a server skipped: %s" reason
+                return [ PartEnd.Skipped ]
+            | None ->
+                let! ended =
+                    runPart
+                        "faults of a server and its replicas"
+                        options.Seed
+                        options.ServerFaults
+                        (ServerFaults.run options.IsShort)
+
+                return [ ended ]
+    }
+
+    let ends = kills @ cuts @ faults
 
     let count ended =
         ends |> List.filter ((=) ended) |> List.length
@@ -118,6 +148,7 @@ let main arguments =
             {
                 Kills = 100
                 Cuts = 50
+                ServerFaults = 50
                 Seed = Random.Shared.Next()
                 IsShort = false
             }
@@ -125,6 +156,6 @@ let main arguments =
 
     // Far beyond what it takes: it only ends what hangs.
     let limit =
-        TimeSpan.FromSeconds(180.0 + 10.0 * float (options.Kills + options.Cuts))
+        TimeSpan.FromSeconds(180.0 + 10.0 * float (options.Kills + options.Cuts + options.ServerFaults))
 
     Resources.guard limit (fun () -> run options)

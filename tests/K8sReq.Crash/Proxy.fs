@@ -9,7 +9,7 @@ open System.Threading.Tasks
 open K8sReq.TestKit
 
 // Longer than a backlog of these tests takes, on a slow machine.
-let private drainLimit = TimeSpan.FromSeconds 120.0
+let drainLimit = TimeSpan.FromSeconds 120.0
 
 /// Manifests: a RequestClone for each target. They retry for longer than any of them is away, and a 202 is for all or none.
 let routes (targets: CrashTarget list) : string =
@@ -22,8 +22,8 @@ let routes (targets: CrashTarget list) : string =
         + (Manifests.clone target.Name Payload.host target.Name).Replace("servicePort: http}", delivery))
     |> String.concat ""
 
-/// Starts it and does not wait for anything.
-let launch (manifests: string) (journal: string) : PublishedProgram =
+/// Starts it as the replica of this name, and does not wait for anything.
+let launchAs (name: string) (manifests: string) (journal: string) : PublishedProgram =
     Resources.hold (
         PublishedProgram.Start(
             [
@@ -35,9 +35,13 @@ let launch (manifests: string) (journal: string) : PublishedProgram =
                 "--probe-addr=127.0.0.1:0"
                 "--metrics-addr=127.0.0.1:0"
                 "--status-addr=127.0.0.1:0"
-            ]
+            ],
+            [ "POD_NAME", name ]
         )
     )
+
+/// The same of one that is alone.
+let launch (manifests: string) (journal: string) : PublishedProgram = launchAs "k8sreq" manifests journal
 
 /// The port that it takes requests on, once its journal is open.
 let port (program: PublishedProgram) : Task<int> = task {

@@ -165,7 +165,13 @@ let tests =
                 prometheus.Gives(
                     "sum by (outcome) (k8sreq_copies_total)",
                     "outcome",
-                    [ "delivered", requests; "failed", requests; "dropped", 0.0; "expired", 0.0 ]
+                    [
+                        "delivered", requests
+                        "failed", requests
+                        "dropped", 0.0
+                        "expired", 0.0
+                        "taken_over", 0.0
+                    ]
                 )
 
             do!

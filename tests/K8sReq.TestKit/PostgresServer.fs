@@ -187,7 +187,20 @@ type PostgresServer private (binaries: string) =
         running <- Process.Start start
         waitUntilReady 200
 
-    /// Ends it: "TERM" waits for clients, "INT" ends them, "QUIT" as after a crash.
+    /// To all of its processes: "STOP" and "CONT".
+    member server.Signal(signal: string) : unit =
+        let id = string<int> server.ProcessId
+
+        run (
+            ProcessStartInfo(
+                "sh",
+                [ "-c"; $"kill -{signal} {id} $(cat /proc/{id}/task/{id}/children)" ],
+                RedirectStandardOutput = true,
+                RedirectStandardError = true
+            )
+        )
+
+    /// Ends it: "TERM" waits for clients, "INT" ends them, "QUIT" as after a crash, "KILL" without a word.
     member server.Stop(signal: string) : unit =
         match running with
         | null -> ()

@@ -14,9 +14,9 @@ let within (what: string) (awaited: Task<'T>) : Task<'T> = task {
         return failwith $"waited in vain for {what}"
 }
 
-/// Asks again and again until the answer is yes. For what cannot be awaited: the state of another process, a log.
-let until (what: string) (isSo: unit -> Task<bool>) : Task<unit> = task {
-    let deadline = DateTime.UtcNow + patience
+/// Asks again and again until the answer is yes, for so long. For what cannot be awaited: the state of another process, a log.
+let untilFor (time: TimeSpan) (what: string) (isSo: unit -> Task<bool>) : Task<unit> = task {
+    let deadline = DateTime.UtcNow + time
     let! first = isSo ()
     let mutable isDone = first
 
@@ -28,3 +28,6 @@ let until (what: string) (isSo: unit -> Task<bool>) : Task<unit> = task {
         let! now = isSo ()
         isDone <- now
 }
+
+/// The same, for as long as anything is waited for.
+let until (what: string) (isSo: unit -> Task<bool>) : Task<unit> = untilFor patience what isSo

@@ -33,6 +33,23 @@ and a hash of ten characters, and a label has 63 at most.
 {{- end -}}
 {{- end -}}
 
+{{/* Refuses values that say twice where the journal is. */}}
+{{- define "k8sreq.checkPostgres" -}}
+{{- if .Values.journal.postgres.existingSecret -}}
+{{- if .Values.persistence.enabled -}}
+{{- fail "journal.postgres and persistence.enabled are two journals: choose one of them" -}}
+{{- end -}}
+{{- if or (hasKey .Values.env "JOURNAL") (hasKey .Values.extraEnvSecrets "JOURNAL") -}}
+{{- fail "journal.postgres.existingSecret sets JOURNAL: remove JOURNAL from env and extraEnvSecrets" -}}
+{{- end -}}
+{{- range .Values.extraArgs -}}
+{{- if regexMatch "^--journal(=|$)" . -}}
+{{- fail "journal.postgres.existingSecret sets JOURNAL: remove --journal from extraArgs" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Refuses values with which the volumes would not hold what they are for. */}}
 {{- define "k8sreq.checkPersistence" -}}
 {{- $persistence := .Values.persistence -}}

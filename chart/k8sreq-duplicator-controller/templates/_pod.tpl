@@ -48,6 +48,15 @@ spec:
               name: {{ required "extraEnvSecrets: each needs a secret" $source.secret }}
               key: {{ required "extraEnvSecrets: each needs a key" $source.key }}
         {{- end }}
+        {{- with .Values.journal.postgres }}
+        {{- if .existingSecret }}
+        - name: JOURNAL
+          valueFrom:
+            secretKeyRef:
+              name: {{ .existingSecret }}
+              key: {{ .uriKey }}
+        {{- end }}
+        {{- end }}
       {{- with .Values.envFromSecret }}
       envFrom:
         - secretRef:

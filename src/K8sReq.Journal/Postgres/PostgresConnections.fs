@@ -43,7 +43,8 @@ let create (address: PostgresAddress) (password: (unit -> string) option) : Npgs
     settings.CancellationTimeout <- 1000
     settings.TcpKeepAlive <- true
     settings.MaxPoolSize <- 2
-    settings.HostRecheckSeconds <- 1
+    // What is remembered of a server would keep it out for so long after it is back.
+    settings.HostRecheckSeconds <- 0
     settings.MaxAutoPrepare <- 64
     settings.AutoPrepareMinUsages <- 2
     settings.ApplicationName <- "k8sreq"

@@ -113,11 +113,14 @@ type JournalWriter
 
         epoch <- journal.Epoch
 
-    // No more often than the interval: a journal that is away costs nothing.
+    // No more often than the interval: a journal that is away costs nothing. At the end it is tried at once: what has ended is sent
+    // again if it is not written.
     let tryOpen () =
         if
             current.IsNone
-            && (openedAt = 0L || Stopwatch.GetElapsedTime openedAt >= reopenInterval)
+            && (openedAt = 0L
+                || queue.IsStopping
+                || Stopwatch.GetElapsedTime openedAt >= reopenInterval)
         then
             openedAt <- Stopwatch.GetTimestamp()
 
@@ -373,6 +376,8 @@ type JournalWriter
             works ()
 
         let mutable isOver = false
+        // That a connection is gone shows at the end perhaps: then there is another attempt.
+        let mutable attemptsAtEnd = 2
 
         while not isOver do
             let retryDelay =
@@ -394,7 +399,9 @@ type JournalWriter
                 | _ -> ()
 
                 // What cannot be written at the end is sent again after the next start.
-                isOver <- queue.IsStopping && current.IsNone
+                if queue.IsStopping && current.IsNone then
+                    attemptsAtEnd <- attemptsAtEnd - 1
+                    isOver <- attemptsAtEnd = 0
 
         // Nobody is left waiting.
         queue.TakeUrgentAfter TimeSpan.Zero |> List.iter JournalWork.refuse
