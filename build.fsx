@@ -31,7 +31,8 @@ let runtimeIdentifier =
 /// Ends the script with this exit code.
 exception Stop of int
 
-let start (command: string) (arguments: string list) onLine =
+/// Starts a command with these variables besides those of this process.
+let startWith (variables: (string * string) list) (command: string) (arguments: string list) onLine =
     let info =
         ProcessStartInfo(
             command,
@@ -42,6 +43,9 @@ let start (command: string) (arguments: string list) onLine =
 
     info.Environment["DOTNET_NOLOGO"] <- "1"
     info.Environment["DOTNET_CLI_TELEMETRY_OPTOUT"] <- "1"
+
+    for name, value in variables do
+        info.Environment[name] <- value
 
     // The compiler ends before profiles would make it faster: taking them costs it a quarter of its time.
     if List.contains (List.tryHead arguments) [ Some "build"; Some "publish" ] then
@@ -60,10 +64,15 @@ let start (command: string) (arguments: string list) onLine =
 
     started
 
-let exitCodeOf command arguments onLine =
-    use running = start command arguments onLine
+let start = startWith []
+
+let exitCodeWith variables command arguments onLine =
+    use running: Process = startWith variables command arguments onLine
     running.WaitForExit()
     running.ExitCode
+
+let exitCodeOf command arguments onLine =
+    exitCodeWith [] command arguments onLine
 
 /// Runs a command; the script ends if it fails.
 let run command arguments =
@@ -166,19 +175,26 @@ let runTests (test: TestRun) =
     let assembly =
         Path.Combine(root, "tests", name, "bin", "Release", "net10.0", name + ".dll")
 
-    Environment.SetEnvironmentVariable("K8SREQ_TEST_PROGRAM", Option.toObj test.Program)
-
     let mutable counted = None
 
     let onLine (line: string) =
-        printfn "%s" line
+        // Others may print theirs meanwhile.
+        lock summary (fun () ->
+            match test.Program with
+            | Some _ -> printfn "native: %s" line
+            | None -> printfn "%s" line)
+
         let found = summary.Match line
 
         if found.Success then
             let number (group: int) = int found.Groups[group].Value
             counted <- Some(number 1, number 3 + number 4, number 2)
 
-    let code = exitCodeOf "dotnet" (assembly :: test.Arguments) (Some onLine)
+    // Empty: the published program.
+    let variables = [ "K8SREQ_TEST_PROGRAM", Option.defaultValue "" test.Program ]
+
+    let code =
+        exitCodeWith variables "dotnet" (assembly :: test.Arguments) (Some onLine)
 
     match counted, code with
     | Some(passed, 0, skipped), 0 -> passed, 0, skipped
@@ -187,9 +203,13 @@ let runTests (test: TestRun) =
         eprintfn "build: %s ended with exit code %d before it counted its tests" name code
         0, 1, 0
 
-/// Runs test programs, and ends with a line that counts.
-let report programs =
-    let results = programs |> List.map runTests
+/// Runs lists of test programs at the same time, those of a list one after the other, and ends with a line that counts.
+let report (lists: TestRun list list) =
+    let running =
+        lists
+        |> List.map (fun programs -> Threading.Tasks.Task.Run(fun () -> List.map runTests programs))
+
+    let results = running |> List.collect _.Result
     let sum choose = List.sumBy choose results
     let failed = sum (fun (_, failed, _) -> failed)
     let skipped = sum (fun (_, _, skipped) -> skipped)
@@ -229,7 +249,8 @@ let testAll () =
     if testsNative then
         publishNative ()
 
-    report (
+    // The native program's tests wait for most of their time: they are over before the last two begin, which load the machine.
+    report [
         [ for _, project, _ in suites -> expecto project [] ]
         @ [
             {
@@ -243,8 +264,9 @@ let testAll () =
                 Program = None
             }
         ]
-        @ (if testsNative then nativeSuites () else [])
-    )
+        if testsNative then
+            nativeSuites ()
+    ]
 
 /// One test program, and what it needs alone; further arguments go to it, such as --filter.
 let testOne suite arguments =
@@ -265,7 +287,7 @@ let testOne suite arguments =
         if startsProgram then
             publish ()
 
-        report [ expecto project arguments ]
+        report [ [ expecto project arguments ] ]
 
 let test arguments =
     match arguments with
@@ -275,13 +297,13 @@ let test arguments =
 let testNative () =
     build ()
     publishNative ()
-    report (nativeSuites ())
+    report [ nativeSuites () ]
 
 /// The chart and the bases alone.
 let chart () =
     build ()
     publish ()
-    report [ expecto "K8sReq.Chart.Tests" [] ]
+    report [ [ expecto "K8sReq.Chart.Tests" [] ] ]
 
 /// Runs a program of this repository against the published one.
 let runAgainstPublished folder name arguments =
