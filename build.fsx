@@ -191,7 +191,8 @@ let runTests (test: TestRun) =
             counted <- Some(number 1, number 3 + number 4, number 2)
 
     // Empty: the published program.
-    let variables = [ "K8SREQ_TEST_PROGRAM", Option.defaultValue "" test.Program ]
+    let variables =
+        List.singleton ("K8SREQ_TEST_PROGRAM", Option.defaultValue "" test.Program)
 
     let code =
         exitCodeWith variables "dotnet" (assembly :: test.Arguments) (Some onLine)

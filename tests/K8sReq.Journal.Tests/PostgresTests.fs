@@ -4,6 +4,8 @@ module K8sReq.Journal.Tests.PostgresTests
 
 open System
 open System.Threading
+open System.Security.Cryptography
+open System.Security.Cryptography.X509Certificates
 open System.Threading.Tasks
 open Expecto
 open Npgsql
@@ -602,6 +604,64 @@ let tests =
                                 )
                                 |> ignore
                     })
+        })
+
+        testCaseTask "a server's certificate is checked as the URI asks"
+        <| own (fun server -> task {
+            use folder = new TestFolder()
+
+            let certificate (name: string) =
+                use key = ECDsa.Create ECCurve.NamedCurves.nistP256
+                let request = CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256)
+                let names = SubjectAlternativeNameBuilder()
+                names.AddIpAddress Net.IPAddress.Loopback
+                request.CertificateExtensions.Add(names.Build())
+                request.CertificateExtensions.Add(X509BasicConstraintsExtension(true, false, 0, true))
+                let now = DateTimeOffset.UtcNow
+                use made = request.CreateSelfSigned(now.AddDays -1.0, now.AddDays 1.0)
+                made.ExportCertificatePem(), key.ExportPkcs8PrivateKeyPem()
+
+            let own, key = certificate "server"
+            let other, _ = certificate "other"
+            folder.Write("own.pem", own)
+            folder.Write("other.pem", other)
+            server.UseTls(own, key)
+            let site = PostgresSite server
+
+            let opened (options: (string * string) list) =
+                let engine =
+                    PostgresEngine.create TimeProvider.System {
+                        site.Options 1000L with
+                            Address = {
+                                (site.Options 1L).Address with
+                                    Options = options
+                            }
+                    }
+
+                match engine.Open true ignore (Suspects()) with
+                | Ok journal ->
+                    let isEncrypted =
+                        site.Ask
+                            "SELECT bool_and(s.ssl) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'k8sreq-%'"
+
+                    journal.Dispose()
+                    Ok isEncrypted
+                | Error fault -> Error(JournalFault.describe fault)
+
+            do!
+                Waiting.until "the server to have it" (fun () ->
+                    Task.FromResult((opened [ "sslmode", "require" ] = Ok(box true))))
+
+            Expect.equal
+                (opened [ "sslmode", "verify-full"; "sslrootcert", folder.At "own.pem" ])
+                (Ok(box true))
+                "the right one"
+
+            match opened [ "sslmode", "verify-full"; "sslrootcert", folder.At "other.pem" ] with
+            | Ok _ -> failtest "another's was taken"
+            | Error text -> Expect.stringContains text "certificate" "why"
+
+            Expect.equal (opened [ "sslmode", "disable" ]) (Ok(box false)) "and without"
         })
 
         testCaseTask "while nothing happens no transaction, lock or snapshot is held"

@@ -221,6 +221,26 @@ type PostgresServer private (binaries: string) =
             shell.Dispose()
             running <- null
 
+    /// Lets clients use TLS, with this certificate and its key (PEM).
+    member server.UseTls(certificate: string, key: string) : unit =
+        for name, text in [ "server.crt", certificate; "server.key", key ] do
+            let file = Path.Combine(data, name)
+            File.WriteAllText(file, text)
+            File.SetUnixFileMode(file, UnixFileMode.UserRead ||| UnixFileMode.UserWrite)
+
+            if isRoot then
+                run (
+                    ProcessStartInfo(
+                        "chown",
+                        [ "postgres"; file ],
+                        RedirectStandardOutput = true,
+                        RedirectStandardError = true
+                    )
+                )
+
+        server.Ask("postgres", "ALTER SYSTEM SET ssl = on") |> ignore
+        server.Ask("postgres", "SELECT pg_reload_conf()") |> ignore
+
     /// The one value that it gives.
     member _.Ask(database: string, sql: string) : obj | null = execute database sql
 
