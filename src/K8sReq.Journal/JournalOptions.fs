@@ -19,6 +19,9 @@ type JournalEvents = {
     Opened: JournalContent -> unit
     /// Copies of a process that has gone are this one's now.
     Adopted: JournalUpkeep -> unit
+    /// So many copies of this RequestClone wait, more than was known (they are found now), or fewer (they were given up): after a
+    /// transaction of which nobody knew whether it was kept.
+    Recounted: ObjectKey -> int64 -> unit
     /// So many copies of this RequestClone that waited in the journal alone are another's now.
     TakenOver: ObjectKey -> int64 -> unit
     /// A copy of this RequestClone waits in the file from now on.
@@ -34,6 +37,7 @@ module JournalEvents =
     let none: JournalEvents = {
         Opened = ignore
         Adopted = ignore
+        Recounted = fun _ _ -> ()
         TakenOver = fun _ _ -> ()
         Arrived = ignore
         Failed = ignore

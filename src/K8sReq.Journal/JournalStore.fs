@@ -121,7 +121,7 @@ type JournalStore
                     match cloneOf request id.Copy with
                     | ValueSome clone ->
                         request.IsSuspect <- false
-                        writer.Post(JournalWork.Attempted(id, clone, state.Attempts))
+                        writer.Post(JournalWork.Attempted(id, clone, state.Attempts, request.Epoch))
                     | ValueNone -> ()
         Shelved =
             fun request id state wait ->
@@ -150,6 +150,7 @@ type JournalStore
                             Id = id
                             Clone = clone
                             Bytes = request.Bytes
+                            Epoch = request.Epoch
                         }
                     )
                 | ValueNone -> ()
@@ -175,6 +176,7 @@ type JournalStore
                                 | ValueSome status -> string<int> status
                                 | ValueNone -> TargetOutcome.errorType outcome
                             IsForSink = isForSink
+                            Epoch = request.Epoch
                         }
                     )
                 | _ -> ()

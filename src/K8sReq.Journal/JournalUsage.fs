@@ -85,6 +85,35 @@ type JournalUsage(limit: int64) =
                   }
                 | false, _ -> more)
 
+    /// What waits, all of it, where that was not known: how many copies more, or fewer, those are by RequestClone.
+    member _.Recount(found: (ObjectKey * WaitingCopies) list) : (ObjectKey * int64) list =
+        exclusively gate (fun () ->
+            let found = Map.ofList found
+
+            let sizeOf (copies: WaitingCopies option) =
+                match copies with
+                | Some copies -> copies.Copies, copies.Bytes
+                | None -> 0L, 0L
+
+            let before = Map.ofSeq (waiting |> Seq.map (|KeyValue|))
+
+            let differences = [
+                for clone in set (Map.keys before) + set (Map.keys found) do
+                    let copiesBefore, bytesBefore = sizeOf (before.TryFind clone)
+                    let copies, bytes = sizeOf (found.TryFind clone)
+                    add clone (bytes - bytesBefore)
+
+                    if copies <> copiesBefore then
+                        clone, copies - copiesBefore
+            ]
+
+            waiting.Clear()
+
+            for KeyValue(clone, copies) in found do
+                waiting[clone] <- copies
+
+            differences)
+
     /// A copy that was accepted then waits in the file alone from now on.
     member _.Shelve(clone: ObjectKey, bytes: int64, accepted: DateTimeOffset, due: DateTimeOffset) : unit =
         exclusively gate (fun () ->

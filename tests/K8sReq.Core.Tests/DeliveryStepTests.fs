@@ -89,6 +89,8 @@ let private table = [
     (DeliveryPhase.Sending, "refused for good"),
     (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.Rejected 410), 2)
     (DeliveryPhase.Sending, "not tried"), (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.Cancelled, 1)
+    (DeliveryPhase.Sending, "expired"),
+    (DeliveryPhase.Ended, DeliveryAction.End(TargetOutcome.Expired(Some failed)), 1)
     (DeliveryPhase.Sending, "taken over"),
     (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.TakenOver, 1)
     (DeliveryPhase.Backoff, "park refused"),

@@ -121,6 +121,26 @@ let tests =
                 "among the options"
         }
 
+        test
+            "an address in quotes, in other words or with a mistake in it is refused, and its password is not shown" {
+            for text in
+                [
+                    "\"postgres://app:secret@db/d\""
+                    " postgres://app:secret@db/d"
+                    "postgres://us/er:secret@db/d"
+                    "host=db user=app password=secret"
+                    "Host=db;Username=app;Password = secret;Database=d"
+                    "mysql://app:secret@db/d"
+                ] do
+                Expect.isFalse ((Secret.mask text).Contains "secret") $"{Secret.mask text}"
+
+                match Settings.parse Map.empty [ "--manifests"; "dir"; "--journal"; text ] with
+                | Ok _ -> failtest $"{text} was taken for a folder"
+                | Error errors ->
+                    let told = errors |> List.map Settings.describeError |> String.concat ""
+                    Expect.isFalse (told.Contains "secret") told
+        }
+
         test "a journal's setting is a folder or an address, and an error does not tell the password" {
             let parse value =
                 Settings.parse Map.empty [ "--manifests"; "dir"; "--journal"; value ]

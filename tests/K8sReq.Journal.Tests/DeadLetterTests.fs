@@ -234,6 +234,48 @@ let tests (name: string) (create: unit -> TestPlace) =
             Expect.equal (after |> List.map _.Cause) [ DeadCause.Refused ] "for its last reason"
         }
 
+        testCaseTask "a replay, or a drop of what waits, whose answer is lost: what there is is counted again"
+        <| fun () -> task {
+            use place = create ()
+            use bench = new Bench(place.Site)
+            let! request = die bench "abc"B (shop "a") failing
+            let! _ = list bench all
+            bench.LoseAnswer()
+            let! replayed = bench.Journal.Replay(all, TimeSpan.Zero, TimeSpan.Zero, routed)
+            Expect.isNone replayed "nobody knows"
+
+            do!
+                Waiting.until "the copy to be found" (fun () -> task {
+                    let! _ = kept bench.Store (requestOf "other"B [ shop "b", false ] ignore)
+                    return (bench.Store.Backlog(shop "a")).Copies = 1L
+                })
+
+            Expect.equal bench.Recounted [ shop "a", 1L ] "told"
+            Expect.equal (bench.Journal.Letters.Of(shop "a")).Letters 0L "it is no dead letter any more"
+            let! taken = take bench (shop "a")
+            let copy = List.exactlyOne taken
+            bench.Store.Ended (StoredCopy.accepted 0L ignore copy) copy.Id delivered
+
+            do!
+                Waiting.until "its room to be free" (fun () ->
+                    Task.FromResult(not (bench.Journal.Usage.Has(shop "a"))))
+
+            do! append bench (requestOf "abc"B [ shop "c", true ] ignore)
+            bench.LoseAnswer()
+            let! dropped = bench.Journal.Drop(shop "c")
+            Expect.equal dropped 0 "nobody knows"
+
+            do!
+                Waiting.until "it to be missed" (fun () -> task {
+                    let! _ = kept bench.Store (requestOf "other"B [ shop "b", false ] ignore)
+                    return (bench.Store.Backlog(shop "c")).Copies = 0L
+                })
+
+            Expect.equal bench.Recounted [ shop "a", 1L; shop "c", -1L ] "told"
+            Expect.isFalse (bench.Journal.Usage.Has(shop "c")) "and takes no room"
+            ignore request
+        }
+
         testCaseTask "a replay takes no more than the journal has room for"
         <| fun () -> task {
             use place = create ()

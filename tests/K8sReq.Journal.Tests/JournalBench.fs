@@ -46,6 +46,38 @@ module TestPlace =
 let shop name = ObjectKey.create "shop" name
 let delivered = TargetOutcome.Delivered 200
 
+module private LostAnswers =
+    let private wrap (isArmed: bool ref) (journal: IOpenJournal) : IOpenJournal = {
+        new IOpenJournal with
+            member _.Epoch = journal.Epoch
+            member _.ReadContent(now, keep) = journal.ReadContent(now, keep)
+            member _.LastNumber = journal.LastNumber
+            member _.LastTime = journal.LastTime
+            member _.HasRoom(isFull, bytes) = journal.HasRoom(isFull, bytes)
+            member _.Begin() = journal.Begin()
+            member _.Run work = journal.Run work
+            member _.Upkeep(now, keep) = journal.Upkeep(now, keep)
+            member _.Recount() = journal.Recount()
+            member _.Remove request = journal.Remove request
+            member _.PutBack id = journal.PutBack id
+            member _.SetLastTime now = journal.SetLastTime now
+            member _.Leave() = journal.Leave()
+            member _.Dispose() = journal.Dispose()
+
+            member _.Commit() =
+                journal.Commit()
+
+                if isArmed.Value then
+                    isArmed.Value <- false
+                    raise (IOException "the answer was lost")
+    }
+
+    /// An engine whose commits are kept, but told to have failed when it is armed.
+    let engine (isArmed: bool ref) (engine: JournalEngine) : JournalEngine = {
+        engine with
+            Open = fun isFirst tell suspects -> engine.Open isFirst tell suspects |> Result.map (wrap isArmed)
+    }
+
 /// A journal in a folder, with what it tells.
 [<Sealed>]
 type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
@@ -61,15 +93,18 @@ type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
     let clock = defaultArg clock TimeProvider.System
     let adopted = ConcurrentQueue<JournalUpkeep>()
     let takenOver = ConcurrentQueue<ObjectKey * int64>()
+    let recounted = ConcurrentQueue<ObjectKey * int64>()
+    let losesAnswer = ref false
 
     let store =
         new JournalStore(
             clock,
-            site.Engine(clock, limit),
+            LostAnswers.engine losesAnswer (site.Engine(clock, limit)),
             TestJournal.Options limit,
             {
                 Opened = found.SetResult
                 Adopted = adopted.Enqueue
+                Recounted = fun clone copies -> recounted.Enqueue(clone, copies)
                 TakenOver = fun clone copies -> takenOver.Enqueue(clone, copies)
                 Arrived = arrived.Enqueue
                 Failed = faults.Enqueue
@@ -115,6 +150,10 @@ type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
     member _.Journal = store
     member _.Clock = clock
     member _.TakenOver = List.ofSeq takenOver
+    member _.Recounted = List.ofSeq recounted
+
+    /// The next commit is kept, and is told to have failed.
+    member _.LoseAnswer() = losesAnswer.Value <- true
     member _.Store = store.Store
     member _.Found = settled.Value
     member _.Faults = List.ofSeq faults

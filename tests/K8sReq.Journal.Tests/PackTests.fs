@@ -102,7 +102,7 @@ let private workOf (step: Step) (id: CopyId) : JournalWork =
             Due = DateTimeOffset.UnixEpoch
             Epoch = 0L
         }
-    | Step.Attempt _ -> JournalWork.Attempted(id, clone, 1)
+    | Step.Attempt _ -> JournalWork.Attempted(id, clone, 1, 0L)
     | Step.Die _ ->
         JournalWork.Died {
             Id = id
@@ -116,8 +116,15 @@ let private workOf (step: Step) (id: CopyId) : JournalWork =
             Keep = TimeSpan.Zero
             Code = ""
             IsForSink = false
+            Epoch = 0L
         }
-    | _ -> JournalWork.Ended { Id = id; Clone = clone; Bytes = 1L }
+    | _ ->
+        JournalWork.Ended {
+            Id = id
+            Clone = clone
+            Bytes = 1L
+            Epoch = 0L
+        }
 
 /// The file as a naive model: copies in packs, and copies that are rows. Fails where work does not find what it is about.
 [<Sealed>]
@@ -154,7 +161,7 @@ type private FileModel() =
             packs <- packs.Remove pack
         | JournalWork.Died entry -> removeRow entry.Id
         | JournalWork.Shelved { Id = id }
-        | JournalWork.Attempted(id, _, _) -> Expect.isTrue (rows.Contains id) $"{id} is a row"
+        | JournalWork.Attempted(id, _, _, _) -> Expect.isTrue (rows.Contains id) $"{id} is a row"
         | other -> failtest $"{other}"
 
     member _.Rows = rows

@@ -275,6 +275,112 @@ let tests =
         })
 
         testCaseTask
+            "a replica that takes over what it had itself sends it, whatever becomes of what is in its memory still"
+        <| shared (fun server -> task {
+            let site = PostgresSite server
+            use bench = new Bench(site)
+            let requests = [ for n in 1..4 -> requestOf [| byte n |] [ shop "a", false ] ignore ]
+
+            for request in requests do
+                do! append bench request
+
+            // Nobody else is there.
+            site.Crash() |> ignore
+            do! keptAgain bench
+
+            do!
+                Waiting.until "all to be taken over" (fun () ->
+                    Task.FromResult((bench.Store.Backlog(shop "a")).Copies = 4L))
+
+            // Those in memory end in every way that there is.
+            bench.Store.Ended requests[0] (copyOf requests[0] 0) TargetOutcome.TakenOver
+            bench.Store.Died requests[1] (copyOf requests[1] 0) failing 1 (TimeSpan.FromDays 1.0) false
+            bench.Store.Parked requests[2] (copyOf requests[2] 0) CopyState.accepted (TimeSpan.FromHours 1.0)
+
+            bench.Store.Shelved
+                requests[3]
+                (copyOf requests[3] 0)
+                CopyState.accepted
+                (TimeSpan.FromHours 1.0)
+
+            let! letters = lettersOf bench
+            Expect.isEmpty letters "none of them is a dead letter"
+            Expect.equal (bench.Journal.Letters.Of(shop "a")).Letters 0L "nor counted as one"
+            let! taken = take bench (shop "a")
+            Expect.hasLength taken 4 "all of them are sent"
+
+            for copy in taken do
+                bench.Store.Ended (StoredCopy.accepted 0L ignore copy) copy.Id delivered
+
+            bench.Store.Ended requests[2] (copyOf requests[2] 0) TargetOutcome.TakenOver
+
+            do!
+                Waiting.until "their room to be free" (fun () ->
+                    Task.FromResult(not (bench.Journal.Usage.Has(shop "a"))))
+        })
+
+        testCaseTask "what cannot be read of a replica that has gone stands in nobody's way"
+        <| shared (fun server -> task {
+            let site = PostgresSite server
+
+            do! task {
+                use bench = new Bench(site)
+                do! append bench (requestOf "abc"B [ shop "a", true ] ignore)
+            }
+
+            site.Ask
+                "WITH gone AS (INSERT INTO k8sreq.replicas (name, token, expires_at, fenced) \
+                 VALUES ('bad', gen_random_uuid(), now(), true) RETURNING id) \
+                 INSERT INTO k8sreq.packs (id, owner, requests) SELECT 1, id, '\\x0102' FROM gone"
+            |> ignore
+
+            use bench = new Bench(site)
+
+            do!
+                Waiting.until "what another has left" (fun () ->
+                    bench.LookAfterOthers()
+                    Task.FromResult((bench.Store.Backlog(shop "a")).Copies = 1L))
+
+            do! keptAgain bench
+            Expect.isTrue (bench.Faults |> List.exists _.IsCorrupt) $"told: {bench.Faults}"
+        })
+
+        testCaseTask "a commit that other servers are to have as well is none until they have it"
+        <| own (fun server -> task {
+            let site = PostgresSite server
+            use bench = new Bench(site)
+            let! _ = bench.Found
+
+            let set (standbys: string) =
+                site.Ask $"ALTER SYSTEM SET synchronous_standby_names = {standbys}" |> ignore
+                site.Ask "SELECT pg_reload_conf()" |> ignore
+
+            // One that is not there: every commit waits for it.
+            set "'away'"
+
+            do!
+                Waiting.until "a commit that waits" (fun () -> task {
+                    let! isKept = isKept bench (shop "a")
+                    return not isKept
+                })
+
+            // An administrator ends the wait: the server counts it as done, and warns.
+            let waiting = isKept bench (shop "a")
+
+            do!
+                Waiting.until "the wait to be ended" (fun () ->
+                    site.Ask
+                        "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name LIKE 'k8sreq-%'"
+                    |> ignore
+
+                    Task.FromResult waiting.IsCompleted)
+
+            Expect.isFalse waiting.Result "that was none either"
+            set "DEFAULT"
+            do! keptAgain bench
+        })
+
+        testCaseTask
             "a replica without a sign of life for its lease is taken over; one that was asked waits for the answer"
         <| shared (fun server -> task {
             let site =

@@ -422,6 +422,28 @@ let tests =
             Expect.equal (ended, bench.Attempts) (TargetOutcome.TakenOver, 1) "it is another's by now"
         }
 
+        testCaseTask
+            "a copy whose time is over, or whose target is no longer routed, when that is known is not sent"
+        <| fun () -> task {
+            let start (target: Target) = task {
+                let known = TaskCompletionSource<bool>()
+                let bench = Bench(target, 100L, (fun _ _ -> ValueTask<bool> known.Task))
+                return bench, known, bench.Start()
+            }
+
+            let! bench, known, delivery = start (expiringAfter 5.0 (retrying 5))
+            bench.Clock.Advance(TimeSpan.FromSeconds 6.0)
+            known.SetResult true
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Expired None, 0) "its time is over"
+
+            let! bench, known, delivery = start (retrying 5)
+            bench.Lane.Retire()
+            known.SetResult true
+            let! ended = outcome delivery
+            Expect.equal (ended, bench.Attempts) (TargetOutcome.Cancelled, 0) "nobody is there"
+        }
+
         testCaseTask "a copy of which that is not known at the end of the process goes back to the store"
         <| fun () -> task {
             let never = TaskCompletionSource<bool>()

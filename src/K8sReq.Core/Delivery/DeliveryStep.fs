@@ -44,7 +44,7 @@ type DeliverySignal =
     | TurnCame
     /// The queue is given up: its target is not routed any more.
     | TurnLost
-    /// The queue has a slot for it, and its time is over.
+    /// It could be sent, and its time is over.
     | Expired
     | AttemptEnded of attempt: AttemptEnd
     /// Instead of an attempt: another replica has it.
@@ -137,7 +137,7 @@ module DeliveryStep =
                             Phase = DeliveryPhase.Sending
                     },
                     DeliveryAction.Send(state.Copy.Attempts + 1))
-        | DeliveryPhase.Queued, DeliverySignal.Expired ->
+        | (DeliveryPhase.Queued | DeliveryPhase.Sending), DeliverySignal.Expired ->
             ended (TargetOutcome.Expired(ValueOption.toOption state.Copy.Outcome)) state
         | DeliveryPhase.Queued, DeliverySignal.TurnLost -> leave TimeSpan.Zero TargetOutcome.Cancelled state
         | DeliveryPhase.Sending, DeliverySignal.AttemptEnded attempt -> attemptEnded policy attempt state

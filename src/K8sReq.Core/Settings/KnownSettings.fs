@@ -127,6 +127,9 @@ let journal =
                 Some None
             elif PostgresAddress.isMeant text then
                 PostgresAddress.tryParse text |> Option.map (JournalPlace.Postgres >> Some)
+            // An address in other words, which would be a folder with a password in its name.
+            elif text.Contains "://" || Secret.isIn text then
+                None
             else
                 Some(Some(JournalPlace.Folder text)))
 

@@ -25,14 +25,19 @@ module Secret =
     /// To be handed on, and kept nowhere.
     let reveal (Secret text) : string = text
 
-    // A password may have any character, also where it should have been escaped: of a database's URI all counts up to the last @.
+    // Wherever it stands, and whatever it has that should have been escaped: of a database's URI all counts up to the last @.
     let private userInfo =
         Regex(
-            "^(postgres(?:ql)?://[^:/?#]*):.*@|^([A-Za-z][A-Za-z0-9+.-]*://[^:/?#]*):[^/?#]*@",
+            "(postgres(?:ql)?://[^:]*):.*@|([A-Za-z][A-Za-z0-9+.-]*://[^:/?#]*):[^/?#]*@",
             RegexOptions.Singleline ||| RegexOptions.IgnoreCase
         )
 
-    let private parameter = Regex("([?&][^=&]*password=)[^&]*", RegexOptions.IgnoreCase)
+    let private parameter =
+        Regex("(password\\s*=\\s*)[^\\s;&]*", RegexOptions.IgnoreCase)
+
+    /// Whether a text has something that looks like a password.
+    let isIn (text: string) : bool =
+        userInfo.IsMatch text || parameter.IsMatch text
 
     /// A text that may be a URI, as it can be shown: without the password in it.
     let mask (text: string) : string =

@@ -116,8 +116,15 @@ type DataPlane
                 logger,
                 clock,
                 journal,
-                // One address is used by one program at a time.
-                $"{instance} {settings.HttpAddr}",
+                // One address is used by one program at a time. Pods of two namespaces may have one name.
+                String.Join(
+                    ' ',
+                    [
+                        yield! Option.toList settings.LeaderElectionNamespace
+                        instance
+                        string settings.HttpAddr
+                    ]
+                ),
                 accounts,
                 clones,
                 client,

@@ -95,6 +95,14 @@ type DurableParts
         |> List.sumBy (fun (_, waiting) -> waiting.Copies)
         |> Log.copiesAdopted logger
 
+    let recounted (clone: ObjectKey) (copies: int64) =
+        let statistics = (clones.Of clone).Statistics
+
+        if copies > 0L then
+            accounts.Recovered(statistics, copies)
+        else
+            accounts.DroppedFromJournal(statistics, -copies)
+
     let store =
         new JournalStore(
             clock,
@@ -107,6 +115,7 @@ type DurableParts
             {
                 Opened = opened
                 Adopted = adopted
+                Recounted = recounted
                 TakenOver =
                     fun clone copies -> accounts.TakenOverInJournal((clones.Of clone).Statistics, copies)
                 Arrived = nudge

@@ -18,6 +18,8 @@ type DeadEntry = {
     Code: string
     /// It is to be sent to a sink.
     IsForSink: bool
+    /// See `SendLease`.
+    Epoch: int64
 }
 
 module DeadEntry =
@@ -44,6 +46,7 @@ module DeadEntry =
         Code = TargetOutcome.errorType TargetOutcome.Poisonous
         // What its RequestClone wants is not known yet.
         IsForSink = false
+        Epoch = 0L
     }
 
 /// A dead letter on its way to a sink.

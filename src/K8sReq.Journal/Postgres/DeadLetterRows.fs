@@ -2,6 +2,7 @@ namespace K8sReq.Journal.Postgres
 
 open System
 open System.Buffers
+open System.Diagnostics
 open Npgsql
 open K8sReq.Core
 open K8sReq.Journal
@@ -28,12 +29,37 @@ type DeadLetterRows
         Bytes = row.GetInt64 4
     }
 
+    // What others have done to them is known for so long.
+    let knownFor = TimeSpan.FromSeconds 5.0
+    let mutable countedAt = 0L
+
+    let count () : (ObjectKey * DeadLetterCount) list =
+        let found =
+            session.Rows(
+                "SELECT k.namespace, k.name, d.letters, d.bytes FROM \
+                 (SELECT clone, count(*) AS letters, sum(bytes)::bigint AS bytes FROM k8sreq.dead_letters GROUP BY clone) d \
+                 JOIN k8sreq.clones k ON k.id = d.clone",
+                [],
+                fun row ->
+                    ObjectKey.create (row.GetString 0) (row.GetString 1),
+                    {
+                        Letters = row.GetInt64 2
+                        Bytes = row.GetInt64 3
+                    }
+            )
+
+        held <- found |> List.sumBy (fun (_, count) -> count.Bytes)
+        countedAt <- Stopwatch.GetTimestamp()
+        found
+
     // Of those that a query chooses, which another replica does not have in hand.
     let removeThose (chosen: string) (values: NpgsqlParameter list) : RemovedLetter list =
         let removed =
             session.Rows(
-                $"DELETE FROM k8sreq.dead_letters d USING k8sreq.clones k WHERE k.id = d.clone AND (d.request, d.copy) IN \
-                  ({chosen} FOR UPDATE OF d SKIP LOCKED) RETURNING d.request, d.copy, k.namespace, k.name, d.bytes",
+                $"WITH chosen AS MATERIALIZED ({chosen} FOR UPDATE OF d SKIP LOCKED) \
+                  DELETE FROM k8sreq.dead_letters d USING chosen c, k8sreq.clones k \
+                  WHERE d.request = c.request AND d.copy = c.copy AND k.id = d.clone \
+                  RETURNING d.request, d.copy, k.namespace, k.name, d.bytes",
                 values,
                 removedIn
             )
@@ -45,6 +71,9 @@ type DeadLetterRows
         removed
 
     let rec pushOut (pushed: RemovedLetter list) =
+        if held > limit && Stopwatch.GetElapsedTime countedAt > knownFor then
+            count () |> ignore
+
         if held > limit then
             match
                 removeThose "SELECT d.request, d.copy FROM k8sreq.dead_letters d ORDER BY d.ended_at LIMIT 1" []
@@ -192,23 +221,15 @@ type DeadLetterRows
         List.distinct adopted, adopted.Length = most
 
     /// What is kept, by RequestClone, whoever has made it.
-    member _.Found() : (ObjectKey * DeadLetterCount) list =
-        let found =
-            session.Rows(
-                "SELECT k.namespace, k.name, d.letters, d.bytes FROM \
-                 (SELECT clone, count(*) AS letters, sum(bytes)::bigint AS bytes FROM k8sreq.dead_letters GROUP BY clone) d \
-                 JOIN k8sreq.clones k ON k.id = d.clone",
-                [],
-                fun row ->
-                    ObjectKey.create (row.GetString 0) (row.GetString 1),
-                    {
-                        Letters = row.GetInt64 2
-                        Bytes = row.GetInt64 3
-                    }
-            )
+    member _.Found() : (ObjectKey * DeadLetterCount) list = count ()
 
-        held <- found |> List.sumBy (fun (_, count) -> count.Bytes)
-        found
+    /// RequestClones that have some which this replica is to send to their sinks.
+    member _.Unsent() : ObjectKey list =
+        session.Rows(
+            "SELECT namespace, name FROM k8sreq.clones WHERE id IN (SELECT clone FROM k8sreq.dead_letters WHERE sink_owner = $1)",
+            [ Value.number owner ],
+            fun row -> ObjectKey.create (row.GetString 0) (row.GetString 1)
+        )
 
     interface IKeptLetters with
         member _.List(filter: DeadLetterFilter) : DeadLetter list =

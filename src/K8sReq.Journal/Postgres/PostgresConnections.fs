@@ -40,7 +40,8 @@ let create (address: PostgresAddress) (password: (unit -> string) option) : Npgs
     settings.Database <- address.Database
     settings.Timeout <- 5
     settings.CommandTimeout <- commandSeconds
-    settings.CancellationTimeout <- 1000
+    // None: a commit that is cancelled while it waits for other servers counts as done, and they do not have it. The connection ends instead.
+    settings.CancellationTimeout <- -1
     settings.TcpKeepAlive <- true
     settings.MaxPoolSize <- 2
     // What is remembered of a server would keep it out for so long after it is back.

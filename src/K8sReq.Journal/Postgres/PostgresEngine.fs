@@ -29,7 +29,7 @@ let private settle (connection: NpgsqlConnection) : unit =
     run
         connection
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'; \
-         SET statement_timeout = '8s'; SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '10s'"
+         SET default_transaction_isolation = 'read committed'; SET statement_timeout = '8s'; SET lock_timeout = '3s'; SET idle_in_transaction_session_timeout = '10s'"
 
 /// The engine; `clock`: what the lease is reckoned by.
 let create (clock: TimeProvider) (options: PostgresOptions) : JournalEngine =
@@ -37,9 +37,10 @@ let create (clock: TimeProvider) (options: PostgresOptions) : JournalEngine =
     let source = PostgresConnections.create options.Address options.Password
     let lease = SendLease(clock, options.Times.SendLease)
     // This program's number among the replicas, as long as it counts as alive.
-    let mutable known: int64 voption = ValueNone
+    let mutable known: ReplicaId voption = ValueNone
+    let setAside = SetAside clock
 
-    let join (session: PostgresSession) (isFirst: bool) : int64 =
+    let join (session: PostgresSession) (isFirst: bool) : ReplicaId =
         let id =
             match known with
             | ValueSome id when Replicas.Rejoin(session, id, options.Times) -> id
@@ -66,9 +67,9 @@ let create (clock: TimeProvider) (options: PostgresOptions) : JournalEngine =
         let askedUtc = clock.GetUtcNow()
         let id = join session isFirst
         known <- ValueSome id
-        lease.Renew(id, asked, askedUtc)
+        lease.Renew(id.Number, asked, askedUtc)
 
-        new PostgresJournal(session, id, options.Times, lease, clock, options.Limit / 4L, suspects)
+        new PostgresJournal(session, id, options.Times, lease, clock, options.Limit / 4L, suspects, setAside)
 
     {
         Open =

@@ -2,24 +2,41 @@ namespace K8sReq.Journal.Postgres
 
 open System
 open System.Buffers
+open System.Collections.Generic
 open System.Diagnostics
 open K8sReq.Core
 open K8sReq.Journal
 open K8sReq.Proxy
+
+/// Replicas that have gone, and whose takeover has failed: it is tried again after a while, and stands in the way of nothing else.
+[<Sealed>]
+type SetAside(clock: TimeProvider) =
+    let time = TimeSpan.FromMinutes 1.0
+    let since = Dictionary<int64, int64>()
+
+    member _.Add(replica: int64) : unit = since[replica] <- clock.GetTimestamp()
+
+    member _.Now: int64[] = [|
+        for KeyValue(replica, at) in since do
+            if clock.GetElapsedTime at < time then
+                replica
+    |]
 
 /// The journal on an open connection. Each transaction begins with the question whether this replica still counts as alive.
 [<Sealed>]
 type PostgresJournal
     (
         session: PostgresSession,
-        owner: int64,
+        me: ReplicaId,
         times: ReplicaTimes,
         lease: SendLease,
         clock: TimeProvider,
         deadLetterLimit: int64,
-        suspects: Suspects
+        suspects: Suspects,
+        setAside: SetAside
     ) =
-    let replicas = Replicas(session, owner, times)
+    let owner = me.Number
+    let replicas = Replicas(session, me, times)
     let clones = CloneRows session
     let requests = RequestRows(session, owner)
     let packs = PackRows(session, owner, requests)
@@ -30,8 +47,6 @@ type PostgresJournal
     // Dead letters of others are counted no more often than once for so many upkeeps.
     let upkeepsToCount = 10
     let mutable upkeeps = 0
-    // When the last sign of life was given, on both clocks.
-    let mutable renewed = struct (0L, DateTimeOffset.MinValue)
 
     do
         session.Settle <-
@@ -179,24 +194,37 @@ type PostgresJournal
     let knowsOthers () =
         Stopwatch.GetElapsedTime opened >= times.Grace
 
-    let upkeep (now: DateTimeOffset) (keep: TimeSpan) : JournalUpkeep =
-        renewed <- struct (clock.GetTimestamp(), clock.GetUtcNow())
+    // By itself: it is given whatever comes of the rest.
+    let renew () =
+        let asked, askedUtc = clock.GetTimestamp(), clock.GetUtcNow()
         replicas.Renew()
+        session.Commit()
+        lease.Renew(owner, asked, askedUtc)
+
+    let takeOver (gone: int64) (now: DateTimeOffset) (keep: TimeSpan) : JournalUpkeep =
+        try
+            let found = adoption.TakeOver(gone, now, keep)
+
+            if not found.IsMore then
+                replicas.Remove gone
+
+            // Others may have gone too.
+            { found with IsMore = true }
+        with _ ->
+            setAside.Add gone
+            reraise ()
+
+    let upkeep (now: DateTimeOffset) (keep: TimeSpan) : JournalUpkeep =
+        renew ()
+        replicas.Guard()
 
         if knowsOthers () then
             replicas.FenceExpired()
 
         let found =
-            match replicas.TakeGone() with
+            match replicas.TakeGone setAside.Now with
             | ValueNone -> JournalUpkeep.nothing
-            | ValueSome gone ->
-                let found = adoption.TakeOver(gone, now, keep)
-
-                if not found.IsMore then
-                    replicas.Remove gone
-
-                // Others may have gone too.
-                { found with IsMore = true }
+            | ValueSome gone -> takeOver gone now keep
 
         upkeeps <- upkeeps + 1
 
@@ -207,6 +235,24 @@ type PostgresJournal
             }
         else
             found
+
+    let waiting () : (ObjectKey * WaitingCopies) list =
+        session.Rows(
+            "SELECT k.namespace, k.name, w.copies, w.bytes, w.due, w.oldest FROM \
+             (SELECT c.clone, count(*) AS copies, sum(c.bytes)::bigint AS bytes, min(c.due) AS due, \
+              min(CASE c.since WHEN 0 THEN r.received_at ELSE c.since END) AS oldest \
+              FROM k8sreq.copies c JOIN k8sreq.requests r ON r.id = c.request WHERE c.state = 1 AND c.owner = $1 GROUP BY c.clone) w \
+             JOIN k8sreq.clones k ON k.id = w.clone",
+            [ Value.number owner ],
+            fun row ->
+                ObjectKey.create (row.GetString 0) (row.GetString 1),
+                {
+                    Copies = row.GetInt64 2
+                    Bytes = row.GetInt64 3
+                    Due = time (row.GetInt64 4)
+                    Oldest = time (row.GetInt64 5)
+                }
+        )
 
     interface IOpenJournal with
         member _.Epoch = owner
@@ -233,7 +279,7 @@ type PostgresJournal
         member _.Run(work: JournalWork) : JournalResult =
             match work with
             | JournalWork.Append(request, at, _) -> append request at
-            | JournalWork.Attempted(id, _, attempts) ->
+            | JournalWork.Attempted(id, _, attempts, _) ->
                 requests.Change(id, "attempts = $4, suspicion = 0, state = 0", Value.number (int64 attempts))
                 cleared id
             | JournalWork.Shelved copy ->
@@ -283,9 +329,12 @@ type PostgresJournal
 
         member _.Upkeep(now: DateTimeOffset, keep: TimeSpan) : JournalUpkeep = upkeep now keep
 
-        member _.KeptUp() : unit =
-            let struct (asked, askedUtc) = renewed
-            lease.Renew(owner, asked, askedUtc)
+        member _.Recount() : JournalUpkeep = {
+            JournalUpkeep.nothing with
+                Adopted = waiting ()
+                Unsent = letters.Unsent()
+                Letters = Some(letters.Found())
+        }
 
         member _.Commit() : unit =
             packing.Finish()

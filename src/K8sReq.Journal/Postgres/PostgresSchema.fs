@@ -25,7 +25,7 @@ let private lockKey = 0x6b387372L
 let private first =
     """
     CREATE TABLE k8sreq.replicas (
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, expires_at timestamptz NOT NULL,
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, token uuid NOT NULL, expires_at timestamptz NOT NULL,
         fenced boolean NOT NULL DEFAULT false);
     CREATE TABLE k8sreq.clones (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, namespace text NOT NULL, name text NOT NULL,

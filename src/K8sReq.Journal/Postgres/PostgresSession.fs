@@ -37,6 +37,12 @@ type PostgresSession(connection: NpgsqlConnection, closed: unit -> unit) =
     let mutable unread = 0
     // Only where something is read: statements that are sent together are a transaction of their own.
     let mutable transaction: NpgsqlTransaction | null = null
+    let mutable warning: string option = None
+
+    do
+        connection.Notice.Add(fun notice ->
+            if notice.Notice.InvariantSeverity = "WARNING" then
+                warning <- Some notice.Notice.MessageText)
 
     let add (sql: string) (values: NpgsqlParameter seq) =
         let command = NpgsqlBatchCommand sql
@@ -94,9 +100,11 @@ type PostgresSession(connection: NpgsqlConnection, closed: unit -> unit) =
         | first :: _ -> ValueSome first
         | [] -> ValueNone
 
-    /// Ends the transaction: what it has done is kept then.
+    /// Ends the transaction: what it has done is kept then. It has failed if the server warns: that is how it tells that it has not waited
+    /// for the servers that are to have the transaction too.
     member session.Commit() : unit =
         session.Settle()
+        warning <- None
 
         if pending.Count > 0 then
             use batch = batchOfPending ()
@@ -109,6 +117,10 @@ type PostgresSession(connection: NpgsqlConnection, closed: unit -> unit) =
             transaction <- null
             joined.Commit()
             joined.Dispose()
+
+        match warning with
+        | Some text -> raise (NpgsqlException text)
+        | None -> ()
 
     interface IDisposable with
         member _.Dispose() =

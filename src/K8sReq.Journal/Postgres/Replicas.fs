@@ -25,56 +25,80 @@ module ReplicaTimes =
         Grace = TimeSpan.FromSeconds 10.0
     }
 
-/// The replicas that use the journal. `me`: this one's number.
+/// A replica's number, and what nobody else knows: after a database has been set back a number may be given again.
+[<Struct>]
+type ReplicaId = { Number: int64; Token: Guid }
+
+/// The replicas that use the journal, of which `me` is one.
 [<Sealed>]
-type Replicas(session: PostgresSession, me: int64, times: ReplicaTimes) =
+type Replicas(session: PostgresSession, me: ReplicaId, times: ReplicaTimes) =
+    // What it leaves: nothing of it may be there when its row goes, or nobody would look for it.
+    let nothingIsLeft =
+        "NOT EXISTS (SELECT 1 FROM k8sreq.packs WHERE owner = $1) \
+         AND NOT EXISTS (SELECT 1 FROM k8sreq.copies WHERE owner = $1 AND state = 1) \
+         AND NOT EXISTS (SELECT 1 FROM k8sreq.copies WHERE owner = $1 AND state <> 1) \
+         AND NOT EXISTS (SELECT 1 FROM k8sreq.dead_letters WHERE sink_owner = $1)"
+
+    static let expiry = "clock_timestamp() + make_interval(secs => $2)"
+
+    static let seconds (time: TimeSpan) =
+        Npgsql.NpgsqlParameter<float>(TypedValue = time.TotalSeconds)
+
     /// What each replica's connection is called on the server.
-    static member ApplicationName(id: int64) = $"k8sreq-{id}"
+    static member ApplicationName(id: ReplicaId) = $"k8sreq-{id.Number}"
 
-    static member private Expiry = "clock_timestamp() + make_interval(secs => $2)"
+    /// Another one, of this name.
+    static member Join(session: PostgresSession, name: string, times: ReplicaTimes) : ReplicaId =
+        let token = Guid.NewGuid()
 
-    /// Another one, of this name, with its number.
-    static member Join(session: PostgresSession, name: string, times: ReplicaTimes) : int64 =
-        session.Number(
-            $"INSERT INTO k8sreq.replicas (name, expires_at) VALUES ($1, {Replicas.Expiry}) RETURNING id",
-            Value.text name,
-            Npgsql.NpgsqlParameter<float>(TypedValue = times.Lease.TotalSeconds)
-        )
-        |> ValueOption.get
+        let number =
+            session.Number(
+                $"INSERT INTO k8sreq.replicas (name, expires_at, token) VALUES ($1, {expiry}, $3) RETURNING id",
+                Value.text name,
+                seconds times.Lease,
+                Value.id token
+            )
 
-    /// One of this number that comes back. False if it counts as gone.
-    static member Rejoin(session: PostgresSession, id: int64, times: ReplicaTimes) : bool =
+        {
+            Number = ValueOption.get number
+            Token = token
+        }
+
+    /// One that comes back. False if it counts as gone.
+    static member Rejoin(session: PostgresSession, id: ReplicaId, times: ReplicaTimes) : bool =
         session
             .Number(
-                $"UPDATE k8sreq.replicas SET expires_at = {Replicas.Expiry} WHERE id = $1 AND NOT fenced RETURNING id",
-                Value.number id,
-                Npgsql.NpgsqlParameter<float>(TypedValue = times.Lease.TotalSeconds)
+                $"UPDATE k8sreq.replicas SET expires_at = {expiry} WHERE id = $1 AND token = $3 AND NOT fenced RETURNING id",
+                Value.number id.Number,
+                seconds times.Lease,
+                Value.id id.Token
             )
             .IsSome
 
     /// What had this name before and has no connection is gone: one address is used by one program at a time.
-    static member FenceNamesake(session: PostgresSession, id: int64, name: string) : unit =
+    static member FenceNamesake(session: PostgresSession, id: ReplicaId, name: string) : unit =
         session.Do(
             "UPDATE k8sreq.replicas r SET fenced = true WHERE r.name = $1 AND r.id <> $2 AND NOT r.fenced AND NOT EXISTS \
              (SELECT 1 FROM pg_stat_activity a WHERE a.datname = current_database() AND a.application_name = 'k8sreq-' || r.id)",
             Value.text name,
-            Value.number id
+            Value.number id.Number
         )
 
     /// Fails the transaction if others count this replica as gone, and holds them off until its end: who takes over finds
     /// everything that was kept, and nothing comes after.
     member _.Guard() : unit =
         session.Ask(
-            "SELECT 1 / count(*) FROM (SELECT 1 FROM k8sreq.replicas WHERE id = $1 AND NOT fenced FOR SHARE) me",
-            Value.number me
+            "SELECT 1 / count(*) FROM (SELECT 1 FROM k8sreq.replicas WHERE id = $1 AND token = $2 AND NOT fenced FOR SHARE) me",
+            Value.number me.Number,
+            Value.id me.Token
         )
 
     /// A sign of life.
     member _.Renew() : unit =
         session.Do(
-            $"UPDATE k8sreq.replicas SET expires_at = {Replicas.Expiry} WHERE id = $1",
-            Value.number me,
-            Npgsql.NpgsqlParameter<float>(TypedValue = times.Lease.TotalSeconds)
+            $"UPDATE k8sreq.replicas SET expires_at = {expiry} WHERE id = $1",
+            Value.number me.Number,
+            seconds times.Lease
         )
 
     /// Those without a sign of life count as gone from now on. One that is in a transaction of its own has a little more time;
@@ -83,34 +107,29 @@ type Replicas(session: PostgresSession, me: int64, times: ReplicaTimes) =
         session.Do(
             "UPDATE k8sreq.replicas SET fenced = true WHERE id IN \
              (SELECT id FROM k8sreq.replicas WHERE NOT fenced AND id <> $1 AND expires_at < clock_timestamp() FOR UPDATE SKIP LOCKED)",
-            Value.number me
+            Value.number me.Number
         )
 
         session.Ask(
             "SELECT count(pg_terminate_backend(a.pid)) FROM k8sreq.replicas r JOIN pg_stat_activity a \
              ON a.datname = current_database() AND a.application_name = 'k8sreq-' || r.id AND a.usename = current_user \
              WHERE NOT r.fenced AND r.id <> $1 AND r.expires_at < clock_timestamp() - interval '5 seconds'",
-            Value.number me
+            Value.number me.Number
         )
 
-    /// One that has gone and of which something may be left, for this replica alone until the end of the transaction.
-    member _.TakeGone() : int64 voption =
-        session.Number
-            "SELECT id FROM k8sreq.replicas WHERE fenced ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
+    /// One that has gone and of which something may be left, but none of these, for this replica alone until the end of the
+    /// transaction.
+    member _.TakeGone(except: int64[]) : int64 voption =
+        session.Number(
+            "SELECT id FROM k8sreq.replicas WHERE fenced AND NOT id = ANY ($1) ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED",
+            Value.numbers except
+        )
 
-    /// Nothing is left of it.
+    /// Forgets one of which nothing is left.
     member _.Remove(gone: int64) : unit =
-        session.Do("DELETE FROM k8sreq.replicas WHERE id = $1", Value.number gone)
+        session.Do($"DELETE FROM k8sreq.replicas WHERE id = $1 AND {nothingIsLeft}", Value.number gone)
 
     /// This one goes: others may have what is left at once.
-    member _.Leave() : unit =
-        session.Do(
-            "DELETE FROM k8sreq.replicas WHERE id = $1 \
-             AND NOT EXISTS (SELECT 1 FROM k8sreq.packs WHERE owner = $1) \
-             AND NOT EXISTS (SELECT 1 FROM k8sreq.copies WHERE owner = $1 AND state = 1) \
-             AND NOT EXISTS (SELECT 1 FROM k8sreq.copies WHERE owner = $1 AND state <> 1) \
-             AND NOT EXISTS (SELECT 1 FROM k8sreq.dead_letters WHERE sink_owner = $1)",
-            Value.number me
-        )
-
-        session.Do("UPDATE k8sreq.replicas SET fenced = true WHERE id = $1", Value.number me)
+    member replicas.Leave() : unit =
+        replicas.Remove me.Number
+        session.Do("UPDATE k8sreq.replicas SET fenced = true WHERE id = $1", Value.number me.Number)

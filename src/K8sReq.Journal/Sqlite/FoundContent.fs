@@ -63,6 +63,25 @@ module FoundContent =
 
         waiting, List.ofSeq suspects
 
+    /// What waits in the file, by RequestClone.
+    let waiting (database: Database) : (ObjectKey * WaitingCopies) list =
+        use found =
+            database.PrepareOnce
+                "SELECT k.namespace, k.name, count(*), sum(c.bytes), min(c.due), \
+                 min(CASE c.since WHEN 0 THEN r.received_at ELSE c.since END) \
+                 FROM copies c JOIN clones k ON k.id = c.clone JOIN requests r ON r.id = c.request WHERE c.state = 1 GROUP BY c.clone"
+
+        [
+            while found.Step() do
+                ObjectKey.create (found.Text 0) (found.Text 1),
+                {
+                    Copies = found.Number 2
+                    Bytes = found.Number 3
+                    Due = time (found.Number 4)
+                    Oldest = time (found.Number 5)
+                }
+        ]
+
     let private receivedAt (database: Database) (request: int64) : DateTimeOffset =
         time (database.Number $"SELECT received_at FROM requests WHERE id = {request}")
 

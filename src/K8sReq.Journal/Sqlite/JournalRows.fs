@@ -210,7 +210,13 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
     interface IOpenJournal with
         member _.Epoch = 0L
         member _.Leave() : unit = ()
-        member _.KeptUp() : unit = ()
+
+        member _.Recount() : JournalUpkeep = {
+            JournalUpkeep.nothing with
+                Adopted = FoundContent.waiting database
+                Unsent = letters.FoundUnsent
+                Letters = Some letters.Found
+        }
 
         member _.Upkeep(_: DateTimeOffset, _: TimeSpan) : JournalUpkeep = JournalUpkeep.nothing
 
@@ -228,7 +234,7 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
         member _.Run(work: JournalWork) : JournalResult =
             match work with
             | JournalWork.Append(request, at, _) -> append request at
-            | JournalWork.Attempted(id, _, attempts) ->
+            | JournalWork.Attempted(id, _, attempts, _) ->
                 (forCopy attempted id).Bind(3, int64 attempts).Run()
                 cleared id
             | JournalWork.Shelved copy ->

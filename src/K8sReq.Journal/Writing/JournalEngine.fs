@@ -17,6 +17,8 @@ type JournalResult =
     /// Of a copy that is a dead letter now: those that had to go for it, and whether it was a suspect.
     | PushedOut of RemovedLetter list * isCleared: bool
     | Kept of JournalUpkeep
+    /// Nothing was done: another process has the copy.
+    | Stale
 
 /// An open journal: it belongs to the journal's thread, which does everything in transactions, one after the other. Each member
 /// may fail; then the transaction has failed, nobody knows what is kept, and the journal is to be closed.
@@ -47,11 +49,12 @@ type IOpenJournal =
     abstract Run: work: JournalWork -> JournalResult
 
     /// The process is alive, and takes over some of what others that have gone have left, in a journal that several use; within the
-    /// transaction that has begun. Dead letters that this makes are kept so long.
+    /// transaction that has begun, which has nothing else in it. Dead letters that this makes are kept so long.
     abstract Upkeep: now: DateTimeOffset * keep: TimeSpan -> JournalUpkeep
 
-    /// The transaction of an upkeep is kept.
-    abstract KeptUp: unit -> unit
+    /// Everything that waits here, by RequestClone, with all dead letters: after a transaction of which nobody knows whether it was
+    /// kept. Within the transaction that has begun.
+    abstract Recount: unit -> JournalUpkeep
 
     /// Removes a request with all its copies, if it is there.
     abstract Remove: request: int64 -> unit

@@ -22,7 +22,7 @@ type ShelvedCopy = {
 [<RequireQualifiedAccess>]
 type JournalWork =
     | Append of AcceptedRequest * at: DateTimeOffset * kept: TaskCompletionSource<bool>
-    | Attempted of CopyId * clone: ObjectKey * attempts: int
+    | Attempted of CopyId * clone: ObjectKey * attempts: int * epoch: int64
     | Shelved of ShelvedCopy
     | Ended of EndedCopy
     /// The same of a copy in a pack that has others.
@@ -61,6 +61,30 @@ module JournalWork =
         | JournalWork.Letters _
         | JournalWork.Upkeep
         | JournalWork.Drop _ -> false
+
+    /// When the copy that it is about was put into memory, for what changes the copy: see `SendLease`.
+    let epoch (work: JournalWork) : int64 voption =
+        match work with
+        | JournalWork.Attempted(_, _, _, epoch) -> ValueSome epoch
+        | JournalWork.Shelved copy -> ValueSome copy.Epoch
+        | JournalWork.Ended copy -> ValueSome copy.Epoch
+        | JournalWork.Died entry -> ValueSome entry.Epoch
+        | JournalWork.EndedPacked _
+        | JournalWork.EndedPack _
+        | JournalWork.Unpack _
+        | JournalWork.Append _
+        | JournalWork.Take _
+        | JournalWork.Letters _
+        | JournalWork.Upkeep
+        | JournalWork.Drop _ -> ValueNone
+
+    /// Whether nobody knows what waits if its transaction has failed.
+    let isUncertain (work: JournalWork) : bool =
+        match work with
+        | JournalWork.Letters _
+        | JournalWork.Upkeep
+        | JournalWork.Drop _ -> true
+        | _ -> false
 
     /// Whether it takes next to no room, and makes some.
     let makesRoom (work: JournalWork) : bool =

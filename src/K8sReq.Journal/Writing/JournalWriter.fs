@@ -36,6 +36,8 @@ type JournalWriter
     let mutable isFull = false
     let mutable openedAt = 0L
     let mutable epoch = 0L
+    // A transaction has failed of which nobody knows what it has changed of what waits.
+    let mutable isUncertain = false
     // Of a commit that failed: requests that may be there all the same, and copies that may have been taken out.
     let undone = ResizeArray<int64>()
     let untaken = ResizeArray<CopyId>()
@@ -167,17 +169,13 @@ type JournalWriter
         if upkeep.IsMore then
             queue.Post JournalWork.Upkeep
 
-    let shelved (copy: ShelvedCopy) =
-        if copy.Epoch = epoch then
-            usage.Shelve(copy.Clone, copy.Bytes, copy.Accepted, copy.Due)
-            events.Arrived copy.Clone
-        else
+    // What is known once it is on disk.
+    let committed (work: JournalWork) (result: JournalResult) =
+        match work, result with
+        | JournalWork.Shelved copy, JournalResult.Stale ->
             usage.Release(copy.Clone, copy.Bytes)
             events.TakenOver copy.Clone 1L
-
-    // What is known once it is on disk.
-    let committed (journal: IOpenJournal) (work: JournalWork) (result: JournalResult) =
-        match work, result with
+        | JournalWork.Died entry, JournalResult.Stale -> usage.Release(entry.Clone, entry.Bytes)
         | JournalWork.Append(request, at, waiting), _ ->
             match request.Durable, result with
             | null, _ -> ()
@@ -199,10 +197,10 @@ type JournalWriter
             usage.Take(clone, int64 copies, bytes, rest)
             usage.Release(clone, bytes)
             dropped.TrySetResult copies |> ignore
-        | JournalWork.Shelved copy, _ -> shelved copy
-        | JournalWork.Upkeep, JournalResult.Kept upkeep ->
-            journal.KeptUp()
-            adopted upkeep
+        | JournalWork.Shelved copy, _ ->
+            usage.Shelve(copy.Clone, copy.Bytes, copy.Accepted, copy.Due)
+            events.Arrived copy.Clone
+        | JournalWork.Upkeep, JournalResult.Kept upkeep -> adopted upkeep
         | JournalWork.Died entry, JournalResult.PushedOut(removed, isCleared) ->
             usage.Release(entry.Clone, entry.Bytes)
             letters.Added(entry.Clone, entry.Bytes, entry.Cause)
@@ -218,7 +216,7 @@ type JournalWriter
         | (JournalWork.Ended copy | JournalWork.EndedPacked copy), _ ->
             usage.Release(copy.Clone, copy.Bytes)
             cleared copy.Clone result
-        | JournalWork.Attempted(_, clone, _), _ -> cleared clone result
+        | JournalWork.Attempted(_, clone, _, _), _ -> cleared clone result
         | JournalWork.EndedPack pack, _ ->
             for copy in pack.Ended do
                 usage.Release(copy.Clone, copy.Bytes)
@@ -239,9 +237,12 @@ type JournalWriter
 
         for index in 0 .. batch.Count - 1 do
             results[index] <-
-                match batch[index] with
-                | JournalWork.Upkeep -> JournalResult.Kept(journal.Upkeep(clock.Now, options.DeadLetterKeep))
-                | work -> journal.Run work
+                match batch[index], JournalWork.epoch batch[index] with
+                | JournalWork.Upkeep, _ ->
+                    JournalResult.Kept(journal.Upkeep(clock.Now, options.DeadLetterKeep))
+                // It may be here again, taken over from what this process was before: that one is to be sent.
+                | _, ValueSome since when since <> epoch -> JournalResult.Stale
+                | work, _ -> journal.Run work
 
             match batch[index] with
             | JournalWork.Shelved _
@@ -258,6 +259,8 @@ type JournalWriter
         suspects.Undo()
 
         for index in 0 .. batch.Count - 1 do
+            isUncertain <- isUncertain || JournalWork.isUncertain batch[index]
+
             match batch[index], results[index] with
             | JournalWork.Append(request, _, _), _ -> undone.Add request.Number
             | _, JournalResult.Taken(copies, _) ->
@@ -305,7 +308,7 @@ type JournalWriter
             }
 
             for index in 0 .. batch.Count - 1 do
-                committed journal batch[index] results[index]
+                committed batch[index] results[index]
 
             kept.Tell()
 
@@ -317,8 +320,6 @@ type JournalWriter
         queue.PutBack(Seq.filter JournalWork.isPatient batch)
 
     let tryCommit (batch: ResizeArray<JournalWork>) : bool =
-        tryOpen ()
-
         match current with
         | ValueSome journal -> commit journal batch
         | ValueNone -> false
@@ -347,8 +348,33 @@ type JournalWriter
         | ValueSome _
         | ValueNone -> batch
 
+    // What waits is what is there, whatever became of transactions that have failed.
+    let recount () =
+        match current with
+        | ValueSome journal when isUncertain ->
+            try
+                journal.Begin()
+                let found = journal.Recount()
+                journal.Commit()
+                isUncertain <- false
+                Option.iter letters.FoundAll found.Letters
+
+                for clone in found.Unsent do
+                    letters.AddUnsent clone
+
+                for clone, copies in usage.Recount found.Adopted do
+                    events.Recounted clone copies
+                    events.Arrived clone
+            with error ->
+                tell (engine.FaultOf error)
+                close ()
+        | ValueSome _
+        | ValueNone -> ()
+
     let write (all: ResizeArray<JournalWork>) =
-        let batch = refuseBeyondRoom all
+        // By itself: a sign of life does not depend on what others write, nor do they on what is taken over. Once is enough.
+        let upkeep = all.FindAll(fun work -> work.IsUpkeep) |> Seq.truncate 1 |> ResizeArray
+        let batch = refuseBeyondRoom (all.FindAll(fun work -> not work.IsUpkeep))
 
         if hasFailed then
             // What makes room first, by itself, where room is what was missing; then what nobody waits for. Nothing that makes room
@@ -359,10 +385,13 @@ type JournalWriter
             let patient =
                 batch.FindAll(fun work -> JournalWork.isPatient work && not (JournalWork.makesRoom work))
 
-            if tryCommitAll [ first; patient; urgent ] && not isFull then
-                works ()
+            if tryCommitAll [ first; patient; urgent; upkeep ] then
+                recount ()
+
+                if current.IsSome && not isFull then
+                    works ()
         else
-            tryCommitAll [ batch ] |> ignore
+            tryCommitAll [ batch; upkeep ] |> ignore
 
     let run () =
         tryOpen ()
@@ -389,11 +418,22 @@ type JournalWriter
             match queue.Next(retryDelay, live.Due) with
             | None ->
                 isOver <- true
+                tryOpen ()
                 let rest = live.Settle(ResizeArray(), true, false)
 
                 if rest.Count > 0 then
                     write rest
             | Some batch ->
+                // Before it is looked at what is to be written: in another epoch that is less.
+                let before = epoch
+                tryOpen ()
+
+                let batch =
+                    if epoch = before then
+                        batch
+                    else
+                        ResizeArray(Seq.collect JournalWork.ofAbandoned batch)
+
                 match live.Settle(batch, false, not hasFailed) with
                 | settled when settled.Count > 0 -> write settled
                 | _ -> ()

@@ -10,6 +10,8 @@ type EndedCopy = {
     Id: CopyId
     Clone: ObjectKey
     Bytes: int64
+    /// See `SendLease`.
+    Epoch: int64
 }
 
 /// A pack in the file of which copies are in memory.

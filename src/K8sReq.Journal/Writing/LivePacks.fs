@@ -53,7 +53,7 @@ type LivePacks(clock: TimeProvider) =
                     remove pack
                     settled.Add(JournalWork.EndedPack pack)
             | false, _ -> settled.Add work
-        | JournalWork.Attempted(id, _, _) ->
+        | JournalWork.Attempted(id, _, _, _) ->
             unpackOf settled id
             settled.Add work
         | JournalWork.Shelved copy ->

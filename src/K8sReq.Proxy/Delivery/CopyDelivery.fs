@@ -196,22 +196,27 @@ type CopyDelivery
                     ValueTask<bool>(Task.FromException<bool> error)
 
             if asking.IsCompleted then
-                copy.SendIf(number, asking)
+                copy.SendIf(number, asking, false)
             else
                 asking
                     .ConfigureAwait(false)
                     .GetAwaiter()
-                    .UnsafeOnCompleted(fun () -> copy.SendIf(number, asking))
+                    .UnsafeOnCompleted(fun () -> copy.SendIf(number, asking, true))
         else
             copy.SendNow number
 
-    member private copy.SendIf(number: int, asked: ValueTask<bool>) : unit =
+    /// `hasWaited`: its time may be over by now, or its target routed no more.
+    member private copy.SendIf(number: int, asked: ValueTask<bool>, hasWaited: bool) : unit =
         let signal =
             try
-                if asked.GetAwaiter().GetResult() then
-                    ValueNone
-                else
+                if not (asked.GetAwaiter().GetResult()) then
                     ValueSome DeliverySignal.TakenOver
+                elif hasWaited && left () <= TimeSpan.Zero then
+                    ValueSome DeliverySignal.Expired
+                elif hasWaited && lane.Retired.IsCancellationRequested then
+                    ValueSome(endOf SendResult.notTried)
+                else
+                    ValueNone
             with
             | :? OperationCanceledException -> ValueSome(endOf SendResult.notTried)
             | error ->
