@@ -181,6 +181,14 @@ let tests =
                     "POST / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\nContent-Length: 1\r\n\r\n7"
 
             Expect.equal (TestClient.status answer) 202 "what is kept in memory goes on"
+            let! probes = program.Says @"Probes listening on port (\d+)"
+
+            let! ready =
+                TestClient.roundTrip
+                    (int probes)
+                    "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+            Expect.equal (TestClient.status ready) 200 "it stays ready"
             let! _ = receives memory (set [ 7 ]) |> Waiting.within "it"
             do! Task.Delay 8000
             server.Start()
@@ -195,6 +203,49 @@ let tests =
 
             Expect.equal (lines "Journal unavailable") 1 "one line"
             Expect.equal (lines "/test1 works again") 1 "and one for its end"
+        })
+
+        testCaseTask "a password from the URI, from a variable or from a file is shown nowhere"
+        <| withServer (fun _ uri -> task {
+            use folder = new TestFolder()
+            use target = TestTarget.ok ()
+            folder.Write("routes/all.yaml", route "good" target.Port "")
+            let password = Uri.UnescapeDataString(uri.Split(':', '@')[2])
+
+            let without =
+                uri.Remove(uri.IndexOf(":p%40"), uri.IndexOf '@' - uri.IndexOf ":p%40")
+
+            folder.Write("password", password + "\n")
+
+            let ways = [
+                [ "JOURNAL", uri ]
+                [ "JOURNAL", without; "PGPASSWORD", password ]
+                [ "JOURNAL", without; "JOURNAL_PASSWORD_FILE", folder.At "password" ]
+            ]
+
+            for number, variables in List.indexed ways do
+                use program =
+                    PublishedProgram.Start([ "--manifests"; folder.At "routes" ] @ free, variables)
+
+                let! port = program.Says @"Proxy listening on port (\d+)"
+                let! metrics = program.Says @"Metrics listening on port (\d+)"
+                let! status = program.Says @"Status page listening on port (\d+)"
+                let! _ = program.Says @"Routes: \d+"
+                let! _ = journalIsOpen program
+                let! answer = post (int port) number
+                Expect.equal answer (Some 202) "kept"
+                let! _ = receives target (set [ number ]) |> Waiting.within "the copy"
+                let! metrics = Scrape.text (int metrics)
+                let! page = Scrape.get (int status) "/"
+                let! api = Scrape.get (int status) "/api/status"
+
+                for text in [ program.Errors; program.Output; metrics; page; api ] do
+                    for secret in [ password; Uri.EscapeDataString password ] do
+                        Expect.isFalse (text.Contains secret) "nowhere"
+
+                program.Terminate()
+                let! code = program.ExitCode()
+                Expect.equal code 0 "stopped as asked"
         })
 
         testCaseTask

@@ -647,6 +647,66 @@ let tests =
                 $"that it has ended was kept: {found}"
         })
 
+        testCaseTask "a failover: the standby that is promoted has all that was acknowledged, and is used"
+        <| own (fun primary -> task {
+            use standby = primary.NewStandby()
+
+            primary.Ask("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")
+            |> ignore
+
+            primary.Ask("postgres", "SELECT pg_reload_conf()") |> ignore
+            let site = PostgresSite(primary, primary.NewDatabase(), lively)
+            let address = (site.Options 1L).Address
+
+            // The one that takes no writes first.
+            let options = {
+                site.Options 1_000_000_000L with
+                    Address = {
+                        address with
+                            Hosts = [ "127.0.0.1", standby.Port; "127.0.0.1", primary.Port ]
+                    }
+            }
+
+            let opened = new ManualResetEventSlim()
+
+            use store =
+                new JournalStore(
+                    TimeProvider.System,
+                    PostgresEngine.create TimeProvider.System options,
+                    TestJournal.Options 1_000_000_000L,
+                    {
+                        JournalEvents.none with
+                            Opened = fun _ -> opened.Set()
+                    },
+                    fun _ _ -> ()
+                )
+
+            opened.Wait(TimeSpan.FromSeconds 30.0) |> ignore
+
+            let keep () =
+                kept store.Store (requestOf "abc"B [ shop "a", true ] ignore)
+
+            let mutable acknowledged = 0
+
+            for _ in 1..50 do
+                let! isKept = keep ()
+
+                if isKept then
+                    acknowledged <- acknowledged + 1
+
+            Expect.equal acknowledged 50 "all"
+            primary.Stop "KILL"
+            let! isKept = keep ()
+            Expect.isFalse isKept "there is nobody"
+            standby.Promote()
+            do! Waiting.until "the journal to work again" keep
+            do! Waiting.until "the end of the fault" (fun () -> Task.FromResult store.Fault.IsNone)
+
+            match standby.Ask(site.Database, "SELECT count(*) FROM k8sreq.copies") with
+            | :? int64 as copies -> Expect.isGreaterThanOrEqual copies 51L "all are there"
+            | other -> failtest $"{other}"
+        })
+
         testCaseTask
             "a server that takes no writes, or has no connection left, refuses requests until it does"
         <| own (fun server -> task {

@@ -14,7 +14,7 @@ open Npgsql
 type PostgresServer private (binaries: string) =
     let folder = new TestFolder()
     let data = folder.At "data"
-    let password = "p@ss/word:" + Guid.NewGuid().ToString "N"
+    let mutable password = "p@ss/word:" + Guid.NewGuid().ToString "N"
 
     let port =
         use listener = new TcpListener(IPAddress.Loopback, 0)
@@ -141,6 +141,46 @@ type PostgresServer private (binaries: string) =
     member private server.Create() =
         create ()
         server.Start()
+
+    member private server.CopyFrom(primary: PostgresServer) =
+        let start =
+            asUser "pg_basebackup" [
+                "--host=127.0.0.1"
+                $"--port={primary.Port}"
+                "--username=postgres"
+                $"--pgdata={data}"
+                "--write-recovery-conf"
+                "--checkpoint=fast"
+                "--no-sync"
+            ]
+
+        start.Environment["PGPASSWORD"] <- primary.Password
+
+        if isRoot then
+            run (
+                ProcessStartInfo(
+                    "chown",
+                    [ "postgres"; folder.Path ],
+                    RedirectStandardOutput = true,
+                    RedirectStandardError = true
+                )
+            )
+
+        run start
+        password <- primary.Password
+        server.Start()
+
+    member private _.Password: string = password
+
+    /// Another one that follows this one, and takes no writes until it is promoted.
+    member server.NewStandby() : PostgresServer =
+        let standby = new PostgresServer(binaries)
+        standby.CopyFrom server
+        standby
+
+    /// Makes it the one that takes writes.
+    member server.Promote() : unit =
+        server.Ask("postgres", "SELECT pg_promote()") |> ignore
 
     member _.Port = port
 

@@ -7,6 +7,10 @@ open System.Threading.Tasks
 
 let private client = new HttpClient()
 
+/// What a path has.
+let get (port: int) (path: string) : Task<string> =
+    client.GetStringAsync $"http://127.0.0.1:{port}{path}"
+
 /// What is scraped from there.
 let text (port: int) : Task<string> =
     client.GetStringAsync $"http://127.0.0.1:{port}/metrics"
