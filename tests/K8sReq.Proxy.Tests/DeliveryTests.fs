@@ -6,6 +6,7 @@ open System.Buffers
 open System.Threading
 open System.Threading.Channels
 open System.Threading.Tasks
+open System.Threading.Tasks.Sources
 open Expecto
 open K8sReq.Core
 open K8sReq.Journal
@@ -149,6 +150,31 @@ type private Bench
         do! bench.Clock.TimerStarted(TimeSpan.FromSeconds seconds)
         bench.Clock.Advance(TimeSpan.FromSeconds seconds)
     }
+
+/// Yes, but not before it is waited for and told.
+[<Sealed>]
+type private LateAnswer() =
+    let awaited =
+        TaskCompletionSource<unit -> unit>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+    let mutable isKnown = false
+
+    /// What tells it, once somebody waits.
+    member _.Awaited = awaited.Task
+
+    interface IValueTaskSource<bool> with
+        member _.GetStatus _ =
+            if isKnown then
+                ValueTaskSourceStatus.Succeeded
+            else
+                ValueTaskSourceStatus.Pending
+
+        member _.GetResult _ = true
+
+        member _.OnCompleted(continuation, state, _, _) =
+            awaited.SetResult(fun () ->
+                isKnown <- true
+                continuation.Invoke state)
 
 let private textOf (wire: ReadOnlySequence<byte>) =
     Text.Encoding.Latin1.GetString(wire.ToArray())
@@ -426,20 +452,22 @@ let tests =
             "a copy whose time is over, or whose target is no longer routed, when that is known is not sent"
         <| fun () -> task {
             let start (target: Target) = task {
-                let known = TaskCompletionSource<bool>()
-                let bench = Bench(target, 100L, (fun _ _ -> ValueTask<bool> known.Task))
-                return bench, known, bench.Start()
+                let answer = LateAnswer()
+                let bench = Bench(target, 100L, (fun _ _ -> ValueTask<bool>(answer, 0s)))
+                let delivery = bench.Start()
+                let! tell = answer.Awaited |> Waiting.within "the copy to wait"
+                return bench, tell, delivery
             }
 
-            let! bench, known, delivery = start (expiringAfter 5.0 (retrying 5))
+            let! bench, tell, delivery = start (expiringAfter 5.0 (retrying 5))
             bench.Clock.Advance(TimeSpan.FromSeconds 6.0)
-            known.SetResult true
+            tell ()
             let! ended = outcome delivery
             Expect.equal (ended, bench.Attempts) (TargetOutcome.Expired None, 0) "its time is over"
 
-            let! bench, known, delivery = start (retrying 5)
+            let! bench, tell, delivery = start (retrying 5)
             bench.Lane.Retire()
-            known.SetResult true
+            tell ()
             let! ended = outcome delivery
             Expect.equal (ended, bench.Attempts) (TargetOutcome.Cancelled, 0) "nobody is there"
         }
