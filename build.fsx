@@ -250,7 +250,8 @@ let testAll () =
     if testsNative then
         publishNative ()
 
-    // The native program's tests wait for most of their time: they are over before the last two begin, which load the machine.
+    // The native program's tests wait for most of their time. The last two of the others load the machine: they come when those are
+    // most often over.
     report [
         [ for _, project, _ in suites -> expecto project [] ]
         @ [

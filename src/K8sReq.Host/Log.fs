@@ -80,7 +80,7 @@ let journalOpened: ILogger -> string -> int64 -> unit =
     message2<string, int64>
         LogLevel.Information
         (EventId(33, "JournalOpened"))
-        "Journal {Folder} opened: {Copies} copies recovered"
+        "Journal {Place} opened: {Copies} copies recovered"
 
 /// Why it cannot be written.
 let copyParked: ILogger -> string -> string -> unit =
@@ -122,7 +122,7 @@ let journalFailed: ILogger -> string -> unit =
 
 /// Folder.
 let journalRecovered: ILogger -> string -> unit =
-    message1<string> LogLevel.Information (EventId(35, "JournalRecovered")) "Journal {Folder} works again"
+    message1<string> LogLevel.Information (EventId(35, "JournalRecovered")) "Journal {Place} works again"
 
 let private failedWith =
     LoggerMessage.Define<string, string>(

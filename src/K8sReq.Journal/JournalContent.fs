@@ -37,7 +37,7 @@ type JournalUpkeep = {
     Poisonous: DeadEntry list
     /// RequestClones with dead letters that this process is to send to their sinks from now on.
     Unsent: ObjectKey list
-    /// All dead letters that there are, whoever has made them; none where nobody has counted.
+    /// All dead letters that there are, of all replicas; none where they were not counted.
     Letters: (ObjectKey * DeadLetterCount) list option
     /// There is more of the same to do at once.
     IsMore: bool
@@ -51,3 +51,10 @@ module JournalUpkeep =
         Letters = None
         IsMore = false
     }
+
+    /// Whether nothing was found, and nothing is to be done.
+    let isNothing (upkeep: JournalUpkeep) : bool =
+        upkeep.Adopted.IsEmpty
+        && upkeep.Poisonous.IsEmpty
+        && upkeep.Unsent.IsEmpty
+        && not upkeep.IsMore

@@ -17,6 +17,15 @@ type WaitingCopies = {
     Oldest: DateTimeOffset
 }
 
+module WaitingCopies =
+    /// Both together.
+    let join (one: WaitingCopies) (other: WaitingCopies) : WaitingCopies = {
+        Copies = one.Copies + other.Copies
+        Bytes = one.Bytes + other.Bytes
+        Due = min one.Due other.Due
+        Oldest = min one.Oldest other.Oldest
+    }
+
 /// Of what is left in the file for a RequestClone once copies have been taken out.
 [<Struct>]
 type RestOfBacklog = {
@@ -47,6 +56,12 @@ type JournalUsage(limit: int64) =
         | 0L -> held.Remove clone |> ignore
         | sum -> held[clone] <- sum
 
+    let wait clone (more: WaitingCopies) =
+        waiting[clone] <-
+            match waiting.TryGetValue clone with
+            | true, before -> WaitingCopies.join before more
+            | false, _ -> more
+
     /// Whether a RequestClone has any copy in the journal.
     member _.Has(clone: ObjectKey) : bool =
         exclusively gate (fun () -> heldBy clone > 0L)
@@ -74,16 +89,7 @@ type JournalUsage(limit: int64) =
     member _.Found(clone: ObjectKey, more: WaitingCopies) : unit =
         exclusively gate (fun () ->
             add clone more.Bytes
-
-            waiting[clone] <-
-                match waiting.TryGetValue clone with
-                | true, before -> {
-                    Copies = before.Copies + more.Copies
-                    Bytes = before.Bytes + more.Bytes
-                    Due = min before.Due more.Due
-                    Oldest = min before.Oldest more.Oldest
-                  }
-                | false, _ -> more)
+            wait clone more)
 
     /// What waits, all of it, where that was not known: how many copies more, or fewer, those are by RequestClone.
     member _.Recount(found: (ObjectKey * WaitingCopies) list) : (ObjectKey * int64) list =
@@ -117,20 +123,12 @@ type JournalUsage(limit: int64) =
     /// A copy that was accepted then waits in the file alone from now on.
     member _.Shelve(clone: ObjectKey, bytes: int64, accepted: DateTimeOffset, due: DateTimeOffset) : unit =
         exclusively gate (fun () ->
-            waiting[clone] <-
-                match waiting.TryGetValue clone with
-                | true, before -> {
-                    Copies = before.Copies + 1L
-                    Bytes = before.Bytes + bytes
-                    Due = min before.Due due
-                    Oldest = min before.Oldest accepted
-                  }
-                | false, _ -> {
-                    Copies = 1L
-                    Bytes = bytes
-                    Due = due
-                    Oldest = accepted
-                  })
+            wait clone {
+                Copies = 1L
+                Bytes = bytes
+                Due = due
+                Oldest = accepted
+            })
 
     /// So many copies were taken out; of the rest the first is due, and the oldest was accepted, then.
     member _.Take(clone: ObjectKey, copies: int64, bytes: int64, rest: RestOfBacklog voption) : unit =

@@ -54,6 +54,13 @@ let post (port: int) (number: int) : Task<int option> = task {
         return None
 }
 
+/// Sends requests with these numbers, each of which has to be accepted.
+let accepts (port: int) (numbers: int list) : Task<unit> = task {
+    for number in numbers do
+        let! status = post port number
+        Expect.equal status (Some 202) "accepted"
+}
+
 let journalIsOpen (program: PublishedProgram) =
     program.Says @"Journal .* opened: (\d+)"
 
@@ -152,9 +159,7 @@ let tests =
             use program = program
             let! _ = journalIsOpen program
 
-            for number in 1..20 do
-                let! status = post port number
-                Expect.equal status (Some 202) "accepted"
+            do! accepts port [ 1..20 ]
 
             program.Terminate()
             let! code = program.ExitCode()
@@ -211,9 +216,7 @@ let tests =
             use program = program
             let! _ = journalIsOpen program
 
-            for number in 1..60 do
-                let! status = post port number
-                Expect.equal status (Some 202) "accepted"
+            do! accepts port [ 1..60 ]
 
             let! text = Scrape.text metrics
             let series = Scrape.series text
@@ -366,9 +369,7 @@ let tests =
             use program = program
             let! _ = journalIsOpen program
 
-            for number in 1..5 do
-                let! status = post port number
-                Expect.equal status (Some 202) "accepted"
+            do! accepts port [ 1..5 ]
 
             folder.Delete "routes/a.yaml"
             let! _ = program.Says "RequestClone shop/gone is gone: dropped 5 of its copies"

@@ -55,7 +55,7 @@ module private LostAnswers =
             member _.LastTime = journal.LastTime
             member _.HasRoom(isFull, bytes) = journal.HasRoom(isFull, bytes)
             member _.Begin() = journal.Begin()
-            member _.Run work = journal.Run work
+            member _.Rows = journal.Rows
             member _.Upkeep(now, keep) = journal.Upkeep(now, keep)
             member _.Recount() = journal.Recount()
             member _.Remove request = journal.Remove request
@@ -129,15 +129,7 @@ type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
                             yield! first.Waiting
 
                             for clone, ofClone in upkeeps |> List.collect _.Adopted |> List.groupBy fst do
-                                clone,
-                                ofClone
-                                |> List.map snd
-                                |> List.reduce (fun left right -> {
-                                    Copies = left.Copies + right.Copies
-                                    Bytes = left.Bytes + right.Bytes
-                                    Due = min left.Due right.Due
-                                    Oldest = min left.Oldest right.Oldest
-                                })
+                                clone, ofClone |> List.map snd |> List.reduce WaitingCopies.join
                         ]
                         Poisonous = first.Poisonous @ List.collect _.Poisonous upkeeps
                 }

@@ -122,18 +122,19 @@ module PostgresAddress =
         }
     }
 
+    /// `HOST:PORT`, several with commas between, IPv6 addresses in brackets.
+    let hosts (address: PostgresAddress) : string =
+        address.Hosts
+        |> List.map (fun (host, port) ->
+            if host.Contains ':' then
+                $"[{host}]:{port}"
+            else
+                $"{host}:{port}")
+        |> String.concat ","
+
     /// For people: without the password.
     let describe (address: PostgresAddress) : string =
-        let hosts =
-            address.Hosts
-            |> List.map (fun (host, port) ->
-                if host.Contains ':' then
-                    $"[{host}]:{port}"
-                else
-                    $"{host}:{port}")
-            |> String.concat ","
-
-        $"postgres://{hosts}/{address.Database}"
+        $"postgres://{hosts address}/{address.Database}"
 
 /// Where durable copies are kept.
 [<RequireQualifiedAccess>]

@@ -1,33 +1,13 @@
 namespace K8sReq.Host.Commands
 
 open System
-open System.IO
 open System.Threading
 open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Host
 open K8sReq.Journal
-open K8sReq.Journal.Postgres
 open K8sReq.Journal.Sqlite
 open K8sReq.Proxy
-
-module JournalEngines =
-    // Ends of lines are an editor's.
-    let private readPassword (file: string) () : string =
-        File.ReadAllText(file).TrimEnd('\r', '\n')
-
-    /// What keeps the journal of these settings. `name`: of this replica, where several use it.
-    let create (clock: TimeProvider) (name: string) (settings: JournalSettings) : JournalEngine =
-        match settings.KeptIn with
-        | JournalPlace.Folder folder -> SqliteEngine.create folder settings.Limit
-        | JournalPlace.Postgres address ->
-            PostgresEngine.create clock {
-                Address = address
-                Password = settings.PasswordFile |> Option.map readPassword
-                Name = name
-                Limit = settings.Limit
-                Times = ReplicaTimes.standard
-            }
 
 /// The journal, with all that looks after it: copies of RequestClones that are gone, old dead letters, sinks. Disposed after the
 /// copies have ended: then every completion is written.
@@ -91,9 +71,10 @@ type DurableParts
             accounts.FailedInJournal(statistics, 1L)
             Log.copyParked logger (string entry.Clone) (string entry.Id)
 
-        upkeep.Adopted
-        |> List.sumBy (fun (_, waiting) -> waiting.Copies)
-        |> Log.copiesAdopted logger
+        if not upkeep.Adopted.IsEmpty then
+            upkeep.Adopted
+            |> List.sumBy (fun (_, waiting) -> waiting.Copies)
+            |> Log.copiesAdopted logger
 
     let recounted (clone: ObjectKey) (copies: int64) =
         let statistics = (clones.Of clone).Statistics

@@ -23,6 +23,9 @@ type DeadEntry = {
 }
 
 module DeadEntry =
+    /// A copy that was in memory at so many ends of a process without a word is not sent any more: see decision 0009.
+    let mostEnds = 3L
+
     /// Of a copy that is not to be sent again, for the process has ended while it was; with the head of its request.
     let poisonous
         (now: DateTimeOffset)

@@ -13,8 +13,6 @@ type Adoption(session: PostgresSession, owner: int64, packs: PackRows, letters: 
     // Of up to some hundred KiB each.
     let packsAtOnce = 8
     let copiesAtOnce = 1000
-    // As many ends without a word as a copy may meet in memory: see decision 0009.
-    let mostEnds = 3L
 
     let time (milliseconds: int64) =
         DateTimeOffset.FromUnixTimeMilliseconds milliseconds
@@ -22,12 +20,7 @@ type Adoption(session: PostgresSession, owner: int64, packs: PackRows, letters: 
     let add (sums: Dictionary<ObjectKey, WaitingCopies>) (clone: ObjectKey) (one: WaitingCopies) =
         sums[clone] <-
             match sums.TryGetValue clone with
-            | true, before -> {
-                Copies = before.Copies + one.Copies
-                Bytes = before.Bytes + one.Bytes
-                Due = min before.Due one.Due
-                Oldest = min before.Oldest one.Oldest
-              }
+            | true, before -> WaitingCopies.join before one
             | false, _ -> one
 
     // Copies in rows: those that waited (`state = 1`), or those that were in memory. With the id, the RequestClone, what it
@@ -116,7 +109,7 @@ type Adoption(session: PostgresSession, owner: int64, packs: PackRows, letters: 
                 "state <> 1"
                 "suspicion = CASE c.state WHEN 2 THEN c.suspicion + 1 ELSE greatest(c.suspicion, 1) END, state = 1, due = 0"
 
-        let isPoisonous (_, _, _, ends) = ends >= mostEnds
+        let isPoisonous (_, _, _, ends) = ends >= DeadEntry.mostEnds
 
         for _, clone, copy, _ in waiting @ List.filter (isPoisonous >> not) held do
             add sums clone copy

@@ -8,7 +8,7 @@ open K8sReq.Core
 open K8sReq.Journal
 
 /// The dead letters of the journal, which all replicas share. They have a quarter of its limit, beside what copies may take:
-/// beyond it the oldest go. Whoever has made one sends it to its sink. All within the transaction that has begun.
+/// beyond it the oldest go. The replica that has made one sends it to its sink. All within the transaction that has begun.
 [<Sealed>]
 type DeadLetterRows
     (session: PostgresSession, owner: int64, clones: CloneRows, requests: RequestRows, limit: int64) =
@@ -220,7 +220,7 @@ type DeadLetterRows
 
         List.distinct adopted, adopted.Length = most
 
-    /// What is kept, by RequestClone, whoever has made it.
+    /// What is kept, by RequestClone, of all replicas.
     member _.Found() : (ObjectKey * DeadLetterCount) list = count ()
 
     /// RequestClones that have some which this replica is to send to their sinks.

@@ -25,17 +25,7 @@ let create (address: PostgresAddress) (password: (unit -> string) option) : Npgs
     let builder = NpgsqlSlimDataSourceBuilder()
     let settings = builder.ConnectionStringBuilder
 
-    settings.Host <-
-        String.Join(
-            ",",
-            address.Hosts
-            |> List.map (fun (host, port) ->
-                if host.Contains ':' then
-                    $"[{host}]:{port}"
-                else
-                    $"{host}:{port}")
-        )
-
+    settings.Host <- PostgresAddress.hosts address
     settings.Username <- address.User
     settings.Database <- address.Database
     settings.Timeout <- 5

@@ -5,9 +5,6 @@ open System.IO
 open Npgsql
 open K8sReq.Journal
 
-/// Others count this replica as gone.
-exception ReplicaGone
-
 module PostgresFault =
     // What says most is inside: the library's own message names what it was doing.
     let rec private reasonOf (error: exn) : string =
@@ -31,9 +28,7 @@ module PostgresFault =
 
     /// Whether it is the guard's: see `Replicas.Guard`.
     let isGone (error: exn) : bool =
-        match error with
-        | ReplicaGone -> true
-        | error -> stateOf error = Some PostgresErrorCodes.DivisionByZero
+        stateOf error = Some PostgresErrorCodes.DivisionByZero
 
     /// What an error means for the journal on this server.
     let ofError (server: string) (error: exn) : JournalFault =

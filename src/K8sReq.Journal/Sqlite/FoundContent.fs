@@ -11,9 +11,6 @@ module FoundContent =
     let private time (milliseconds: int64) =
         DateTimeOffset.FromUnixTimeMilliseconds milliseconds
 
-    // As many ends of the process as a copy may meet in memory: see `JournalFile`.
-    let private mostEnds = 3L
-
     let private clonesIn (database: Database) : Map<int64, ObjectKey> =
         use found = database.PrepareOnce "SELECT id, namespace, name FROM clones"
 
@@ -55,7 +52,7 @@ module FoundContent =
                             },
                             request)
 
-            if copies.Number 5 >= mostEnds then
+            if copies.Number 5 >= DeadEntry.mostEnds then
                 suspects.Add {
                     Request = request
                     Copy = int (copies.Number 4)

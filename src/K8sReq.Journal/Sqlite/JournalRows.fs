@@ -16,7 +16,6 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
     let requests = RequestRows database
     let letters = DeadLetterRows(database, clones, requests, deadLetterLimit)
     let packs = PackRows(database, requests)
-    let packing = RequestPacking(clones.Of, (fun id pack -> packs.Insert(id, pack)))
 
     let beginning = database.Prepare "BEGIN IMMEDIATE"
     let commit = database.Prepare "COMMIT"
@@ -80,33 +79,6 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
     let reserveNumbers (next: int64) =
         reserved <- next + numbersAtOnce
         setNumber.Bind(1, "next request").Bind(2, reserved).Run()
-
-    let append (accepted: AcceptedRequest) (at: DateTimeOffset) : JournalResult =
-        if accepted.Number >= reserved then
-            reserveNumbers accepted.Number
-
-        let row = RequestRow.ofAccepted accepted at
-
-        match accepted.Durable with
-        | null ->
-            requests.Insert row
-            JournalResult.Nothing
-        | durable ->
-            match packing.TryAdd(row, durable) with
-            | ValueSome pack -> JournalResult.Packed pack
-            | ValueNone ->
-                requests.Insert row
-
-                for copy in durable do
-                    requests.InsertCopy(
-                        row.Number,
-                        copy.Copy,
-                        clones.Of copy.Clone,
-                        row.Bytes,
-                        copy.IsSpilled
-                    )
-
-                JournalResult.Nothing
 
     let remove (request: int64) =
         packs.Delete request
@@ -187,12 +159,6 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
 
         struct (dropped.Count, bytes)
 
-    let cleared (id: CopyId) : JournalResult =
-        if suspects.Remove id then
-            JournalResult.Cleared
-        else
-            JournalResult.Nothing
-
     let restOf (id: int64) : RestOfBacklog voption =
         nextDue.Bind(1, id) |> ignore
 
@@ -206,6 +172,51 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
             }
         else
             ValueNone
+
+    interface IJournalRows with
+        member _.NumberOf(clone: ObjectKey) : int64 = clones.Of clone
+        member _.TryNumberOf(clone: ObjectKey) : int64 voption = clones.TryFind clone
+
+        member _.Reserve(request: int64) : unit =
+            if request >= reserved then
+                reserveNumbers request
+
+        member _.InsertRequest(row: RequestRow) : unit = requests.Insert row
+
+        member _.InsertCopy(row: RequestRow, copy: DurableCopy, clone: int64) : unit =
+            requests.InsertCopy(row.Number, copy.Copy, clone, row.Bytes, copy.IsSpilled)
+
+        member _.InsertPack(id: int64, pack: RequestPack) : unit = packs.Insert(id, pack)
+
+        member _.SetAttempts(id: CopyId, attempts: int) : unit =
+            (forCopy attempted id).Bind(3, int64 attempts).Run()
+
+        member _.Shelve(copy: ShelvedCopy) : unit =
+            (forCopy shelve copy.Id).Bind(3, int64 copy.Attempts).Bind(4, milliseconds copy.Due).Run()
+
+        member _.DeleteCopy(id: CopyId) : unit =
+            requests.DeleteCopy id
+            requests.DeleteUnused id.Request
+
+        member _.SetEnded(id: CopyId) : unit = packs.SetEnded id
+
+        member _.DeletePack(pack: LivePack) : unit =
+            packs.Delete pack.Id
+
+            if pack.HasWrittenEnds then
+                Seq.iter packs.DeleteEnds pack.Requests
+
+        member _.Unpack(pack: int64) : unit = packs.Unpack pack
+        member _.AddLetter(entry: DeadEntry) : RemovedLetter list = letters.Add entry
+        member _.Letters: IKeptLetters = letters
+        member _.Drop(clone: int64) : struct (int * int64) = dropCopies clone
+
+        member _.Take
+            (clone: ObjectKey, number: int64, most: int, mostBytes: int64, now: DateTimeOffset)
+            : StoredCopy list =
+            takeCopies clone number most mostBytes now
+
+        member _.RestOf(clone: int64) : RestOfBacklog voption = restOf clone
 
     interface IOpenJournal with
         member _.Epoch = 0L
@@ -231,55 +242,9 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
 
         member _.Begin() : unit = beginning.Run()
 
-        member _.Run(work: JournalWork) : JournalResult =
-            match work with
-            | JournalWork.Append(request, at, _) -> append request at
-            | JournalWork.Attempted(id, _, attempts, _) ->
-                (forCopy attempted id).Bind(3, int64 attempts).Run()
-                cleared id
-            | JournalWork.Shelved copy ->
-                (forCopy shelve copy.Id).Bind(3, int64 copy.Attempts).Bind(4, milliseconds copy.Due).Run()
-
-                cleared copy.Id
-            | JournalWork.Upkeep -> JournalResult.Nothing
-            | JournalWork.Ended copy ->
-                requests.DeleteCopy copy.Id
-                requests.DeleteUnused copy.Id.Request
-                cleared copy.Id
-            | JournalWork.EndedPacked copy ->
-                packs.SetEnded copy.Id
-                JournalResult.Nothing
-            | JournalWork.EndedPack pack ->
-                packs.Delete pack.Id
-
-                if pack.HasWrittenEnds then
-                    Seq.iter packs.DeleteEnds pack.Requests
-
-                JournalResult.Nothing
-            | JournalWork.Unpack pack ->
-                packs.Unpack pack
-                JournalResult.Nothing
-            | JournalWork.Died entry ->
-                let isCleared = suspects.Remove entry.Id
-                JournalResult.PushedOut(letters.Add entry, isCleared)
-            | JournalWork.Letters(run, _, _) ->
-                run letters
-                JournalResult.Nothing
-            | JournalWork.Drop(clone, _) ->
-                match clones.TryFind clone with
-                | ValueNone -> JournalResult.Dropped(0, 0L, ValueNone)
-                | ValueSome id ->
-                    let struct (copies, bytes) = dropCopies id
-                    JournalResult.Dropped(copies, bytes, restOf id)
-            | JournalWork.Take(clone, most, mostBytes, now, _) ->
-                match clones.TryFind clone with
-                | ValueNone -> JournalResult.Taken([], ValueNone)
-                | ValueSome id ->
-                    let taken = takeCopies clone id most mostBytes now
-                    JournalResult.Taken(taken, restOf id)
+        member rows.Rows = rows
 
         member _.Commit() : unit =
-            packing.Finish()
             commit.Run()
             log.Sync()
 

@@ -20,6 +20,59 @@ type JournalResult =
     /// Nothing was done: another process has the copy.
     | Stale
 
+/// The statements of an open journal, within the transaction that has begun. RequestClones have numbers in it.
+type IJournalRows =
+    /// The number of a RequestClone, which it gets if it has none.
+    abstract NumberOf: clone: ObjectKey -> int64
+
+    abstract TryNumberOf: clone: ObjectKey -> int64 voption
+
+    /// No number up to this one is given to another request, also after a restart.
+    abstract Reserve: request: int64 -> unit
+
+    abstract InsertRequest: row: RequestRow -> unit
+
+    /// A copy of a request that has a row, for the RequestClone of this number.
+    abstract InsertCopy: row: RequestRow * copy: DurableCopy * clone: int64 -> unit
+
+    /// Several requests with their copies, which are in memory.
+    abstract InsertPack: id: int64 * pack: RequestPack -> unit
+
+    /// A copy in memory has outlived an attempt, of so many.
+    abstract SetAttempts: id: CopyId * attempts: int -> unit
+
+    /// A copy leaves the memory.
+    abstract Shelve: copy: ShelvedCopy -> unit
+
+    /// Removes a copy, and its request with the last of what is left of it.
+    abstract DeleteCopy: id: CopyId -> unit
+
+    /// A copy in a pack has ended, others of it have not.
+    abstract SetEnded: id: CopyId -> unit
+
+    /// All copies of a pack have ended.
+    abstract DeletePack: pack: LivePack -> unit
+
+    /// Makes rows of what has not ended of a pack.
+    abstract Unpack: pack: int64 -> unit
+
+    /// A copy is a dead letter from now on; those that had to go for it.
+    abstract AddLetter: entry: DeadEntry -> RemovedLetter list
+
+    abstract Letters: IKeptLetters
+
+    /// Gives up some of what waits for the RequestClone of this number: how many copies, and their bytes.
+    abstract Drop: clone: int64 -> struct (int * int64)
+
+    /// Some of what waits for a RequestClone, and is due, is in memory from now on: so many copies at most, and not many more bytes than
+    /// given. The oldest first; suspects only as `Suspects` lets them.
+    abstract Take:
+        clone: ObjectKey * number: int64 * most: int * mostBytes: int64 * now: DateTimeOffset ->
+            StoredCopy list
+
+    /// What is left after that.
+    abstract RestOf: clone: int64 -> RestOfBacklog voption
+
 /// An open journal: it belongs to the journal's thread, which does everything in transactions, one after the other. Each member
 /// may fail; then the transaction has failed, nobody knows what is kept, and the journal is to be closed.
 type IOpenJournal =
@@ -45,8 +98,7 @@ type IOpenJournal =
     /// Begins a transaction.
     abstract Begin: unit -> unit
 
-    /// Does what the work says, within the transaction that has begun.
-    abstract Run: work: JournalWork -> JournalResult
+    abstract Rows: IJournalRows
 
     /// The process is alive, and takes over some of what others that have gone have left, in a journal that several use; within the
     /// transaction that has begun, which has nothing else in it. Dead letters that this makes are kept so long.

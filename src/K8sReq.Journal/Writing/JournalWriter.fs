@@ -27,7 +27,7 @@ type JournalWriter
     let queue = JournalQueue options.Linger
 
     // The thread's own.
-    let mutable current: IOpenJournal voption = ValueNone
+    let mutable current: OpenJournal voption = ValueNone
     let mutable hasOpened = false
     // Found before that, at whichever attempt.
     let mutable damage: DamagedLog option = None
@@ -43,8 +43,7 @@ type JournalWriter
     let untaken = ResizeArray<CopyId>()
     let live = LivePacks TimeProvider.System
     let suspects = Suspects()
-    // Who waits for the commit.
-    let kept = KeptRequests()
+    let committed = CommittedWork(usage, letters, live, events)
 
     // Read by any thread, written by the journal's.
     let mutable totals = {
@@ -68,7 +67,7 @@ type JournalWriter
         match current with
         | ValueSome journal ->
             current <- ValueNone
-            journal.Dispose()
+            (journal :> IDisposable).Dispose()
         | ValueNone -> ()
 
     // What is there at the first opening.
@@ -135,7 +134,7 @@ type JournalWriter
                     if not hasOpened then
                         read journal
 
-                    current <- ValueSome journal
+                    current <- ValueSome(new OpenJournal(journal, suspects))
 
                     if engine.Shared.IsSome then
                         queue.Post JournalWork.Upkeep
@@ -143,89 +142,10 @@ type JournalWriter
                     journal.Dispose()
                     tell (engine.FaultOf error)
 
-    let pushedOut (removed: RemovedLetter list) =
-        for letter in removed do
-            letters.Lost(letter.Clone, letter.Bytes, DeadLetterLoss.Full)
-
-    let cleared (clone: ObjectKey) (result: JournalResult) =
-        if result.IsCleared then
-            events.Arrived clone
-
-    let adopted (upkeep: JournalUpkeep) =
-        for clone, copies in upkeep.Adopted do
-            usage.Found(clone, copies)
-
-        Option.iter letters.FoundAll upkeep.Letters
-
-        for clone in upkeep.Unsent do
-            letters.AddUnsent clone
-
-        if not (upkeep.Adopted.IsEmpty && upkeep.Poisonous.IsEmpty) then
-            events.Adopted upkeep
-
-        for clone, _ in upkeep.Adopted do
-            events.Arrived clone
-
-        if upkeep.IsMore then
-            queue.Post JournalWork.Upkeep
-
-    // What is known once it is on disk.
-    let committed (work: JournalWork) (result: JournalResult) =
-        match work, result with
-        | JournalWork.Shelved copy, JournalResult.Stale ->
-            usage.Release(copy.Clone, copy.Bytes)
-            events.TakenOver copy.Clone 1L
-        | JournalWork.Died entry, JournalResult.Stale -> usage.Release(entry.Clone, entry.Bytes)
-        | JournalWork.Append(request, at, waiting), _ ->
-            match request.Durable, result with
-            | null, _ -> ()
-            | durable, JournalResult.Packed pack -> live.Add(pack, request.Number, durable.Length)
-            | durable, _ ->
-                for copy in durable do
-                    if copy.IsSpilled then
-                        usage.Shelve(copy.Clone, request.Bytes, at, at)
-
-            request.Epoch <- epoch
-            kept.Add(request, waiting)
-        | JournalWork.Take(clone, _, _, _, taken), JournalResult.Taken(copies, rest) ->
-            let bytes = copies |> List.sumBy _.Bytes
-            usage.Take(clone, int64 copies.Length, bytes, rest)
-
-            taken.TrySetResult [ for copy in copies -> { copy with Epoch = epoch } ]
-            |> ignore
-        | JournalWork.Drop(clone, dropped), JournalResult.Dropped(copies, bytes, rest) ->
-            usage.Take(clone, int64 copies, bytes, rest)
-            usage.Release(clone, bytes)
-            dropped.TrySetResult copies |> ignore
-        | JournalWork.Shelved copy, _ ->
-            usage.Shelve(copy.Clone, copy.Bytes, copy.Accepted, copy.Due)
-            events.Arrived copy.Clone
-        | JournalWork.Upkeep, JournalResult.Kept upkeep -> adopted upkeep
-        | JournalWork.Died entry, JournalResult.PushedOut(removed, isCleared) ->
-            usage.Release(entry.Clone, entry.Bytes)
-            letters.Added(entry.Clone, entry.Bytes, entry.Cause)
-
-            if entry.IsForSink then
-                letters.AddUnsent entry.Clone
-
-            pushedOut removed
-
-            if isCleared then
-                events.Arrived entry.Clone
-        | JournalWork.Letters(_, committed, _), _ -> committed ()
-        | (JournalWork.Ended copy | JournalWork.EndedPacked copy), _ ->
-            usage.Release(copy.Clone, copy.Bytes)
-            cleared copy.Clone result
-        | JournalWork.Attempted(_, clone, _, _), _ -> cleared clone result
-        | JournalWork.EndedPack pack, _ ->
-            for copy in pack.Ended do
-                usage.Release(copy.Clone, copy.Bytes)
-        | (JournalWork.Take _ | JournalWork.Drop _ | JournalWork.Died _ | JournalWork.Attempted _ | JournalWork.Unpack _ | JournalWork.Upkeep),
-          _ -> ()
-
-    let execute (journal: IOpenJournal) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
+    let execute (opened: OpenJournal) (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
         // Something waits for a time in it.
         let mutable hasDue = false
+        let journal = opened.Journal
         suspects.Begin()
         journal.Begin()
 
@@ -242,7 +162,7 @@ type JournalWriter
                     JournalResult.Kept(journal.Upkeep(clock.Now, options.DeadLetterKeep))
                 // It may be here again, taken over from what this process was before: that one is to be sent.
                 | _, ValueSome since when since <> epoch -> JournalResult.Stale
-                | work, _ -> journal.Run work
+                | work, _ -> opened.Run work
 
             match batch[index] with
             | JournalWork.Shelved _
@@ -252,7 +172,7 @@ type JournalWriter
         if hasDue then
             journal.SetLastTime clock.Now
 
-        journal.Commit()
+        opened.Commit()
 
     // Nobody knows what of it is on disk.
     let forget (batch: ResizeArray<JournalWork>) (results: JournalResult[]) =
@@ -275,7 +195,7 @@ type JournalWriter
             events.Recovered()
 
     // True if the batch is on disk.
-    let commit (journal: IOpenJournal) (batch: ResizeArray<JournalWork>) : bool =
+    let commit (journal: OpenJournal) (batch: ResizeArray<JournalWork>) : bool =
         let began = Stopwatch.GetTimestamp()
         let results = Array.create batch.Count JournalResult.Nothing
 
@@ -307,10 +227,8 @@ type JournalWriter
                     CommitTime = totals.CommitTime + Stopwatch.GetElapsedTime began
             }
 
-            for index in 0 .. batch.Count - 1 do
-                committed batch[index] results[index]
-
-            kept.Tell()
+            if committed.Tell(epoch, batch, results) then
+                queue.Post JournalWork.Upkeep
 
         isDone
 
@@ -337,7 +255,7 @@ type JournalWriter
     let refuseBeyondRoom (batch: ResizeArray<JournalWork>) : ResizeArray<JournalWork> =
         match current with
         | ValueSome journal when isFull || batch.Exists JournalWork.isAppend ->
-            isFull <- not (journal.HasRoom(isFull, Seq.sumBy JournalWork.bytesToAdd batch))
+            isFull <- not (journal.Journal.HasRoom(isFull, Seq.sumBy JournalWork.bytesToAdd batch))
 
             if isFull then
                 tell engine.NoRoom
@@ -351,11 +269,11 @@ type JournalWriter
     // What waits is what is there, whatever became of transactions that have failed.
     let recount () =
         match current with
-        | ValueSome journal when isUncertain ->
+        | ValueSome opened when isUncertain ->
             try
-                journal.Begin()
-                let found = journal.Recount()
-                journal.Commit()
+                opened.Journal.Begin()
+                let found = opened.Journal.Recount()
+                opened.Commit()
                 isUncertain <- false
                 Option.iter letters.FoundAll found.Letters
 
@@ -371,25 +289,35 @@ type JournalWriter
         | ValueSome _
         | ValueNone -> ()
 
+    // After a failure: what makes room first, by itself, where room is what was missing; then what nobody waits for, so that what waits
+    // can be counted; then the rest. Nothing of it depends on what comes later here.
+    let writeAfterFailure (batch: ResizeArray<JournalWork>) (upkeep: ResizeArray<JournalWork>) =
+        let urgent = batch.FindAll(fun work -> not (JournalWork.isPatient work))
+        let first = batch.FindAll JournalWork.makesRoom
+
+        let patient =
+            batch.FindAll(fun work -> JournalWork.isPatient work && not (JournalWork.makesRoom work))
+
+        if tryCommitAll [ first; patient ] then
+            recount ()
+
+            if tryCommitAll [ urgent; upkeep ] && current.IsSome && not isFull then
+                works ()
+        else
+            postpone urgent
+
     let write (all: ResizeArray<JournalWork>) =
         // By itself: a sign of life does not depend on what others write, nor do they on what is taken over. Once is enough.
-        let upkeep = all.FindAll(fun work -> work.IsUpkeep) |> Seq.truncate 1 |> ResizeArray
-        let batch = refuseBeyondRoom (all.FindAll(fun work -> not work.IsUpkeep))
+        let upkeep, others =
+            if all.Exists _.IsUpkeep then
+                ResizeArray [ JournalWork.Upkeep ], all.FindAll(fun work -> not work.IsUpkeep)
+            else
+                ResizeArray(), all
+
+        let batch = refuseBeyondRoom others
 
         if hasFailed then
-            // What makes room first, by itself, where room is what was missing; then what nobody waits for. Nothing that makes room
-            // depends on what comes later here.
-            let urgent = batch.FindAll(fun work -> not (JournalWork.isPatient work))
-            let first = batch.FindAll JournalWork.makesRoom
-
-            let patient =
-                batch.FindAll(fun work -> JournalWork.isPatient work && not (JournalWork.makesRoom work))
-
-            if tryCommitAll [ first; patient; urgent; upkeep ] then
-                recount ()
-
-                if current.IsSome && not isFull then
-                    works ()
+            writeAfterFailure batch upkeep
         else
             tryCommitAll [ batch; upkeep ] |> ignore
 
@@ -447,7 +375,7 @@ type JournalWriter
         queue.TakeUrgentAfter TimeSpan.Zero |> List.iter JournalWork.refuse
 
         try
-            current |> ValueOption.iter _.Leave()
+            current |> ValueOption.iter _.Journal.Leave()
         with error ->
             // Others find out after a while.
             tell (engine.FaultOf error)

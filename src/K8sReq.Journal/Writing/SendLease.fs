@@ -30,34 +30,31 @@ type SendLease(clock: TimeProvider, length: TimeSpan) =
         told.TrySetResult() |> ignore
 
     // True or false, or what to wait for before it is asked again.
-    let look (of': int64) : struct (bool * Task | null) =
+    let look (asking: int64) : struct (bool * Task | null) =
         exclusively gate (fun () ->
-            if of' <> epoch then struct (false, null)
+            if asking <> epoch then struct (false, null)
             elif isOver () then struct (false, changed.Task)
             else struct (true, null))
 
-    let rec wait (of': int64) (first: Task) (stop: CancellationToken) : Task<bool> = task {
+    let rec wait (asking: int64) (first: Task) (stop: CancellationToken) : Task<bool> = task {
         do! first.WaitAsync stop
 
-        match look of' with
+        match look asking with
         | struct (answer, null) -> return answer
-        | struct (_, next) -> return! wait of' next stop
+        | struct (_, next) -> return! wait asking next stop
     }
 
-    /// The present one.
-    member _.Epoch = exclusively gate (fun () -> epoch)
-
     /// It is another's epoch, or goes on: what was asked for at this time (both clocks) was granted.
-    member _.Renew(of': int64, asked: int64, askedUtc: DateTimeOffset) : unit =
+    member _.Renew(current: int64, asked: int64, askedUtc: DateTimeOffset) : unit =
         exclusively gate (fun () ->
-            epoch <- of'
+            epoch <- current
             since <- asked
             sinceUtc <- askedUtc
             tell ())
 
     /// Whether what was put into memory in this epoch may be sent now. Where that is not known it waits until it is; cancelled
     /// by `stop`.
-    member _.MaySend(of': int64, stop: CancellationToken) : ValueTask<bool> =
-        match look of' with
+    member _.MaySend(asking: int64, stop: CancellationToken) : ValueTask<bool> =
+        match look asking with
         | struct (answer, null) -> ValueTask<bool> answer
-        | struct (_, first) -> ValueTask<bool>(wait of' first stop)
+        | struct (_, first) -> ValueTask<bool>(wait asking first stop)
