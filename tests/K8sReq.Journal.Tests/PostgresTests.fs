@@ -90,6 +90,25 @@ let private faultOf (address: PostgresAddress) : JournalFault =
         failtest "it was opened"
     | Error fault -> fault
 
+/// A journal of a role of its own that may make the tables, once it is open.
+let private storeOf (site: PostgresSite) (role: string) : Task<JournalStore> = task {
+    let store =
+        new JournalStore(
+            TimeProvider.System,
+            PostgresEngine.create TimeProvider.System {
+                site.Options 1_000_000L with
+                    Address = uriWith site role "secret"
+                    Times = lively
+            },
+            TestJournal.Options 1_000_000L,
+            JournalEvents.none,
+            fun _ _ -> ()
+        )
+
+    do! Waiting.until "the journal to be open" (fun () -> Task.FromResult store.IsOpened)
+    return store
+}
+
 let tests =
     testList "a journal in PostgreSQL" [
         testCaseTask "many that open an empty database at once make its tables once"
@@ -124,20 +143,8 @@ let tests =
             site.Ask PostgresSchema.sql |> ignore
             site.Ask(PostgresSchema.rights role) |> ignore
 
-            let store =
-                new JournalStore(
-                    TimeProvider.System,
-                    PostgresEngine.create TimeProvider.System {
-                        site.Options 1_000_000L with
-                            Address = address
-                    },
-                    TestJournal.Options 1_000_000L,
-                    JournalEvents.none,
-                    fun _ _ -> ()
-                )
-
+            let! store = storeOf site role
             use _ = store
-            do! Waiting.until "the journal to be open" (fun () -> Task.FromResult store.IsOpened)
             let request = requestOf "abc"B [ shop "a", true ] ignore
             let! isKept = kept store.Store request
             Expect.isTrue isKept "it keeps what comes"
@@ -361,6 +368,41 @@ let tests =
                 ()
 
             Expect.equal bench.Journal.Totals.Commits (before + 10L) "nothing else was done"
+        })
+
+        testCaseTask "a server that has no connection left refuses requests until it has one"
+        <| shared (fun server -> task {
+            let site = PostgresSite server
+            let role = site.Database + "_few"
+            site.Ask $"CREATE ROLE {role} LOGIN PASSWORD 'secret'" |> ignore
+            site.Ask $"GRANT CREATE ON DATABASE {site.Database} TO {role}" |> ignore
+            let! store = storeOf site role
+            use store = store
+
+            let keep () =
+                kept store.Store (requestOf "abc"B [ shop "a", true ] ignore)
+
+            let! isKept = keep ()
+            Expect.isTrue isKept "there is one"
+            site.Ask $"ALTER ROLE {role} CONNECTION LIMIT 0" |> ignore
+
+            site.Ask
+                $"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'"
+            |> ignore
+
+            do!
+                Waiting.until "the fault" (fun () -> task {
+                    let! isKept = keep ()
+                    Expect.isFalse isKept "refused"
+
+                    return
+                        match store.Fault with
+                        | Some(JournalFault.Away(_, detail)) -> detail.Contains "53300"
+                        | _ -> false
+                })
+
+            site.Ask $"ALTER ROLE {role} CONNECTION LIMIT -1" |> ignore
+            do! Waiting.until "the journal to work again" keep
         })
 
         testCaseTask "a commit that other servers are to have as well is none until they have it"
