@@ -1,8 +1,8 @@
 namespace K8sReq.Core
 
-/// How many copies have been accepted, and how many have ended how.
-/// `Accepted + Recovered + Replayed = Delivered + Failed + Dropped + Expired + TakenOver + Pending`, always. Dropped are those that no
-/// target has failed: there was no room for them, or they were given up. Retries are attempts after a copy's first.
+/// How many copies have been accepted, and how many have ended how. `Accepted + Recovered + Replayed = Delivered + Failed +
+/// Dropped + Expired + TakenOver + Pending`, always. Dropped are those that no target has failed: there was no room for them,
+/// or they were given up. Retries are attempts after a copy's first.
 [<Struct>]
 type CopyTotals = {
     Accepted: int64

@@ -29,8 +29,8 @@ let private one (value: float) = [ number [] value ]
 
 let private cloneLabels (clone: ObjectKey) = [ "namespace", clone.Namespace; "name", clone.Name ]
 
-// All of it is of one moment: accepted + recovered + replayed = delivered + failed + dropped + expired + taken over + pending in every
-// scrape.
+// All of it is of one moment: accepted + recovered + replayed = delivered + failed + dropped + expired + taken over + pending
+// in every scrape.
 let private copies (clones: CloneDirectory) : MetricFamily list =
     let entries = [|
         for entry in clones.All ->

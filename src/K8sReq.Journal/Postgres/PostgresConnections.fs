@@ -30,7 +30,8 @@ let create (address: PostgresAddress) (password: (unit -> string) option) : Npgs
     settings.Database <- address.Database
     settings.Timeout <- 5
     settings.CommandTimeout <- commandSeconds
-    // None: a commit that is cancelled while it waits for other servers counts as done, and they do not have it. The connection ends instead.
+    // None: a commit that is cancelled while it waits for other servers counts as done, and they do not have it. The connection
+    // ends instead.
     settings.CancellationTimeout <- -1
     settings.TcpKeepAlive <- true
     settings.MaxPoolSize <- 2

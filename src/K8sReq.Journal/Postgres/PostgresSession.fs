@@ -100,8 +100,8 @@ type PostgresSession(connection: NpgsqlConnection, closed: unit -> unit) =
         | first :: _ -> ValueSome first
         | [] -> ValueNone
 
-    /// Ends the transaction: what it has done is kept then. It has failed if the server warns: that is how it tells that it has not waited
-    /// for the servers that are to have the transaction too.
+    /// Ends the transaction: what it has done is kept then. It has failed if the server warns: that is how it tells that it has
+    /// not waited for the servers that are to have the transaction too.
     member session.Commit() : unit =
         session.Settle()
         warning <- None

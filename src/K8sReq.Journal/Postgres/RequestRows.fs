@@ -80,7 +80,8 @@ type RequestRows(session: PostgresSession, owner: int64) =
 
         touched.Add request |> ignore
 
-    /// These copies, named by their requests and their own numbers, as a table `e` for a statement whose first two parameters they are.
+    /// These copies, named by their requests and their own numbers, as a table `e` for a statement whose first two parameters
+    /// they are.
     static member Table = "unnest($1::bigint[], $2::int[])"
 
     static member ParametersOf(copies: CopyId seq) : Npgsql.NpgsqlParameter list = [

@@ -63,8 +63,8 @@ module JournalFile =
 
     let private changes = [ first; second; third ]
 
-    // Every commit is synced (later by `LogSync`), and the file belongs to this program alone. The log is written back, and cut to its limit,
-    // after so many pages. A page of 8 KiB holds a small request in one piece.
+    // Every commit is synced (later by `LogSync`), and the file belongs to this program alone. The log is written back, and cut
+    // to its limit, after so many pages. A page of 8 KiB holds a small request in one piece.
     let private settings = [
         "PRAGMA page_size = 8192"
         "PRAGMA journal_mode = WAL"

@@ -4,8 +4,8 @@ open System.Collections.Generic
 open K8sReq.Core
 open K8sReq.Proxy
 
-/// What is known, and told, once work is on disk: who waits, what the journal holds, which packs have copies in memory. The journal's
-/// thread's own.
+/// What is known, and told, once work is on disk: who waits, what the journal holds, which packs have copies in memory. The
+/// journal's thread's own.
 [<Sealed>]
 type CommittedWork(usage: JournalUsage, letters: DeadLetterUsage, live: LivePacks, events: JournalEvents) =
     // Who waits for the commit.

@@ -64,8 +64,8 @@ type IJournalRows =
     /// Gives up some of what waits for the RequestClone of this number: how many copies, and their bytes.
     abstract Drop: clone: int64 -> struct (int * int64)
 
-    /// Some of what waits for a RequestClone, and is due, is in memory from now on: so many copies at most, and not many more bytes than
-    /// given. The oldest first; suspects only as `Suspects` lets them.
+    /// Some of what waits for a RequestClone, and is due, is in memory from now on: so many copies at most, and not many more
+    /// bytes than given. The oldest first; suspects only as `Suspects` lets them.
     abstract Take:
         clone: ObjectKey * number: int64 * most: int * mostBytes: int64 * now: DateTimeOffset ->
             StoredCopy list

@@ -215,8 +215,8 @@ type JournalWriter
                 close ()
                 false
 
-        // Not within the attempt: what is on disk stays there, whatever comes of telling so. Nothing is read from the file here, for
-        // that may fail.
+        // Not within the attempt: what is on disk stays there, whatever comes of telling so. Nothing is read from the file
+        // here, for that may fail.
         if isDone then
             undone.Clear()
             untaken.Clear()
@@ -289,8 +289,8 @@ type JournalWriter
         | ValueSome _
         | ValueNone -> ()
 
-    // After a failure: what makes room first, by itself, where room is what was missing; then what nobody waits for, so that what waits
-    // can be counted; then the rest. Nothing of it depends on what comes later here.
+    // After a failure: what makes room first, by itself, where room is what was missing; then what nobody waits for, so that
+    // what waits can be counted; then the rest. Nothing of it depends on what comes later here.
     let writeAfterFailure (batch: ResizeArray<JournalWork>) (upkeep: ResizeArray<JournalWork>) =
         let urgent = batch.FindAll(fun work -> not (JournalWork.isPatient work))
         let first = batch.FindAll JournalWork.makesRoom
