@@ -59,6 +59,7 @@ let private changes = [
     "replicaNotReady.for=1h"
     "noLeader.enabled=false"
     "memoryBudgetNearlySpent.ratio=0.95"
+    "requestsWithoutRoute.requests=1000"
     "backlogOld.seconds=7200"
     "journalNearlyFull.ratio=0.95"
     "journalFailing.enabled=false"
@@ -144,7 +145,7 @@ let tests =
             let both = rulesFor helm own
             let mine = Map.find "Mine" (alerts both)
             Expect.equal (text [ "expr" ] mine) "absent(up{job=\"rel\"})" "a template"
-            Expect.equal (names both).Length 12 "eleven of ours"
+            Expect.equal (names both).Length 13 "twelve of ours"
             let theirs = rulesFor helm (own @ set "alerts.enabled=false")
             Expect.equal (names theirs) [ "Mine" ] "theirs only"
 
@@ -159,6 +160,7 @@ let tests =
                             "replicaNotReady"
                             "noLeader"
                             "memoryBudgetNearlySpent"
+                            "requestsWithoutRoute"
                             "backlogOld"
                             "journalNearlyFull"
                             "journalFailing"
@@ -178,7 +180,7 @@ let tests =
                 ] do
                 let names = names (rulesFor helm arguments)
                 Expect.isFalse (List.contains "K8sReqNoLeader" names) $"{arguments}"
-                Expect.equal names.Length 10 "the others are there")
+                Expect.equal names.Length 11 "the others are there")
 
         for value in
             [

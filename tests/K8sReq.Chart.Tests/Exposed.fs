@@ -29,6 +29,7 @@ let series: Set<string> =
                     Limit = 1L
                     Sinks = fun () -> { Sent = 0L; Refused = 0L; Failed = 0L }
                 }
+            UnknownHosts = fun () -> UnknownHosts.empty
             Routes = fun () -> Routing.initial.Counts
             IsReady = fun () -> false
         }

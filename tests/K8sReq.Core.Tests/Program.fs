@@ -42,6 +42,7 @@ let main arguments =
             DurationBucketsTests.tests
             StatusQueryTests.tests
             LogRateLimitTests.tests
+            UnknownHostsTests.tests
             ExpositionTests.tests
             LabelSelectorTests.tests
             LifecycleTests.tests

@@ -50,7 +50,9 @@ let tests =
             for name, value in
                 [
                     "k8sreq_requests_total{code=\"202\"}", 3.0
-                    "k8sreq_requests_total{code=\"503\"}", 1.0
+                    "k8sreq_requests_total{code=\"503\",reason=\"no_route\"}", 1.0
+                    "k8sreq_requests_total{code=\"503\",reason=\"no_room\"}", 0.0
+                    "k8sreq_unknown_hosts", 1.0
                     ofClone "copy-0" "k8sreq_copies_total" ",outcome=\"delivered\"", 3.0
                     ofClone "copy-0" "k8sreq_attempts_total" ",code=\"200\",error_type=\"\"", 3.0
                     ofClone "copy-1" "k8sreq_copies_total" ",outcome=\"failed\"", 3.0

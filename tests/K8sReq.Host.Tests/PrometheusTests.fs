@@ -184,7 +184,7 @@ let tests =
             do! prometheus.Gives("k8sreq_retries_total > 0", "name", [ "bad", requests ])
             do! prometheus.Gives("k8sreq_delivery_duration_seconds_count", "", [ "", requests ])
 
-            do! prometheus.Gives("sum by (code) (k8sreq_requests_total)", "code", [ "202", requests ])
+            do! prometheus.Gives("sum by (code) (k8sreq_requests_total) > 0", "code", [ "202", requests ])
 
             let pending =
                 "sum by (name) (k8sreq_copies_accepted_total) - sum by (name) (k8sreq_copies_total) - sum by (name) (k8sreq_copies_pending)"

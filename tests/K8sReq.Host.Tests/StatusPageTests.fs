@@ -112,6 +112,7 @@ let private sourcesOf (count: int) : StatusSources =
         Clones = CloneDirectory()
         Totals = fun () -> CopyTotals.zero
         Requests = fun () -> []
+        UnknownHosts = fun () -> UnknownHosts.empty
         Source = SourceMetrics TimeProvider.System
         Budget = BufferBudget 1L
         Journal = None
@@ -128,6 +129,24 @@ let tests =
                 Expect.equal (string (status.GetProperty "instance")) "test-0" "who"
                 Expect.isTrue (status.GetProperty("ready").GetBoolean()) "ready"
                 Expect.equal (longOf status [ "requests"; "202" ]) 3L "answers"
+
+                let! _ = TestClient.get proxy.Port "unknown.example"
+
+                // A response is counted once it is sent.
+                do!
+                    Waiting.until "the host" (fun () -> task {
+                        let! unknown = json proxy "/api/unknown-hosts"
+                        return unknown.GetProperty("hosts").GetArrayLength() = 1
+                    })
+
+                let! unknown = json proxy "/api/unknown-hosts"
+                let host = unknown.GetProperty("hosts")[0]
+                Expect.equal (string (host.GetProperty "host")) "unknown.example" "a host without a target"
+                Expect.equal (longOf host [ "requests" ]) 1L "its requests"
+                Expect.equal (longOf unknown [ "otherRequests" ]) 0L "all are listed"
+                let! refused = json proxy "/api/status"
+                Expect.equal (longOf refused [ "refusals"; "no_route" ]) 1L "by reason"
+                Expect.equal (longOf refused [ "unknownHosts" ]) 1L "how many"
 
                 for name, value in
                     [ "accepted", 6L; "delivered", 3L; "failed", 3L; "dropped", 0L; "pending", 0L ] do

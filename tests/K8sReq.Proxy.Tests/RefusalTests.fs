@@ -15,35 +15,45 @@ open K8sReq.TestKit
 let private host = "Host: a.example\r\n"
 let private many = String.Join("", [ for n in 1..600 -> $"X-{n}: 1\r\n" ])
 
-/// A name, what is sent, and how it is answered.
-let private refusals: (string * string * int) list = [
-    "no HTTP", "hello\r\n\r\n", 400
-    "a line that is no field", $"GET / HTTP/1.1\r\n{host}no field\r\n\r\n", 400
-    "a field without a name", $"GET / HTTP/1.1\r\n{host}: x\r\n\r\n", 400
-    "a space before the colon", $"GET / HTTP/1.1\r\n{host}X : 1\r\n\r\n", 400
-    "a line feed in a field", $"GET / HTTP/1.1\r\n{host}X: 1\n 2\r\n\r\n", 400
-    "a head that is too large", $"GET / HTTP/1.1\r\n{host}X: {String('x', 70_000)}\r\n\r\n", 431
-    "too many fields", $"GET / HTTP/1.1\r\n{host}{many}\r\n", 431
-    "a target that is too long", $"GET /{String('x', 40_000)} HTTP/1.1\r\n{host}\r\n", 414
-    "no Host", "GET / HTTP/1.1\r\n\r\n", 400
-    "two Hosts", $"GET / HTTP/1.1\r\n{host}{host}\r\n", 400
-    "a Host that is none", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400
-    "another version", $"GET / HTTP/3.9\r\n{host}\r\n", 505
-    "no version", $"GET /\r\n{host}\r\n", 400
-    "no target", $"GET  HTTP/1.1\r\n{host}\r\n", 400
-    "the beginning of TLS", "\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003", 400
+/// A name, what is sent, how it is answered, and the reason in the metrics.
+let private refusals: (string * string * int * string) list = [
+    "no HTTP", "hello\r\n\r\n", 400, "malformed"
+    "a line that is no field", $"GET / HTTP/1.1\r\n{host}no field\r\n\r\n", 400, "malformed"
+    "a field without a name", $"GET / HTTP/1.1\r\n{host}: x\r\n\r\n", 400, "malformed"
+    "a space before the colon", $"GET / HTTP/1.1\r\n{host}X : 1\r\n\r\n", 400, "malformed"
+    "a line feed in a field", $"GET / HTTP/1.1\r\n{host}X: 1\n 2\r\n\r\n", 400, "malformed"
+    "a head that is too large", $"GET / HTTP/1.1\r\n{host}X: {String('x', 70_000)}\r\n\r\n", 431, "too_large"
+    "too many fields", $"GET / HTTP/1.1\r\n{host}{many}\r\n", 431, "too_large"
+    "a target that is too long", $"GET /{String('x', 40_000)} HTTP/1.1\r\n{host}\r\n", 414, "too_large"
+    "no Host", "GET / HTTP/1.1\r\n\r\n", 400, "malformed"
+    "two Hosts", $"GET / HTTP/1.1\r\n{host}{host}\r\n", 400, "malformed"
+    "a Host that is none", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "malformed"
+    "another version", $"GET / HTTP/3.9\r\n{host}\r\n", 505, "malformed"
+    "no version", $"GET /\r\n{host}\r\n", 400, "malformed"
+    "no target", $"GET  HTTP/1.1\r\n{host}\r\n", 400, "malformed"
+    "the beginning of TLS",
+    "\u0016\u0003\u0001\u0002\u0000\u0001\u0000\u0001\u00fc\u0003\u0003",
+    400,
+    "malformed"
     "two framings",
     $"POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    400
-    "a length that is none", $"POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n", 400
-    "a chunk that is none", $"POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400
-    "another coding", $"POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501
-    "CONNECT", "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", 501
-    "a host without a target", "GET / HTTP/1.1\r\nHost: unknown.example\r\n\r\n", 503
-    "a loop", $"GET / HTTP/1.1\r\n{host}Via: 1.1 k8sreq\r\n\r\n", 508
-    "a body that is too large", $"POST / HTTP/1.1\r\n{host}Content-Length: 3000000\r\n\r\n", 413
-    "a head that does not end", $"GET / HTTP/1.1\r\n{host}", 408
-    "a body that does not end", $"POST / HTTP/1.1\r\n{host}Content-Length: 3\r\n\r\na", 408
+    400,
+    "ambiguous_length"
+    "a length that is none", $"POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n", 400, "malformed"
+    "a chunk that is none",
+    $"POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    400,
+    "bad_body"
+    "another coding",
+    $"POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    501,
+    "transfer_coding"
+    "CONNECT", "CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", 501, "tunnel"
+    "a host without a target", "GET / HTTP/1.1\r\nHost: unknown.example\r\n\r\n", 503, "no_route"
+    "a loop", $"GET / HTTP/1.1\r\n{host}Via: 1.1 k8sreq\r\n\r\n", 508, "loop"
+    "a body that is too large", $"POST / HTTP/1.1\r\n{host}Content-Length: 3000000\r\n\r\n", 413, "too_large"
+    "a head that does not end", $"GET / HTTP/1.1\r\n{host}", 408, "too_slow"
+    "a body that does not end", $"POST / HTTP/1.1\r\n{host}Content-Length: 3\r\n\r\na", 408, "too_slow"
 ]
 
 let private impatient (settings: Settings) = {
@@ -56,19 +66,14 @@ let private counted (proxy: TestProxy) (status: int) = task {
 
     return
         page.Split '\n'
-        |> Array.tryPick (fun line ->
-            let series = $"k8sreq_requests_total{{code=\"{status}\"}} "
-
-            if line.StartsWith(series, StringComparison.Ordinal) then
-                Some(int64 (line.Substring series.Length))
-            else
-                None)
-        |> Option.defaultValue 0L
+        |> Array.filter (fun line ->
+            line.StartsWith($"k8sreq_requests_total{{code=\"{status}\"", StringComparison.Ordinal))
+        |> Array.sumBy (fun line -> int64 (line.Substring(line.LastIndexOf ' ' + 1)))
 }
 
 let tests =
     testList "refusals" [
-        for name, request, status in refusals do
+        for name, request, status, word in refusals do
             testCaseTask $"{name}: {status}, counted, with its reason"
             <| fun () -> task {
                 use target = TestTarget.ok ()
@@ -92,6 +97,12 @@ let tests =
 
                 let! count = counted proxy status
                 Expect.equal count 1L "counted once"
+                let! page = Scrape.text proxy.MetricsPort
+
+                Expect.stringContains
+                    page
+                    $"k8sreq_requests_total{{code=\"{status}\",reason=\"{word}\"}} 1"
+                    "by its reason"
 
                 do!
                     Waiting.until "the reason" (fun () ->
@@ -120,6 +131,34 @@ let tests =
             Expect.hasLength lines 20 "the first of them"
             let! count = counted proxy 503
             Expect.equal count 50L "all are counted"
+        }
+
+        testCaseTask "a host without a target is logged once, and so many hosts and no more"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+            use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ])
+
+            let lines () =
+                proxy.Log
+                |> List.filter _.Contains("is routed for host")
+                |> List.map _.TrimEnd()
+
+            for _ in 1..3 do
+                let! _ = TestClient.get proxy.Port "unknown.example"
+                ()
+
+            Expect.equal
+                (lines ())
+                [
+                    "Warning: No RequestClone is routed for host \"unknown.example\": its requests get 503. Logged once for a host"
+                ]
+                "once, however often it comes"
+
+            for number in 1..20 do
+                let! _ = TestClient.get proxy.Port $"other-{number}.example"
+                ()
+
+            Expect.hasLength (lines ()) 5 "no flood of names is a flood of lines"
         }
 
         testCaseTask "the 508 names the entry of the Via field, and says what to set"
@@ -333,7 +372,7 @@ let tests =
             let services = {
                 BarePipeline.services Tracing.Off with
                     Hosts = fun () -> failwith "a defect"
-                    Answered = fun _ _ status _ -> answered.Add status
+                    Answered = fun _ _ status _ _ -> answered.Add status
                     Failed = fun error -> failed.Add error.Message
             }
 

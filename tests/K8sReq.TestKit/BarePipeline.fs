@@ -47,8 +47,9 @@ let services (tracing: Tracing) : DuplicateServices = {
         PaceRetry = fun _ -> System.TimeSpan.Zero
         Stop = CancellationToken.None
     }
-    Answered = fun _ _ _ _ -> ()
+    Answered = fun _ _ _ _ _ -> ()
     Refusals = RefusalLog(Abstractions.NullLogger.Instance, TimeProvider.System)
+    UnknownHosts = UnknownHostLog(Abstractions.NullLogger.Instance, TimeProvider.System)
     Failed = raise
     IsDraining = fun () -> false
     Accounts = CopyAccounts()

@@ -134,6 +134,20 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
     runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqMemoryBudgetNearlySpent" "root" $root) }}
 {{- end }}
 {{- end }}
+{{- with $alerts.requestsWithoutRoute }}
+{{- if .enabled }}
+- alert: K8sReqRequestsWithoutRoute
+  expr: |
+    sum(increase(k8sreq_requests_total{ {{- $series }},reason="no_route"}[{{ .window }}])) > {{ .requests }}
+  for: {{ .for }}
+  labels:
+    {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}
+  annotations:
+    summary: "Requests for hosts without a route reach {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }}"
+    description: "{{ "{{ $value | humanize }}" }} requests in {{ .window }} were answered 503: no RequestClone is routed for their host. The log and /api/unknown-hosts name the hosts."
+    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqRequestsWithoutRoute" "root" $root) }}
+{{- end }}
+{{- end }}
 {{- with $alerts.backlogOld }}
 {{- if .enabled }}
 - alert: K8sReqBacklogOld

@@ -33,6 +33,8 @@ type Refusal =
     | BadBody of status: int * reason: string
     /// No memory or no queue has room for it now.
     | Busy
+    /// The journal cannot keep it now.
+    | NotKept
     | ClientGone
 
 module Refusal =
@@ -47,7 +49,8 @@ module Refusal =
         | Refusal.Loop _ -> 508
         | Refusal.RoutesUnknown
         | Refusal.NoTarget
-        | Refusal.Busy -> 503
+        | Refusal.Busy
+        | Refusal.NotKept -> 503
         | Refusal.TooLarge _ -> 413
         | Refusal.TooSlow _ -> 408
         | Refusal.BadBody(status, _) -> status
@@ -69,7 +72,39 @@ module Refusal =
         | Refusal.TooSlow limit -> $"The body took longer than {GoDuration.render limit}."
         | Refusal.BadBody(_, reason) -> reason
         | Refusal.Busy -> "Too many requests are waiting to be copied."
+        | Refusal.NotKept -> "The journal cannot keep the request now."
         | Refusal.ClientGone -> "The client went away before its request was complete."
+
+    /// Why, in a word: the `reason` label of `k8sreq_requests_total`, and part of the interface. There are these and no more.
+    let word (refusal: Refusal) : string =
+        match refusal with
+        | Refusal.Malformed -> "malformed"
+        | Refusal.Tunnel -> "tunnel"
+        | Refusal.AmbiguousLength -> "ambiguous_length"
+        | Refusal.UnknownTransferCoding -> "transfer_coding"
+        | Refusal.ControlInHeader -> "control_in_header"
+        | Refusal.Loop _ -> "loop"
+        | Refusal.RoutesUnknown -> "routes_unknown"
+        | Refusal.NoTarget -> "no_route"
+        | Refusal.TooLarge _ -> "too_large"
+        | Refusal.TooSlow _ -> "too_slow"
+        | Refusal.BadBody _ -> "bad_body"
+        | Refusal.Busy -> "no_room"
+        | Refusal.NotKept -> "journal"
+        | Refusal.ClientGone -> "client_gone"
+
+    /// The same for a request that the server refused by itself, or that ended by an error, of which the status is all that is
+    /// known. Empty for a request that was accepted.
+    let wordOfStatus (status: int) : string =
+        match status with
+        | 408 -> "too_slow"
+        | 413
+        | 414
+        | 431 -> "too_large"
+        | 499 -> "client_gone"
+        | status when status >= 500 && status <> 505 -> "error"
+        | status when status >= 400 -> "malformed"
+        | _ -> ""
 
     /// The text of the response.
     let text (refusal: Refusal) : string =
@@ -83,7 +118,8 @@ module Refusal =
     let retryAfter (refusal: Refusal) : string voption =
         match refusal with
         | Refusal.RoutesUnknown
-        | Refusal.Busy -> ValueSome "1"
+        | Refusal.Busy
+        | Refusal.NotKept -> ValueSome "1"
         | _ -> ValueNone
 
     /// How the connection goes on, of a refusal before the body was read.
@@ -101,4 +137,5 @@ module Refusal =
         | Refusal.TooLarge _
         | Refusal.TooSlow _
         | Refusal.BadBody _
-        | Refusal.Busy -> RefusedConnection.Close
+        | Refusal.Busy
+        | Refusal.NotKept -> RefusedConnection.Close

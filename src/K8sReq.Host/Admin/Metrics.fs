@@ -20,6 +20,7 @@ type MetricSources = {
     /// None if there is none.
     Journal: JournalFigures option
     Routes: unit -> RoutingCounts
+    UnknownHosts: unit -> UnknownHosts
     /// What `/readyz` says.
     IsReady: unit -> bool
 }
@@ -234,9 +235,25 @@ let families (sources: MetricSources) : MetricFamily list = [
         ""
         "1 if this replica is ready: its routes are known and it is not shutting down."
         (one (if sources.IsReady() then 1.0 else 0.0))
-    MetricFamily.counter "k8sreq.requests" "{request}" "Requests answered, by status code." [
-        for status, count in sources.Http.Requests -> number [ "code", string<int> status ] (float count)
-    ]
+    MetricFamily.counter
+        "k8sreq.requests"
+        "{request}"
+        "Requests answered, by status code and, where they were refused, by reason."
+        [
+            for request in sources.Http.Requests ->
+                number
+                    [
+                        "code", string<int> request.Status
+                        if request.Reason <> "" then
+                            "reason", request.Reason
+                    ]
+                    (float request.Count)
+        ]
+    MetricFamily.gauge
+        "k8sreq.unknown_hosts"
+        "{host}"
+        "Hosts without a target that requests came for lately, at most 100."
+        (one (float (sources.UnknownHosts().Hosts.Length)))
     yield! copies sources.Clones
     MetricFamily.gauge "k8sreq.buffer.bytes" "By" "Memory used by requests." (one (float sources.Budget.Used))
     MetricFamily.gauge

@@ -82,6 +82,7 @@ type DataPlane
     let http = HttpMetrics meter
     let tracing = new Tracing(version, telemetry.TraceForms)
     let refusals = RefusalLog(logger, clock)
+    let unknownHosts = UnknownHostLog(logger, clock)
     let paces = RetryPaces(clock, settings.RetriesPerSecond)
     let turns = Turns Environment.ProcessorCount
     let abandoned = ConcurrentDictionary<Target, int>()
@@ -180,8 +181,11 @@ type DataPlane
             RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
             Hosts = fun () -> holder.Current.Hosts
             Delivery = delivery
-            Answered = fun method protocol status duration -> http.Served(method, protocol, status, duration)
+            Answered =
+                fun method protocol status reason duration ->
+                    http.Served(method, protocol, status, reason, duration)
             Refusals = refusals
+            UnknownHosts = unknownHosts
             Failed = Log.unexpected logger
             IsDraining = fun () -> Volatile.Read &isStopping
             Budget = budget
@@ -208,6 +212,7 @@ type DataPlane
     member _.Budget = budget
     member _.Meter = meter
     member _.Refusals = refusals
+    member _.UnknownHosts = unknownHosts
 
     /// Whether requests are answered by the routes, and will be for a while; where there is a journal, once it is open.
     member _.IsReady =

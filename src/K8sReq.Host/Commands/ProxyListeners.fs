@@ -32,6 +32,7 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
                     plane.Durable
                     settings.Journal
             Routes = fun () -> plane.Snapshots.Current.Counts
+            UnknownHosts = fun () -> plane.UnknownHosts.Hosts
             IsReady = fun () -> plane.IsReady
         }
 
@@ -82,6 +83,7 @@ let create
         Clones = plane.Clones
         Totals = fun () -> plane.Accounts.Totals
         Requests = fun () -> plane.Http.Requests
+        UnknownHosts = fun () -> plane.UnknownHosts.Hosts
         Source = source
         Budget = plane.Budget
         Journal = plane.Journal |> Option.map statusOf
@@ -139,7 +141,7 @@ let create
             // Of the request no more is known than that it is none.
             Refused =
                 fun status reason ->
-                    plane.Http.Served("", "", status, TimeSpan.Zero)
+                    plane.Http.Served("", "", status, Refusal.wordOfStatus status, TimeSpan.Zero)
                     plane.Refusals.Tell(status, reason, "")
             Limits = proxyLimits
             Handler = plane.Handler

@@ -11,9 +11,11 @@ type DuplicateServices = {
     /// The snapshot in force.
     Hosts: unit -> HostMap<HostEntry>
     Delivery: DeliveryServices
-    /// Told of every answer: the request's method and protocol, the status, and the time since the request's head came.
-    Answered: string -> string -> int -> TimeSpan -> unit
+    /// Told of every response: the request's method and protocol, the status, why it was refused (`Refusal.word`; empty if it
+    /// was not), and the time since the request's headers came.
+    Answered: string -> string -> int -> string -> TimeSpan -> unit
     Refusals: RefusalLog
+    UnknownHosts: UnknownHostLog
     /// Told of exceptions that no handler expects: their requests are answered 500.
     Failed: exn -> unit
     /// From the first moment of the drain on every answer ends its connection: the next request is to go elsewhere.

@@ -43,25 +43,38 @@ let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler 
     fun next ->
         let pipeline = handler next
 
+        // The word of the refusal.
+        let tellRefused (status: int) (host: string) (refused: Refusal voption) : string =
+            match refused with
+            | ValueNone ->
+                services.Refusals.Tell(status, "", host)
+                Refusal.wordOfStatus status
+            | ValueSome refusal ->
+                if services.Refusals.IsOn then
+                    services.Refusals.Tell(status, Refusal.reason refusal, host)
+
+                if refusal.IsNoTarget then
+                    services.UnknownHosts.Met host
+
+                Refusal.word refusal
+
         let tell (ctx: HttpContext) (began: int64) =
             let status = ctx.Response.StatusCode
+
+            let word =
+                if status < StatusCodes.Status400BadRequest then
+                    ""
+                else
+                    match IngressRequest.TryOf ctx with
+                    | null -> tellRefused status "" ValueNone
+                    | request -> tellRefused status request.Head.Host request.Refused
 
             services.Answered
                 ctx.Request.Method
                 ctx.Request.Protocol
                 status
+                word
                 (services.Clock.GetElapsedTime began)
-
-            if status >= 400 && services.Refusals.IsOn then
-                match IngressRequest.TryOf ctx with
-                | null -> services.Refusals.Tell(status, "", "")
-                | request ->
-                    let reason =
-                        match request.Refused with
-                        | ValueSome refusal -> Refusal.reason refusal
-                        | ValueNone -> ""
-
-                    services.Refusals.Tell(status, reason, request.Head.Host)
 
         let finish (ctx: HttpContext) (began: int64) =
             tell ctx began

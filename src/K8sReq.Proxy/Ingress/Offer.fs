@@ -131,6 +131,7 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
 let private offer (services: DuplicateServices) : Captured -> IngressRequest -> HttpHandler =
     let noTarget = Refusals.refuseReceived Refusal.NoTarget
     let busy = Refusals.refuseReceived Refusal.Busy
+    let notKept = Refusals.refuseReceived Refusal.NotKept
 
     // A copy that found no room in its queue has ended with its acceptance.
     let drop accepted lane =
@@ -164,7 +165,8 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
         accept accepted offered
         next ctx
 
-    let notKept (buffer: RequestBuffer) (offered: Offered) bytes ctx =
+    // Nothing of the request is copied: everything is given back.
+    let withdraw (buffer: RequestBuffer) (offered: Offered) bytes =
         for slot in offered.Slots do
             giveUp slot bytes
 
@@ -172,7 +174,6 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
             store.Release lane.Target.Clone bytes
 
         buffer.Release()
-        busy ctx
 
     // The copies that the store has to keep; null if there are none.
     let durableCopies (offered: Offered) : DurableCopy[] | null =
@@ -206,7 +207,8 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
         enter services.Hosts store copied.Host (entryNow services request) bytes offered ValueNone
 
         if offered.IsRefused then
-            notKept buffer offered bytes ctx
+            withdraw buffer offered bytes
+            busy ctx
         elif offered.Slots.Count > 0 || offered.Spilled.Count > 0 then
             let accepted =
                 AcceptedRequest(
@@ -237,12 +239,14 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
                         if isKept then
                             goOn accepted offered next ctx
                         else
-                            notKept buffer offered bytes ctx
+                            withdraw buffer offered bytes
+                            notKept ctx
                 }
             elif kept.Result then
                 goOn accepted offered next ctx
             else
-                notKept buffer offered bytes ctx
+                withdraw buffer offered bytes
+                notKept ctx
         else
             buffer.Release()
             if offered.Full.Count = 0 then noTarget ctx else busy ctx

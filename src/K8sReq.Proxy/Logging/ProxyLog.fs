@@ -110,6 +110,19 @@ let private abandonedWith =
 let abandoned (logger: ILogger) (clone: string) (address: string) (copies: int) : unit =
     abandonedWith logger copies clone address
 
+/// A host that a request came for and that has no target.
+let unknownHost: ILogger -> string -> unit =
+    message1<string>
+        LogLevel.Warning
+        (EventId(46, "UnknownHost"))
+        "No RequestClone is routed for host \"{Host}\": its requests get 503. Logged once for a host"
+
+let unknownHostsOmitted: ILogger -> int64 -> unit =
+    message1<int64>
+        LogLevel.Warning
+        (EventId(47, "UnknownHostsOmitted"))
+        "{Count} more hosts without a routed RequestClone were not logged (limit: 5 per minute)"
+
 /// Status, host and reason.
 let refused: ILogger -> int -> string -> string -> unit =
     message3<int, string, string>

@@ -5,10 +5,20 @@ open System.Collections.Generic
 open System.Diagnostics.Metrics
 open K8sReq.Core
 
+/// How many requests were answered with a status, for the same reason.
+type RequestCount = {
+    Status: int
+    /// `Refusal.word`; empty for requests that were not refused.
+    Reason: string
+    Count: int64
+}
+
 /// What is measured of requests that come in and of copies that go out, by OpenTelemetry's semantic conventions for HTTP.
 /// What they would say of hosts, addresses and paths is left out: it has no bounds. From any thread.
 [<Sealed>]
 type HttpMetrics(meter: Meter) =
+    static let acceptedStatus = 202
+
     static let statusOf (status: int) =
         if status >= 100 && status <= 599 then status else 0
 
@@ -22,6 +32,15 @@ type HttpMetrics(meter: Meter) =
         ByLabel<struct (string * int * string), DurationHistogram>(DurationHistogram.OfHttp)
 
     let delivered = DurationHistogram.OfHttp()
+
+    // By status, and the word of the refusal. Nearly all are accepted: those need no look-up.
+    let accepted = Counter()
+    let requests = ByLabel<struct (int * string), Counter>(Counter)
+
+    // From zero on: what a series has when it first appears is in no rate.
+    do
+        for refusal in [ Refusal.NoTarget; Refusal.Busy; Refusal.NotKept ] do
+            requests.Of(struct (Refusal.status refusal, Refusal.word refusal)).Add 0L
 
     // For those who collect by OpenTelemetry; nobody else makes them cost anything.
     let servedOut =
@@ -76,8 +95,15 @@ type HttpMetrics(meter: Meter) =
         "url.scheme", "http"
     ]
 
-    /// A request has been answered.
-    member _.Served(method: string, protocol: string, status: int, duration: TimeSpan) : unit =
+    /// A request has been answered, or refused for this reason (`Refusal.word`; empty if it was not).
+    member _.Served
+        (method: string, protocol: string, status: int, reason: string, duration: TimeSpan)
+        : unit =
+        if status = acceptedStatus && reason = "" then
+            accepted.Add 1L
+        else
+            requests.Of(struct (statusOf status, reason)).Add 1L
+
         let key =
             struct (HttpConventions.methodName method, statusOf status, HttpConventions.versionOf protocol)
 
@@ -105,14 +131,24 @@ type HttpMetrics(meter: Meter) =
         if deliveredOut.Enabled then
             deliveredOut.Record duration.TotalSeconds
 
-    /// How many requests were answered with which status.
-    member _.Requests: (int * int64) list =
-        served.All
-        |> Seq.groupBy (fun struct (struct (_, status, _), _) -> status)
-        |> Seq.map (fun (status, cells) ->
-            status, cells |> Seq.sumBy (fun struct (_, cell) -> cell.Value.Counts |> Array.sum))
-        |> Seq.sortBy fst
-        |> List.ofSeq
+    /// How many requests were answered with which status, and for which reason where they were refused.
+    member _.Requests: RequestCount list =
+        [
+            for struct (struct (status, reason), count) in requests.All ->
+                {
+                    Status = status
+                    Reason = reason
+                    Count = count.Value
+                }
+        ]
+        |> List.append [
+            {
+                Status = acceptedStatus
+                Reason = ""
+                Count = accepted.Value
+            }
+        ]
+        |> List.sort
 
     /// The durations; each instrument of the meter has the same name.
     member _.Families: MetricFamily list = [

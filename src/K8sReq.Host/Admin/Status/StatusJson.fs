@@ -74,6 +74,11 @@ let ofSummary (summary: StatusSummary) : byte[] =
                 for status, count in summary.Requests do
                     json.WriteNumber(string<int> status, count))
 
+            field json "refusals" (fun () ->
+                for reason, count in summary.Refusals do
+                    json.WriteNumber(reason, count))
+
+            json.WriteNumber("unknownHosts", summary.UnknownHosts.Hosts.Length)
             copies json summary.Totals
             queue json summary.Load summary.OldestWait
             stored json summary.Stored
@@ -134,6 +139,19 @@ let ofPage (statusOf: ResolvedClone -> RouteStatus) (page: RoutePage) : byte[] =
             json.WriteNumber("offset", page.Query.Offset)
             json.WriteNumber("limit", page.Query.Limit)
             array json "routes" page.Shown (statusOf >> route json)))
+
+/// `/api/unknown-hosts`
+let ofUnknownHosts (hosts: UnknownHosts) : byte[] =
+    render (fun json ->
+        object json (fun () ->
+            array json "hosts" hosts.Hosts (fun host ->
+                object json (fun () ->
+                    json.WriteString("host", host.Host)
+                    json.WriteNumber("requests", host.Requests)
+                    time json "firstSeen" (Some host.FirstSeen)
+                    time json "lastSeen" (Some host.LastSeen)))
+
+            json.WriteNumber("otherRequests", hosts.Others)))
 
 /// `/api/failures`
 let ofFailures (failures: CopyFailure list) : byte[] =

@@ -163,6 +163,8 @@ let handler
         >=> json (fun ctx -> StatusJson.ofPage snapshot.StatusOf (snapshot.Select(queryOf ctx)))
         route "/api/failures"
         >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
+        route "/api/unknown-hosts"
+        >=> json (fun _ -> StatusJson.ofUnknownHosts (sources.UnknownHosts()))
         DeadLetterPage.handler sources.DeadLetters sources.Clock sources.Instance
         DeadLetterApi.reading sources.DeadLetters sources.Clock
     ]

@@ -37,7 +37,8 @@ type StatusSources = {
     Counts: unit -> RoutingCounts
     Clones: CloneDirectory
     Totals: unit -> CopyTotals
-    Requests: unit -> (int * int64) list
+    Requests: unit -> RequestCount list
+    UnknownHosts: unit -> UnknownHosts
     Source: SourceMetrics
     Budget: BufferBudget
     /// None if there is none.
@@ -62,6 +63,9 @@ type StatusSummary = {
     Stored: StoredCopies voption
     /// Requests answered, by status code.
     Requests: (int * int64) list
+    /// Requests refused, by reason (`Refusal.word`).
+    Refusals: (string * int64) list
+    UnknownHosts: UnknownHosts
     /// The time for which all routes are known to be what the source has; None before the first.
     LastSync: DateTimeOffset option
     IsLeading: bool
@@ -126,7 +130,14 @@ type StatusSnapshot(sources: StatusSources) =
         | ValueSome entry -> entry.Statistics.IsLosing
         | ValueNone -> false
 
+    let sumBy (key: RequestCount -> 'Key) (counts: RequestCount list) : ('Key * int64) list =
+        counts
+        |> List.groupBy key
+        |> List.map (fun (key, counts) -> key, counts |> List.sumBy _.Count)
+        |> List.sortBy fst
+
     member _.Summary() : StatusSummary =
+        let requests = sources.Requests()
         let mutable load = LaneLoad.empty
         let mutable oldest = TimeSpan.Zero
 
@@ -151,7 +162,9 @@ type StatusSnapshot(sources: StatusSources) =
                 match sources.Journal with
                 | Some journal -> ValueSome(journal.All())
                 | None -> ValueNone
-            Requests = sources.Requests()
+            Requests = requests |> sumBy _.Status
+            Refusals = requests |> List.filter (fun count -> count.Reason <> "") |> sumBy _.Reason
+            UnknownHosts = sources.UnknownHosts()
             LastSync = sources.Source.LastSync
             IsLeading = sources.Source.IsLeading
             Leader = sources.Source.Leader
