@@ -6,9 +6,11 @@ open System
 open System.Collections
 open System.IO
 open System.Reflection
+open System.Threading
 open System.Threading.Tasks
 open Microsoft.Extensions.Logging
 open K8sReq.Core
+open K8sReq.Host.Arguments
 open K8sReq.Host.Commands
 open K8sReq.Journal.Postgres
 open K8sReq.Proxy
@@ -44,56 +46,33 @@ let private serve (findSource: ILogger -> Result<RouteSource, string>) (settings
     return! Serve.run loggers signals.Received findSource version (identity ()) telemetry settings
 }
 
-let private refuse (errors: SettingError list) =
+// Without the commit, which a plus sign sets apart.
+let private shortVersion = version.Split('+')[0]
+
+let private refuse (errors: string list) =
     for error in errors do
-        eprintfn $"k8sreq: {Settings.describeError error}"
+        eprintfn $"k8sreq: {error}"
 
     2
 
 let private withFolder folder run =
     if Directory.Exists folder then
         run ()
+    elif File.Exists folder then
+        Task.FromResult(
+            refuse [
+                $"--manifests takes a folder, and \"{folder}\" is a file; `k8sreq check` takes files too"
+            ]
+        )
     else
-        Task.FromResult(
-            refuse [
-                SettingError.Invalid("the folder of manifests", folder, "a folder that exists")
-            ]
-        )
+        Task.FromResult(refuse [ $"the folder of manifests \"{folder}\" does not exist" ])
 
-let private run (command: Command) : Task<int> =
-    match command with
-    | Command.Help ->
-        printfn $"{CommandLine.help}"
-        Task.FromResult 0
-    | Command.Version ->
-        printfn $"k8sreq {version}"
-        Task.FromResult 0
-    | Command.Check path when path = "-" || File.Exists path || Directory.Exists path ->
-        Task.FromResult(Check.run Check.standardInput Console.Out path)
-    | Command.Check path ->
-        Task.FromResult(
-            refuse [
-                SettingError.Invalid(
-                    "what to check",
-                    path,
-                    "a folder or a file that exists, or - for standard input"
-                )
-            ]
-        )
-    | Command.Receive settings -> task {
-        use signals = new TerminationSignals()
-        use loggers = ConsoleLog.create LogDetail.Info LogFormat.Console
-        return! Receive.run loggers signals.Received Console.Out settings
-      }
-    | Command.JournalSql role ->
-        printfn $"{PostgresSchema.sql}"
-        role |> Option.iter (fun role -> printf $"{PostgresSchema.rights role}")
-        Task.FromResult 0
-    | Command.Dead command -> Dead.run Console.Out Console.Error command
-    | Command.Serve({ Manifests = Some folder } as settings) ->
+let private serveFrom (settings: Settings) : Task<int> =
+    match settings.Manifests with
+    | Some folder ->
         withFolder folder (fun () ->
             serve (fun logger -> Ok(FolderSource.create logger TimeProvider.System folder)) settings)
-    | Command.Serve settings ->
+    | None ->
         let findSource logger =
             match ClusterAccess.find settings.Kubeconfig (environment ()) with
             | Ok access -> Ok(ClusterSource.create logger TimeProvider.System access (identity ()) settings)
@@ -102,6 +81,49 @@ let private run (command: Command) : Task<int> =
                     $"no cluster can be asked for routes: {reason}. For routes from a folder: --manifests DIR"
 
         serve findSource settings
+
+let private receive (settings: ReceiverSettings) : Task<int> = task {
+    use signals = new TerminationSignals()
+    use loggers = ConsoleLog.create LogDetail.Info LogFormat.Console
+    return! Receive.run loggers signals.Received Console.Out settings
+}
+
+let private tap (command: TapCommand) : Task<int> = task {
+    use signals = new TerminationSignals()
+    use stop = new CancellationTokenSource()
+
+    let stopping = task {
+        let! _ = signals.Received
+        stop.Cancel()
+    }
+
+    let! code = TapCommand.run Console.Out Console.Error stop.Token command
+    // Without a signal it never ends, and nobody waits for it.
+    ignore stopping
+    return code
+}
+
+let private print (text: string) : Task<int> =
+    printf $"{text}"
+    Task.FromResult 0
+
+let private run (command: Command) : Task<int> =
+    match command with
+    | Command.Print text -> print text
+    | Command.Version isVerbose -> print $"k8sreq {if isVerbose then version else shortVersion}\n"
+    | Command.Completion shell -> print (Completion.script shell)
+    | Command.JournalSql role ->
+        let rights = role |> Option.map PostgresSchema.rights |> Option.defaultValue ""
+
+        print $"{PostgresSchema.sql}\n{rights}"
+    | Command.Check command -> Task.FromResult(Check.run Check.standardInput Console.Out command)
+    | Command.Receive settings -> receive settings
+    | Command.Send command ->
+        Send.run TimeProvider.System StandardStreams.openInput Console.Out Console.Error command
+    | Command.Tap command -> tap command
+    | Command.Doctor command -> Doctor.run (environment ()) Console.Out command
+    | Command.Dead command -> Dead.run Console.Out Console.Error command
+    | Command.Serve settings -> serveFrom settings
 
 [<EntryPoint>]
 let main arguments =

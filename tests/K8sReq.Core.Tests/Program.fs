@@ -43,11 +43,11 @@ let main arguments =
             StatusQueryTests.tests
             LogRateLimitTests.tests
             UnknownHostsTests.tests
+            WebhookSignatureTests.tests
             ExpositionTests.tests
             LabelSelectorTests.tests
             LifecycleTests.tests
             SettingsTests.tests
-            CommandLineTests.tests
             PurityTests.tests
             WireHeadTests.tests
             RetryAfterTests.tests

@@ -1,11 +1,18 @@
 module K8sReq.Host.Tests.CheckTests
 
 open System.IO
+open System.Text.Json
 open Expecto
+open K8sReq.Core
 open K8sReq.Host.Commands
 open K8sReq.TestKit
 
 let private noInput () : TextReader = failtest "nothing is to be read"
+
+let private tableOf path = {
+    Paths = [ path ]
+    Output = OutputFormat.Table
+}
 
 let private check (files: (string * string) list) =
     use folder = new TestFolder()
@@ -14,7 +21,7 @@ let private check (files: (string * string) list) =
         folder.Write(name, text)
 
     use output = new StringWriter()
-    let code = Check.run noInput output folder.Path
+    let code = Check.run noInput output (tableOf folder.Path)
 
     code,
     output.ToString().Replace(folder.Path + "/", "").Trim().Split '\n'
@@ -27,10 +34,10 @@ let private checkText (name: string option) (text: string) =
 
     let code =
         match name with
-        | None -> Check.run (fun () -> new StringReader(text)) output "-"
+        | None -> Check.run (fun () -> new StringReader(text)) output (tableOf "-")
         | Some name ->
             folder.Write(name, text)
-            Check.run noInput output (folder.At name)
+            Check.run noInput output (tableOf (folder.At name))
 
     code,
     output.ToString().Replace(folder.Path + "/", "").Trim().Split '\n'
@@ -153,6 +160,34 @@ let tests =
 
         test "a folder has all that is routed by: a Service that is not there is a fault" {
             Expect.equal (fst (check [ "a.yaml", Manifests.clone "lost" "b.example" "nobody" ])) 1 "wrong"
+        }
+
+        test "several inputs are put together, and may be printed as JSON" {
+            use folder = new TestFolder()
+            folder.Write("services/a.yaml", Manifests.route "a.example" [ 9001 ])
+            folder.Write("b.yaml", Manifests.clone "lost" "b.example" "nobody")
+            use output = new StringWriter()
+
+            let code =
+                Check.run
+                    (fun () -> new StringReader("""{"apiVersion": "v1", "kind": "List", "items": []}"""))
+                    output
+                    {
+                        Paths = [ folder.At "services"; folder.At "b.yaml"; "-" ]
+                        Output = OutputFormat.Json
+                    }
+
+            use document = JsonDocument.Parse(output.ToString())
+            let report = document.RootElement
+            Expect.equal (code, report.GetProperty("ok").GetBoolean()) (1, false) "one is not routed"
+            let route = report.GetProperty("routes")[0]
+            Expect.equal (string (route.GetProperty "host")) "a.example" "a route"
+            Expect.equal (string (route.GetProperty "address")) "127.0.0.1:9001" "its address"
+
+            Expect.equal
+                [ for line in report.GetProperty("notRouted").EnumerateArray() -> string line ]
+                [ "RequestClone shop/lost: Service shop/nobody does not exist" ]
+                "why not"
         }
 
         test "an empty folder routes nothing, which is not wrong" {

@@ -13,6 +13,7 @@ let private ofTheProgram = [
     StatusBrowserTests.tests
     DeadLetterBrowserTests.tests
     ProgramTests.tests
+    CommandTests.tests
     JournalTests.tests
     PostgresJournalTests.tests
     DeadLetterTests.tests
@@ -24,6 +25,7 @@ let private ofTheProgram = [
 let private ofItsParts = [
     ManifestFileTests.tests
     ManifestFolderTests.tests
+    CommandLineTests.tests
     CheckTests.tests
     ReceiveTests.tests
     ServeTests.tests

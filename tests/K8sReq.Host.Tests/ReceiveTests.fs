@@ -1,5 +1,6 @@
 module K8sReq.Host.Tests.ReceiveTests
 
+open System
 open System.IO
 open System.Threading
 open Expecto
@@ -7,6 +8,14 @@ open K8sReq.Core
 open K8sReq.Host.Commands
 open K8sReq.Proxy
 open K8sReq.TestKit
+
+let private settings = {
+    Addr = { Host = ListenHost.Any; Port = 0 }
+    Name = "app-1"
+    Status = 200
+    Delay = TimeSpan.Zero
+    FailEvery = None
+}
 
 let private printed (request: string) = task {
     use log = new LogKeeper()
@@ -28,7 +37,7 @@ let private printed (request: string) = task {
                 Host = ListenHost.Localhost
                 Port = 0
             }
-            (Receive.handler "app-1" output)
+            (Receive.handler settings output)
     with
     | Error error -> return failwith $"{error}"
     | Ok server ->

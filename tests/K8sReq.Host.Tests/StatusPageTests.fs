@@ -113,6 +113,7 @@ let private sourcesOf (count: int) : StatusSources =
         Totals = fun () -> CopyTotals.zero
         Requests = fun () -> []
         UnknownHosts = fun () -> UnknownHosts.empty
+        Tap = Tap()
         Source = SourceMetrics TimeProvider.System
         Budget = BufferBudget 1L
         Journal = None

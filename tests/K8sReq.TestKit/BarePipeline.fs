@@ -49,6 +49,7 @@ let services (tracing: Tracing) : DuplicateServices = {
     }
     Answered = fun _ _ _ _ _ -> ()
     Refusals = RefusalLog(Abstractions.NullLogger.Instance, TimeProvider.System)
+    Tap = Tap()
     UnknownHosts = UnknownHostLog(Abstractions.NullLogger.Instance, TimeProvider.System)
     Failed = raise
     IsDraining = fun () -> false

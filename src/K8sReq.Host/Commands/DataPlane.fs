@@ -82,6 +82,7 @@ type DataPlane
     let http = HttpMetrics meter
     let tracing = new Tracing(version, telemetry.TraceForms)
     let refusals = RefusalLog(logger, clock)
+    let tap = Tap()
     let unknownHosts = UnknownHostLog(logger, clock)
     let paces = RetryPaces(clock, settings.RetriesPerSecond)
     let turns = Turns Environment.ProcessorCount
@@ -149,7 +150,20 @@ type DataPlane
                 accounts.AttemptEnded(lane.Statistics, number, outcome)
                 http.Sent(request.Request.Method, outcome, duration)
         Ended =
-            fun request lane (struct (outcome, _) as ended) duration ->
+            fun request lane (struct (outcome, attempts) as ended) duration ->
+                if tap.IsOn then
+                    tap.Tell(
+                        TapEvent.Copy {
+                            At = clock.GetUtcNow()
+                            Id = request.RequestId
+                            Method = request.Request.Method
+                            Target = lane.Target
+                            Outcome = outcome
+                            Attempts = attempts
+                            Duration = duration
+                        }
+                    )
+
                 try
                     reportCopy request lane ended duration
                 finally
@@ -186,6 +200,7 @@ type DataPlane
                     http.Served(method, protocol, status, reason, duration)
             Refusals = refusals
             UnknownHosts = unknownHosts
+            Tap = tap
             Failed = Log.unexpected logger
             IsDraining = fun () -> Volatile.Read &isStopping
             Budget = budget
@@ -213,6 +228,7 @@ type DataPlane
     member _.Meter = meter
     member _.Refusals = refusals
     member _.UnknownHosts = unknownHosts
+    member _.Tap = tap
 
     /// Whether requests are answered by the routes, and will be for a while; where there is a journal, once it is open.
     member _.IsReady =

@@ -136,7 +136,7 @@ let private writeBody (output: TextWriter) (letter: JsonElement) : unit =
     | _ -> ()
 
 let private tell (output: TextWriter) (command: DeadCommand) (body: string) : unit =
-    if command.Output = DeadOutput.Json then
+    if command.Output = OutputFormat.Json then
         output.WriteLine body
     else
         use document = JsonDocument.Parse body

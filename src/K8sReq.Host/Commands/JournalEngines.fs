@@ -8,8 +8,8 @@ open K8sReq.Journal
 open K8sReq.Journal.Postgres
 open K8sReq.Journal.Sqlite
 
-// Ends of lines are an editor's.
-let private readPassword (file: string) () : string =
+/// The password in a file: ends of lines are an editor's.
+let readPassword (file: string) () : string =
     File.ReadAllText(file).TrimEnd('\r', '\n')
 
 /// What keeps the journal of these settings. `name`: of this replica, where several use it.

@@ -84,6 +84,7 @@ let create
         Totals = fun () -> plane.Accounts.Totals
         Requests = fun () -> plane.Http.Requests
         UnknownHosts = fun () -> plane.UnknownHosts.Hosts
+        Tap = plane.Tap
         Source = source
         Budget = plane.Budget
         Journal = plane.Journal |> Option.map statusOf

@@ -1,4 +1,4 @@
-/// A receiver to try things out with: prints every request that it gets, and answers 200.
+/// A receiver to try things out with: prints every request that it gets, and answers as it is asked to.
 module K8sReq.Host.Commands.Receive
 
 open System
@@ -54,8 +54,15 @@ let render (name: string) (number: int) (ctx: HttpContext) (body: byte[]) : stri
 
     output.ToString()
 
-/// Prints to `output`, one request after the other.
-let handler (name: string) (output: TextWriter) : HttpHandler =
+// The status of the response to the request with this number, from 1.
+let private statusOf (settings: ReceiverSettings) (number: int) : int =
+    match settings.FailEvery with
+    | Some every when number % every <> 0 -> StatusCodes.Status200OK
+    | Some _
+    | None -> settings.Status
+
+/// Prints to `output`, one request after the other, and answers as the settings say.
+let handler (settings: ReceiverSettings) (output: TextWriter) : HttpHandler =
     let gate = obj ()
     let mutable count = 0
 
@@ -63,11 +70,17 @@ let handler (name: string) (output: TextWriter) : HttpHandler =
         use body = new MemoryStream()
         do! ctx.Request.Body.CopyToAsync body
 
-        lock gate (fun () ->
-            count <- count + 1
-            output.WriteLine(render name count ctx (body.ToArray()))
-            output.Flush())
+        let number =
+            lock gate (fun () ->
+                count <- count + 1
+                output.WriteLine(render settings.Name count ctx (body.ToArray()))
+                output.Flush()
+                count)
 
+        if settings.Delay > TimeSpan.Zero then
+            do! Task.Delay(settings.Delay, ctx.RequestAborted)
+
+        ctx.Response.StatusCode <- statusOf settings number
         return! next ctx
     }
 
@@ -88,7 +101,7 @@ let run
     (output: TextWriter)
     (settings: ReceiverSettings)
     : Task<int> = task {
-    match! HttpServer.start loggers false limits settings.Addr (handler settings.Name output) with
+    match! HttpServer.start loggers false limits settings.Addr (handler settings output) with
     | Error error ->
         eprintfn $"""k8sreq: {BindError.describe "--addr" "--addr" error}"""
         return 1

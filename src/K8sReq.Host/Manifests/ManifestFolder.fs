@@ -247,6 +247,15 @@ type ManifestFolder(kinds: Kind<obj> list, root: string, ?scanned: unit -> unit)
         hasScanned <- true
         content ()
 
+    /// The same as it stands in the files, not yet put together, with what is wrong with them.
+    member folder.Read() : Manifest list * ManifestProblem list =
+        folder.Scan() |> ignore
+        let all = List.ofSeq files.Values
+
+        List.collect _.Manifests all,
+        folderProblems
+        @ List.collect (fun file -> file.Problems @ Option.toList file.ParseProblem) all
+
     /// Scans every `interval`, less often where a scan takes a good part of that, and hands on what differs from what was
     /// handed on before. Runs until the token says stop.
     member folder.FollowAsync

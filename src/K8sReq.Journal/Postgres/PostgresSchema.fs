@@ -129,6 +129,17 @@ let private change (connection: NpgsqlConnection) : unit =
 let private isDenied (error: PostgresException) =
     error.SqlState = PostgresErrorCodes.InsufficientPrivilege
 
+/// What a database has of the tables.
+type SchemaState =
+    | Missing
+    | Version of int64
+
+/// Only looks.
+let state (connection: NpgsqlConnection) : SchemaState =
+    match found connection with
+    | None -> Missing
+    | Some version -> Version version
+
 /// Sees to it that the tables are there, of this version. Fails with `SchemaTooNew`, `SchemaMissing` or the server's error.
 let prepare (connection: NpgsqlConnection) : unit =
     match found connection with

@@ -16,6 +16,7 @@ type DuplicateServices = {
     Answered: string -> string -> int -> string -> TimeSpan -> unit
     Refusals: RefusalLog
     UnknownHosts: UnknownHostLog
+    Tap: Tap
     /// Told of exceptions that no handler expects: their requests are answered 500.
     Failed: exn -> unit
     /// From the first moment of the drain on every answer ends its connection: the next request is to go elsewhere.

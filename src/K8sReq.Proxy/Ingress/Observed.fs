@@ -58,6 +58,24 @@ let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler 
 
                 Refusal.word refusal
 
+        let tapRefused (ctx: HttpContext) (status: int) (word: string) =
+            let struct (method, host, target) =
+                match IngressRequest.TryOf ctx with
+                | null -> struct (ctx.Request.Method, "", "")
+                | request -> struct (request.Head.Method, request.Head.Host, request.Head.Target)
+
+            TapEvent.Request {
+                At = services.Clock.GetUtcNow()
+                Id = Guid.Empty
+                Method = method
+                Host = host
+                Target = target
+                Status = status
+                Reason = word
+                Copies = 0
+            }
+            |> services.Tap.Tell
+
         let tell (ctx: HttpContext) (began: int64) =
             let status = ctx.Response.StatusCode
 
@@ -68,6 +86,9 @@ let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler 
                     match IngressRequest.TryOf ctx with
                     | null -> tellRefused status "" ValueNone
                     | request -> tellRefused status request.Head.Host request.Refused
+
+            if word <> "" && services.Tap.IsOn then
+                tapRefused ctx status word
 
             services.Answered
                 ctx.Request.Method

@@ -142,8 +142,24 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
     let store = services.Delivery.Store
 
+    let tell (accepted: AcceptedRequest) (offered: Offered) (request: IngressRequest) =
+        TapEvent.Request {
+            At = services.Clock.GetUtcNow()
+            Id = accepted.RequestId
+            Method = request.Head.Method
+            Host = request.Head.Host
+            Target = request.Head.Target
+            Status = StatusCodes.Status202Accepted
+            Reason = ""
+            Copies = offered.Slots.Count + offered.Full.Count + offered.Spilled.Count
+        }
+        |> services.Tap.Tell
+
     // From here to the start of the copies nothing may throw: they would never end.
-    let accept (accepted: AcceptedRequest) (offered: Offered) =
+    let accept (accepted: AcceptedRequest) (offered: Offered) (request: IngressRequest) =
+        if services.Tap.IsOn then
+            tell accepted offered request
+
         for struct (lane, _) in offered.Slots do
             services.Accounts.Accepted lane.Statistics
 
@@ -161,8 +177,8 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
         for lane in offered.Spilled do
             lane.NudgeNow()
 
-    let goOn accepted offered (next: HttpFunc) ctx =
-        accept accepted offered
+    let goOn accepted offered request (next: HttpFunc) ctx =
+        accept accepted offered request
         next ctx
 
     // Nothing of the request is copied: everything is given back.
@@ -237,13 +253,13 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
                     return!
                         if isKept then
-                            goOn accepted offered next ctx
+                            goOn accepted offered request next ctx
                         else
                             withdraw buffer offered bytes
                             notKept ctx
                 }
             elif kept.Result then
-                goOn accepted offered next ctx
+                goOn accepted offered request next ctx
             else
                 withdraw buffer offered bytes
                 notKept ctx

@@ -165,6 +165,7 @@ let handler
         >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
         route "/api/unknown-hosts"
         >=> json (fun _ -> StatusJson.ofUnknownHosts (sources.UnknownHosts()))
+        route "/api/tap" >=> TapFeed.handler sources.Tap stop
         DeadLetterPage.handler sources.DeadLetters sources.Clock sources.Instance
         DeadLetterApi.reading sources.DeadLetters sources.Clock
     ]

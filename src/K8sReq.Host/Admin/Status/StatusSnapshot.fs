@@ -39,6 +39,7 @@ type StatusSources = {
     Totals: unit -> CopyTotals
     Requests: unit -> RequestCount list
     UnknownHosts: unit -> UnknownHosts
+    Tap: Tap
     Source: SourceMetrics
     Budget: BufferBudget
     /// None if there is none.
