@@ -21,7 +21,7 @@ let statusAddr =
         "status-addr"
         "127.0.0.1:9558"
         address
-        "address of the status page, and of its data under /api"
+        "address of the status page, and of its data under /api/"
         ListenAddress.tryParse
 
 let private tryLogDetail (text: string) =
@@ -57,7 +57,7 @@ let manifests =
         "manifests"
         ""
         "a folder"
-        "folder of manifests to read routes from, instead of a cluster"
+        "folder of manifests to read routes from; without it, routes come from the cluster"
         (fun folder -> if folder = "" then None else Some(Some folder))
 
 let kubeconfig =
@@ -65,7 +65,7 @@ let kubeconfig =
         "kubeconfig"
         ""
         "a file; in KUBECONFIG several, separated as in PATH"
-        "how to reach the cluster; by default the pod's service account, else ~/.kube/config"
+        "kubeconfig file; default: the pod's service account, else ~/.kube/config"
         (fun file -> if file = "" then None else Some file)
 
 let readTimeout =
@@ -89,7 +89,7 @@ let bodySizeLimit =
         "body-size-limit"
         "2000000"
         "a number of bytes, 0 for no limit"
-        "largest body that is accepted"
+        "size limit of a request body, in bytes; larger requests get 413"
         bytes
 
 let maxConcurrentRequests =
@@ -97,7 +97,7 @@ let maxConcurrentRequests =
         "max-concurrent-requests"
         "256"
         "a whole number from 1 to 65535"
-        "number of copies that are sent to one target at once"
+        "maximum number of copies that are sent to one target at once"
         (Setting.tryCount 65535)
 
 let queueBytes =
@@ -105,7 +105,7 @@ let queueBytes =
         "queue-bytes"
         "16777216"
         "a number of bytes"
-        "size limit of each target's queue; copies beyond it are dropped"
+        "size limit of each target's queue, in bytes; copies beyond it are dropped"
         bytes
 
 let bufferBytes =
@@ -138,7 +138,7 @@ let journalPasswordFile =
         "journal-password-file"
         ""
         "a file"
-        "file with the password for the PostgreSQL database of the journal; read at each connection"
+        "file with the password for the journal's PostgreSQL database; read at each connection"
         (fun file -> if file = "" then Some None else Some(Some file))
 
 let private tryDurability (text: string) =
@@ -152,7 +152,7 @@ let durability =
         "durability"
         "auto"
         "Memory, Journal or auto"
-        "where copies of RequestClones that do not say are kept; auto: in the journal if there is one"
+        "default of spec.delivery.durability; auto: Journal if there is a journal"
         (Setting.tryAuto tryDurability)
 
 let journalBytes =
@@ -160,7 +160,7 @@ let journalBytes =
         "journal-bytes"
         "1073741824"
         "a number of bytes from 1048576"
-        "size limit of the journal; requests beyond it get 503"
+        "size limit of the journal, in bytes of copies; copies beyond it are dropped"
         (Setting.tryInteger 1048576L Int64.MaxValue)
 
 let journalLinger =
@@ -178,7 +178,7 @@ let deadLetterKeep =
         "dead-letter-keep"
         "168h"
         "a duration of up to 1176h, such as 168h; 0s for none"
-        "how long a journal copy that failed for good is kept where its RequestClone does not say"
+        "default of spec.delivery.deadLetter.keep: how long dead letters are kept"
         Setting.tryDelay
 
 let orphanKeep =
@@ -186,7 +186,7 @@ let orphanKeep =
         "orphan-keep"
         "10m"
         "a duration such as 10m or 0s"
-        "how long journal copies of a RequestClone that is gone wait for it to come back"
+        "how long copies in the journal wait for a deleted RequestClone to be created again"
         Setting.tryDelay
 
 let maxConnections =
@@ -194,7 +194,7 @@ let maxConnections =
         "max-connections"
         "auto"
         "a whole number from 1, or auto"
-        "number of client connections at once; auto: as memory and descriptors allow"
+        "maximum number of client connections; auto: as memory and descriptors allow"
         (Setting.tryAuto (Setting.tryCount Int32.MaxValue))
 
 let retriesPerSecond =
@@ -202,7 +202,7 @@ let retriesPerSecond =
         "retries-per-second"
         "1000"
         "a whole number from 1 to 1000000"
-        "rate limit of retries, for all RequestClones of a namespace together; more wait"
+        "rate limit of retries for all RequestClones of a namespace together; more wait"
         (Setting.tryCount 1_000_000)
 
 let maxClonesPerHost =
@@ -210,7 +210,7 @@ let maxClonesPerHost =
         "max-clones-per-host"
         "1000"
         "a whole number from 1 to 1000000"
-        "number of RequestClones that a namespace may have for one host"
+        "maximum number of RequestClones of one namespace for one host"
         (Setting.tryCount 1_000_000)
 
 let allowLocalTargets =
@@ -234,7 +234,7 @@ let shutdownDelay =
         "shutdown-delay"
         "0s"
         "a duration, such as 5s or 0s"
-        "how long to go on serving, unready, after SIGTERM"
+        "how long to keep serving, not ready, after SIGTERM"
         Setting.tryDelay
 
 let gracefulShutdownTimeout =
@@ -242,7 +242,7 @@ let gracefulShutdownTimeout =
         "graceful-shutdown-timeout"
         "25s"
         "a duration, such as 25s or 0s"
-        "maximum time to finish accepted copies after that"
+        "maximum time to finish accepted copies, after shutdown-delay"
         Setting.tryDelay
 
 let idleTimeout =
@@ -258,7 +258,7 @@ let targetConnectionMaxAge =
         "target-connection-max-age"
         "30s"
         "a duration, such as 30s, or 0s for no limit"
-        "close a connection to a target at this age, so that copies follow the Service to other pods"
+        "maximum age of a connection to a target, so that copies reach new pods of the Service"
         Setting.tryDelay
 
 let enableLeaderElection =
@@ -304,8 +304,8 @@ let namespaces =
     Setting.create
         "namespaces"
         ""
-        "namespaces, separated by commas, empty for all"
-        "namespaces in which RequestClones and Services are watched"
+        "namespaces, separated by commas"
+        "namespaces in which RequestClones and Services are watched; empty: all"
         tryNamespaces
 
 let watchLabelSelector =
@@ -321,7 +321,7 @@ let concurrent =
         "concurrent"
         "2"
         "a whole number from 1 to 1000"
-        "number of statuses that are written at once"
+        "maximum number of statuses that are written at once"
         (Setting.tryCount 1000)
 
 /// All of them, in the order in which they are shown.
