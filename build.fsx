@@ -228,6 +228,7 @@ let suites = [
     "kubernetes", "K8sReq.Kubernetes.Tests", true
     "host", "K8sReq.Host.Tests", true
     "chart", "K8sReq.Chart.Tests", true
+    "docs", "K8sReq.Docs.Tests", false
 ]
 
 let native = Path.Combine(nativeArtifacts, "k8sreq" + extension)
@@ -306,6 +307,16 @@ let chart () =
     build ()
     publish ()
     report [ [ expecto "K8sReq.Chart.Tests" [] ] ]
+
+/// Rewrites the parts of documents that are made from the program. The tests of the documents render the same.
+let docs () =
+    let folder = Path.Combine(root, "tests", "K8sReq.Docs.Tests")
+    dotnet [ "build"; folder; "-c"; "Release"; "-v"; "quiet"; "--nologo" ]
+
+    dotnet [
+        Path.Combine(folder, "bin", "Release", "net10.0", "K8sReq.Docs.Tests.dll")
+        "--write"
+    ]
 
 /// Runs a program of this repository against the published one.
 let runAgainstPublished folder name arguments =
@@ -458,9 +469,10 @@ let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
     "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
     "test",
-    "all tests, against the published program too; -- core|proxy|journal|kubernetes|host|chart [--filter LIST]: some of them",
+    "all tests, against the published program too; -- core|proxy|journal|kubernetes|host|chart|docs [--filter LIST]: some of them",
     test
     "chart", "render the chart and the bases with helm and kubectl, and check them", (fun _ -> chart ())
+    "docs", "rewrite the parts of documents that are made from the program", (fun _ -> docs ())
     "soak",
     "a minute of load over good and bad targets, then the totals; -- SECONDS; -- --chaos SECONDS: targets are killed",
     soak
