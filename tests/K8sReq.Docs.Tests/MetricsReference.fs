@@ -30,7 +30,7 @@ let families () : MetricFamily list =
     let delivered, failed =
         TargetOutcome.Delivered 200, TargetOutcome.ConnectFailed "refused"
 
-    http.Served("POST", "HTTP/1.1", 202, TimeSpan.Zero)
+    http.Served("POST", "HTTP/1.1", 202, "", TimeSpan.Zero)
     http.Sent("POST", delivered, TimeSpan.Zero)
     http.Sent("POST", failed, TimeSpan.Zero)
     clones.Of(ObjectKey.create "shop" "ci").Statistics.Attempted delivered
@@ -51,6 +51,7 @@ let families () : MetricFamily list =
                     Sinks = fun () -> { Sent = 0L; Refused = 0L; Failed = 0L }
                 }
             Routes = fun () -> Routing.initial.Counts
+            UnknownHosts = fun () -> UnknownHosts.empty
             IsReady = fun () -> true
         }
 
@@ -71,7 +72,8 @@ let private labels (family: MetricFamily) =
     |> Seq.map (fun name -> MarkdownTable.code (name.Replace('.', '_')))
     |> String.concat ", "
 
-let private name (family: MetricFamily) =
+/// As Prometheus knows it.
+let name (family: MetricFamily) : string =
     match family.Kind with
     | MetricKind.Counter -> Exposition.familyName family + "_total"
     | MetricKind.Gauge
