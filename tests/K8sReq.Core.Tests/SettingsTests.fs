@@ -249,7 +249,7 @@ let tests =
                 )
                 SettingError.Invalid("--body-size-limit", "-1", "a number of bytes, 0 for no limit")
                 SettingError.Invalid("--enable-leader-election", "maybe", "true or false")
-                SettingError.Invalid("NAMESPACES", "A_b", "namespaces, separated by commas, empty for all")
+                SettingError.Invalid("NAMESPACES", "A_b", "namespaces, separated by commas")
                 SettingError.Invalid("CONCURRENT", "0", "a whole number from 1 to 1000")
             ]
 
