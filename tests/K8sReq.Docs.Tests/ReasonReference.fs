@@ -1,6 +1,7 @@
 /// The reasons of the condition Ready as a table.
 module K8sReq.Docs.Tests.ReasonReference
 
+open System
 open System.Net
 open K8sReq.Core
 
@@ -65,6 +66,26 @@ let private target: Target = {
     Delivery = DeliveryPolicy.byDefault
 }
 
+// Of a RequestClone that was selected, and is no more.
+let private notSelected () : string =
+    let clone: RequestClone = {
+        Key = service
+        Spec = Error []
+        Observed =
+            Some {
+                Uid = ""
+                Generation = 1L
+                StatusGeneration = None
+                Ready = None
+            }
+    }
+
+    match
+        Conditions.notSelected DateTimeOffset.UnixEpoch "team=a" { Clone = clone; Resolved = Ok target }
+    with
+    | Some patch -> patch.Readiness.Reason
+    | None -> failwith "nothing is written"
+
 let render () : string =
     MarkdownTable.render [ "reason"; "`Ready`"; "" ] [
         [ MarkdownTable.code (reasonOf (Ok target)); "True"; "Requests are copied" ]
@@ -75,7 +96,7 @@ let render () : string =
                 MarkdownTable.cell (meaning error)
             ]
         [
-            "`NotSelected`"
+            MarkdownTable.code (notSelected ())
             "False"
             "Its labels do not match `WATCH_LABEL_SELECTOR` any more"
         ]
