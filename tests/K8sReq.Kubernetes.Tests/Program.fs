@@ -5,7 +5,12 @@ open Expecto
 open K8sReq.Kubernetes
 
 /// What starts the program: it runs with every build of it.
-let private ofTheProgram = [ ClusterAccessTests.tests; ClusterTests.tests; RealClusterTests.tests ]
+let private ofTheProgram = [
+    ClusterAccessTests.tests
+    ClusterTests.tests
+    RealClusterTests.tests
+    DoctorTests.tests
+]
 
 let private ofItsParts = [
     PlainJsonEncoderTests.tests

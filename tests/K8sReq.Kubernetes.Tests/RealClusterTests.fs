@@ -386,6 +386,53 @@ let private suite (cluster: Cluster) =
 
                     Expect.isFalse program.HasExited "it goes on"
                 })
+
+            testCaseTask "doctor finds what is granted, and what is not routed"
+            <| fun () ->
+                cluster.Use(fun driver -> task {
+                    let! ns = driver.Namespace "doctor"
+                    let! target = driver.ServiceWithTarget(ns, "app")
+                    target |> Option.iter (fun target -> (target :> IDisposable).Dispose())
+                    do! driver.Clone(ns, "good", spec (hostIn ns "a") "app" "http")
+                    do! driver.Clone(ns, "lost", spec (hostIn ns "a") "nobody" "http")
+
+                    use program =
+                        PublishedProgram.Start(
+                            [
+                                "doctor"
+                                "--status-addr=127.0.0.1:1"
+                                "--namespaces"
+                                ns
+                                "--enable-leader-election"
+                            ],
+                            [ "KUBECONFIG", driver.Kubeconfig ]
+                        )
+
+                    let! code = program.ExitCode()
+                    Expect.equal (code, program.Errors) (1, "") program.Output
+                    Expect.isMatch program.Output @"ok\s+cluster" "reached"
+                    Expect.isMatch program.Output @"ok\s+permissions\s+all 9 are granted" "reviewed"
+
+                    Expect.isMatch
+                        program.Output
+                        @"failed\s+leader\s+there is no Lease default/"
+                        "nobody leads"
+
+                    Expect.stringContains
+                        program.Output
+                        $"1 of 2 not routed: {ns}/lost: Service {ns}/nobody does not exist"
+                        "why"
+
+                    Expect.isMatch
+                        program.Output
+                        $@"failed\s+endpoints\s+.*Service {ns}/app"
+                        "there are no pods"
+
+                    Expect.isMatch program.Output @"ok\s+clock" "the same machine"
+
+                    if cluster.IsReal then
+                        Expect.isMatch program.Output @"ok\s+crd" "this version's"
+                })
     ]
 
 let tests = testList "clusters" [ suite scripted; suite real ]

@@ -3,6 +3,7 @@ namespace K8sReq.TestKit
 open System
 open System.Buffers
 open System.Collections.Concurrent
+open System.Collections.Generic
 open System.IO
 open System.Net
 open System.Net.Sockets
@@ -83,6 +84,7 @@ type ApiServer private (historyLimit: int, protocols: HttpProtocols) =
     let waiting = ResizeArray<(ApiCall -> bool) * TaskCompletionSource<ApiCall>>()
     let mutable fault: ApiRequest -> Fault option = fun _ -> None
     let mutable token: string option = None
+    let mutable isGranted: string -> bool = fun _ -> true
     let mutable expiry = ExpiryAnswer.ErrorEvent
     let mutable port = 0
     let mutable running: (KestrelServer * CancellationTokenSource) option = None
@@ -543,6 +545,32 @@ type ApiServer private (historyLimit: int, protocols: HttpProtocols) =
         | _ -> Refusal.raise' 405 "the server does not allow this method on the requested resource"
     }
 
+    // Nothing is stored of a review: it is the question, with the answer in it.
+    let review (ctx: HttpContext) (call: ApiCall) : Task<unit> = task {
+        let node = bodyOf call.Request
+
+        let attributes =
+            Json.child "spec" node
+            |> Option.bind (Json.child "resourceAttributes")
+            |> Option.defaultWith (fun () -> Refusal.raise' 400 "no spec.resourceAttributes")
+
+        let part name =
+            Json.text name attributes |> Option.defaultValue ""
+
+        let resource =
+            match part "subresource" with
+            | "" -> part "resource"
+            | subresource -> $"""{part "resource"}/{subresource}"""
+
+        let allowed = (Volatile.Read &isGranted) $"""{part "verb"} {resource}"""
+        node["status"] <- JsonObject([ KeyValuePair("allowed", JsonValue.Create allowed :> JsonNode | null) ])
+        do! answerJson ctx call 201 node
+    }
+
+    let isReview (request: ApiRequest) =
+        request.Method = "POST"
+        && request.Path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
     let respond (ctx: HttpContext) (call: ApiCall) target stopping : Task<unit> = task {
         try
             let isAllowed =
@@ -555,6 +583,7 @@ type ApiServer private (historyLimit: int, protocols: HttpProtocols) =
             else
                 match target with
                 | Some target -> do! serve ctx call target stopping
+                | None when isReview call.Request -> do! review ctx call
                 | None -> do! pageNotFound ctx call
         with
         | Refused refusal -> do! refuse ctx call refusal
@@ -674,6 +703,11 @@ type ApiServer private (historyLimit: int, protocols: HttpProtocols) =
     member _.Token
         with get () = Volatile.Read &token
         and set (value: string option) = Volatile.Write(&token, value)
+
+    /// What the caller may do, such as "patch requestclones/status", as SelfSubjectAccessReviews are answered. It refuses nothing.
+    member _.IsGranted
+        with get () = Volatile.Read &isGranted
+        and set (value: string -> bool) = Volatile.Write(&isGranted, value)
 
     member _.Expiry
         with get () = expiry

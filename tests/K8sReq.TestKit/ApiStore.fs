@@ -100,6 +100,19 @@ module ApiResource =
                 Kind = "Event"
                 CreatesOnUpdate = true
         }
+        {
+            builtIn with
+                Group = "discovery.k8s.io"
+                Plural = "endpointslices"
+                Kind = "EndpointSlice"
+        }
+        {
+            builtIn with
+                Group = "apiextensions.k8s.io"
+                Plural = "customresourcedefinitions"
+                Kind = "CustomResourceDefinition"
+                Namespaced = false
+        }
     ]
 
 /// A request that is answered with a Status object.
