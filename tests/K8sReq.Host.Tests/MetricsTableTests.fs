@@ -56,30 +56,85 @@ let private rowOf (family: MetricFamily) : string * string * string =
     | MetricKind.Gauge -> name, "gauge", unit
     | MetricKind.Histogram -> name, "histogram", unit
 
+/// All that the program has with a journal.
+let private families () : MetricFamily list =
+    use meter = new Diagnostics.Metrics.Meter "k8sreq"
+    use journal = new TestJournal()
+
+    Metrics.families {
+        Version = ""
+        Http = HttpMetrics meter
+        Clones = CloneDirectory()
+        Source = SourceMetrics TimeProvider.System
+        Budget = BufferBudget 1L
+        Journal =
+            Some {
+                Store = journal.Store
+                Limit = 1L
+                Sinks = fun () -> { Sent = 0L; Refused = 0L; Failed = 0L }
+            }
+        UnknownHosts = fun () -> UnknownHosts.empty
+        Routes = fun () -> Routing.initial.Counts
+        IsReady = fun () -> false
+    }
+
+/// What is wrong with a name by Prometheus' rules for them; the program's own names only.
+let private misnamed (family: MetricFamily) : string list =
+    let name, kind, unit = rowOf family
+
+    let ends (suffix: string) =
+        name.EndsWith(suffix, StringComparison.Ordinal)
+
+    let isTime = family.Help.Contains "Unix time"
+
+    [
+        if not (Regex.IsMatch(name, "^[a-z][a-z0-9]*(_[a-z0-9]+)*$")) then
+            "not in snake_case"
+        if ends "_total" <> (kind = "counter") then
+            "_total is for counters, all of them"
+        if
+            kind <> "counter"
+            && List.exists ends [ "_count"; "_sum"; "_bucket"; "_created"; "_timestamp" ]
+        then
+            "a suffix that belongs to other kinds"
+        if unit <> "" && not (Regex.IsMatch(name, $"_{unit}(_total)?$")) then
+            "the unit is not its last word"
+        if
+            unit = ""
+            && Regex.IsMatch(name, "_(seconds|bytes|ms|millis|milliseconds|kb|mib|percent)(_|$)")
+        then
+            "it has a unit by its name alone"
+        // The client libraries of all languages have process_start_time_seconds: dashboards know it by that name.
+        if
+            isTime
+            && name <> "process_start_time_seconds"
+            && not (ends "_timestamp_seconds")
+        then
+            "a time is a _timestamp_seconds"
+        if ends "_timestamp_seconds" && not isTime then
+            "a _timestamp_seconds is a Unix time"
+        if not (Regex.IsMatch(family.Help, @"^[A-Z1].*[.)]$")) then
+            "the help is not a sentence"
+    ]
+
 let tests =
     testList "the table of metrics" [
-        test "has every metric of the program with its type and unit, and no other" {
-            use meter = new Diagnostics.Metrics.Meter "k8sreq"
-            use journal = new TestJournal()
+        test "names follow Prometheus' rules" {
+            for family in families () do
+                Expect.equal (misnamed family) [] family.Name
 
-            let families =
-                Metrics.families {
-                    Version = ""
-                    Http = HttpMetrics meter
-                    Clones = CloneDirectory()
-                    Source = SourceMetrics TimeProvider.System
-                    Budget = BufferBudget 1L
-                    Journal =
-                        Some {
-                            Store = journal.Store
-                            Limit = 1L
-                            Sinks = fun () -> { Sent = 0L; Refused = 0L; Failed = 0L }
-                        }
-                    UnknownHosts = fun () -> UnknownHosts.empty
-                    Routes = fun () -> Routing.initial.Counts
-                    IsReady = fun () -> false
-                }
-                |> List.map rowOf
+            for wrong, families in
+                [
+                    "a time", MetricFamily.gauge "k8sreq.last_sync" "s" "Unix time of the last sync." []
+                    "a gauge", MetricFamily.gauge "k8sreq.copies.total" "{copy}" "Copies." []
+                    "a unit", MetricFamily.gauge "k8sreq.queue_ms" "" "Age." []
+                    "a help", MetricFamily.gauge "k8sreq.queue" "" "what waits" []
+                ] do
+                Expect.isNonEmpty (misnamed families) wrong
+        }
+
+        test "has every metric of the program with its type and unit, and no other" {
+            let families = families () |> List.map rowOf
 
             let told = table |> List.map (fun row -> row.Name, row.Kind, row.Unit)
             Expect.equal (set told) (set families) "both ways"

@@ -75,7 +75,7 @@ let tests =
             expectLaw all "copy-1"
             Expect.isFalse (text.Contains "secret-host") "a host that matched nothing is not named"
             Expect.isFalse (text.Contains "127.0.0.1") "no address"
-            Expect.isGreaterThan all["k8sreq_last_sync_seconds"] 1.0e9 "the folder was read"
+            Expect.isGreaterThan all["k8sreq_last_sync_timestamp_seconds"] 1.0e9 "the folder was read"
             proxy.Folder.Write("all.yaml", Manifests.route "a.example" [ good.Port ])
 
             do!
@@ -114,7 +114,7 @@ let tests =
             let all = Scrape.series text
             expectLaw all "copy-0"
             Expect.equal all[ofClone "copy-0" "k8sreq_copies_pending" ""] 3.0 "pending"
-            Expect.equal all[ofClone "copy-0" "k8sreq_in_flight" ""] 1.0 "being sent"
+            Expect.equal all[ofClone "copy-0" "k8sreq_copies_in_flight" ""] 1.0 "being sent"
             Expect.equal all[ofClone "copy-0" "k8sreq_queue_items" ""] 2.0 "waiting"
             Expect.isGreaterThan all[ofClone "copy-0" "k8sreq_queue_bytes" ""] 1000.0 "what they weigh"
             Expect.isGreaterThan all[ofClone "copy-0" "k8sreq_queue_oldest_seconds" ""] 0.0 "for how long"

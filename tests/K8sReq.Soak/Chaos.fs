@@ -77,7 +77,7 @@ let private left (page: string) : (string * float) list = [
     for (name, labels), value in parse page do
         match name with
         | "k8sreq_copies_pending"
-        | "k8sreq_in_flight"
+        | "k8sreq_copies_in_flight"
         | "k8sreq_queue_items"
         | "k8sreq_queue_bytes"
         | "k8sreq_buffer_bytes" when value <> 0.0 -> $"{name} {labels}", value

@@ -68,7 +68,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
 {{- if .enabled }}
 - alert: K8sReqRoutesOutOfDate
   expr: |
-    time() - (k8sreq_last_sync_seconds{ {{- $series }}} > 0) > {{ .seconds }}
+    time() - (k8sreq_last_sync_timestamp_seconds{ {{- $series }}} > 0) > {{ .seconds }}
   for: {{ .for }}
   labels:
     {{- include "k8sreq.alertLabels" (dict "alert" . "root" $root) | nindent 4 }}

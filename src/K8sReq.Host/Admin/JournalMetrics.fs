@@ -74,7 +74,7 @@ module JournalMetrics =
                     number [ "result", "failed" ] (float sinks.Failed)
                 ]
             MetricFamily.gauge
-                "k8sreq.dead_letters.size"
+                "k8sreq.dead_letters.bytes"
                 "By"
                 "Bytes of dead letters."
                 (one (letters.Kept |> List.sumBy (fun (_, count) -> float count.Bytes)))

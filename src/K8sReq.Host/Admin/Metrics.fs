@@ -88,7 +88,7 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         MetricFamily.counter
             "k8sreq.attempts"
             "{attempt}"
-            "Finished attempts to send a copy, by the target's status code (empty: no answer) and error type."
+            "Finished attempts to send a copy, by the target's status code (empty: no response) and error type."
             [
                 for struct (labels, statistics, _, _, _) in entries do
                     for struct (struct (status, errorType), count) in statistics.Attempts do
@@ -101,7 +101,7 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
             "Attempts after a copy's first."
             (each (fun totals -> float totals.Retries))
         MetricFamily.gauge
-            "k8sreq.in_flight"
+            "k8sreq.copies.in_flight"
             "{copy}"
             "Copies that are being sent."
             (ofLoad (fun load -> float load.Sending))
@@ -137,7 +137,7 @@ let private routing (sources: MetricSources) : MetricFamily list =
             number [ "state", "unrouted" ] (float routes.Unrouted)
         ]
         MetricFamily.gauge
-            "k8sreq.last_sync"
+            "k8sreq.last_sync.timestamp"
             "s"
             "Unix time of the last sync with the route source; 0 before the first."
             (one (sources.Source.LastSync |> Option.map unixSeconds |> Option.defaultValue 0.0))
