@@ -2,13 +2,14 @@
 module K8sReq.Host.ConsoleLog
 
 open System
-open System.Globalization
+open System.Collections.Generic
 open System.IO
-open System.Text.Json
+open System.Text.RegularExpressions
 open Microsoft.Extensions.DependencyInjection
 open Microsoft.Extensions.Logging
 open Microsoft.Extensions.Logging.Console
 open K8sReq.Core
+open K8sReq.Proxy
 
 let private levelOf (detail: LogDetail) =
     match detail with
@@ -19,22 +20,48 @@ let private levelOf (detail: LogDetail) =
 
 let private timestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ "
 
-// The logger's own line about dropped lines is plain text in every format; here it becomes an object like the others.
-let private asObjects (errors: TextWriter) : TextWriter = {
+let private linesDropped = EventId(46, "LogLinesDropped")
+
+// The logger's own line about dropped lines: plain text in every format, with advice for programmers.
+let private ownLine =
+    Regex(@"^(\d+) message\(s\) dropped", RegexOptions.CultureInvariant)
+
+let private droppedLine (format: LogFormat) (count: int64) =
+    let lines = Quantity.create "log line" count
+    let message = $"{lines} dropped: standard error is read too slowly"
+    let now = TimeProvider.System.GetUtcNow()
+
+    match format with
+    | LogFormat.Json ->
+        JsonLogFormatter.Line(
+            now,
+            LogLevel.Warning,
+            "k8sreq",
+            linesDropped,
+            message,
+            [ KeyValuePair<string, obj | null>("Count", box count) ],
+            null,
+            null
+        )
+    | LogFormat.Console ->
+        let time =
+            now.UtcDateTime.ToString(timestampFormat, Globalization.CultureInfo.InvariantCulture)
+
+        $"{time}warn: k8sreq[{linesDropped.Id}] {message}"
+
+// Standard error, but with a line of ours in place of the logger's own.
+let private inOurWords (format: LogFormat) (errors: TextWriter) : TextWriter = {
     new StringWriter() with
         override _.Write(text: string | null) =
             match text with
             | null -> ()
-            | text when text.StartsWith '{' -> errors.Write text
             | text ->
-                let time =
-                    DateTimeOffset.UtcNow.ToString(timestampFormat.TrimEnd(), CultureInfo.InvariantCulture)
+                let dropped = ownLine.Match text
 
-                let message = JsonEncodedText.Encode(text.Trim())
-
-                errors.WriteLine(
-                    $"{{\"Timestamp\":\"{time}\",\"EventId\":0,\"LogLevel\":\"Warning\",\"Category\":\"k8sreq\",\"Message\":\"{message}\"}}"
-                )
+                if dropped.Success then
+                    errors.WriteLine(droppedLine format (Int64.Parse dropped.Groups[1].Value))
+                else
+                    errors.Write text
 }
 
 let private addConsole (format: LogFormat) (logging: ILoggingBuilder) =
@@ -46,18 +73,18 @@ let private addConsole (format: LogFormat) (logging: ILoggingBuilder) =
             console.UseUtcTimestamp <- true
             console.TimestampFormat <- timestampFormat)
     | LogFormat.Json ->
-        logging.AddJsonConsole(fun console ->
-            console.UseUtcTimestamp <- true
-            console.TimestampFormat <- timestampFormat.TrimEnd())
+        // Not AddConsoleFormatter, which reads options by reflection.
+        logging.Services.AddSingleton<ConsoleFormatter>(JsonLogFormatter TimeProvider.System)
+        |> ignore
+
+        logging.AddConsole(fun console -> console.FormatterName <- JsonLogFormatter.FormatterName)
 
 /// Lines in this format, of this level and above. A slow reader never blocks who logs: lines are dropped then, and the next
 /// line says how many.
 let create (detail: LogDetail) (format: LogFormat) =
     // The console logger takes what standard error is when it is created.
     let errors = Console.Error
-
-    if format = LogFormat.Json then
-        Console.SetError(asObjects errors)
+    Console.SetError(inOurWords format errors)
 
     let loggers =
         LoggerFactory.Create(fun logging ->

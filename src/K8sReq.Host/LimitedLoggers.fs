@@ -40,7 +40,11 @@ type private LimitedLogger(inner: ILogger, clock: TimeProvider) =
                 let struct (isLogged, omitted) = offer event
 
                 if omitted > 0L then
-                    inner.Log(level, "{Count} more lines like the next one were left out", omitted)
+                    inner.Log(
+                        level,
+                        "{Count} like the next one not logged (limit: 5 per 10 s)",
+                        Quantity.create "more line" omitted
+                    )
 
                 if isLogged then
                     inner.Log(level, event, state, error, formatter)

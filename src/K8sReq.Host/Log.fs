@@ -3,20 +3,18 @@ module K8sReq.Host.Log
 
 open System
 open Microsoft.Extensions.Logging
+open K8sReq.Proxy
 open K8sReq.Proxy.LogMessage
 
 /// What a port is for, and the port.
-let listening: ILogger -> string -> string -> unit =
-    message2<string, string>
-        LogLevel.Information
-        (EventId(1, "Listening"))
-        "{Endpoint} listening on {Address}"
+let listening: ILogger -> string -> int -> unit =
+    message2<string, int> LogLevel.Information (EventId(1, "Listening")) "{Endpoint} listening on port {Port}"
 
 /// What is wrong in the folder of manifests.
 let manifestProblem: ILogger -> string -> unit =
     message1<string> LogLevel.Warning (EventId(4, "ManifestProblem")) "{Problem}"
 
-/// What was wrong in the folder of manifests and is no more.
+/// What was wrong in the folder of manifests and is now right.
 let manifestProblemGone: ILogger -> string -> unit =
     message1<string> LogLevel.Information (EventId(5, "ManifestProblemGone")) "Fixed: {Problem}"
 
@@ -35,10 +33,10 @@ let stopping: ILogger -> string -> unit =
     message1<string> LogLevel.Information (EventId(7, "Stopping")) "{Signal}: stopping"
 
 let private stoppedWith =
-    LoggerMessage.Define<int64, int64, int64, int64, int64>(
+    LoggerMessage.Define<Quantity, int64, int64, int64, Quantity>(
         LogLevel.Information,
         EventId(8, "Stopped"),
-        "Stopped. {Accepted} copies were accepted: {Delivered} delivered, {Failed} failed, {Dropped} dropped; {Retries} attempts were retries"
+        "Stopped. {Accepted} accepted: {Delivered} delivered, {Failed} failed, {Dropped} dropped; {Retries}"
     )
 
 let stopped
@@ -49,7 +47,15 @@ let stopped
     (dropped: int64)
     (retries: int64)
     =
-    stoppedWith.Invoke(logger, accepted, delivered, failed, dropped, retries, null)
+    stoppedWith.Invoke(
+        logger,
+        Quantity.create "copy" accepted,
+        delivered,
+        failed,
+        dropped,
+        Quantity.create "retry" retries,
+        null
+    )
 
 /// What should not have happened, with where it did.
 let unexpected: ILogger -> exn -> unit =
@@ -57,7 +63,7 @@ let unexpected: ILogger -> exn -> unit =
         LoggerMessage.Define(
             LogLevel.Error,
             EventId(28, "Unexpected"),
-            "Unexpected error. Please report it with the lines below"
+            "Unexpected error. Please report it with this line"
         )
 
     fun (logger: ILogger) (error: exn) -> define.Invoke(logger, error)
@@ -66,7 +72,7 @@ let neverRetried: ILogger -> int64 -> unit =
     message1<int64>
         LogLevel.Warning
         (EventId(29, "NeverRetried"))
-        "BODY_SIZE_LIMIT allows requests that are larger than QUEUE_BYTES ({QueueBytes}): copies of such requests cannot wait for a retry, and are dropped when their first attempt fails"
+        "BODY_SIZE_LIMIT allows requests larger than QUEUE_BYTES ({QueueBytes}): their copies cannot wait for a retry, and are dropped if the first attempt fails"
 
 /// Why not.
 let acceptFailed: ILogger -> string -> unit =
@@ -75,31 +81,37 @@ let acceptFailed: ILogger -> string -> unit =
         (EventId(32, "AcceptFailed"))
         "Cannot accept connections: {Reason}. Retrying. Logged at most once per minute"
 
-/// Folder, and how many copies were found in it.
-let journalOpened: ILogger -> string -> int64 -> unit =
-    message2<string, int64>
+let private journalOpenedWith =
+    message2<string, Quantity>
         LogLevel.Information
         (EventId(33, "JournalOpened"))
-        "Journal {Place} opened: {Copies} copies recovered"
+        "Journal {Place} opened: {Copies} recovered"
 
-/// Why it cannot be written.
+/// Folder, and how many copies were found in it.
+let journalOpened (logger: ILogger) (place: string) (copies: int64) : unit =
+    journalOpenedWith logger place (Quantity.create "copy" copies)
+
+/// RequestClone, and the copy's id.
 let copyParked: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Error
         (EventId(37, "CopyParked"))
-        "{RequestClone}: copy {DeadLetter} is not sent any more, the process has ended twice while it was sent. It is a dead letter"
+        "The process ended twice while it sent a copy for {Clone}. It is not sent again; it is dead letter {DeadLetter}"
 
-let copiesAdopted: ILogger -> int64 -> unit =
-    message1<int64>
+let private copiesAdoptedWith =
+    message1<Quantity>
         LogLevel.Information
         (EventId(45, "CopiesAdopted"))
-        "Took over {Copies} copies of a replica that has gone"
+        "Took over {Copies} from a replica that is gone"
+
+let copiesAdopted (logger: ILogger) (copies: int64) : unit =
+    copiesAdoptedWith logger (Quantity.create "copy" copies)
 
 let private journalClosedWith =
-    LoggerMessage.Define<int64, int64, int64, int64>(
+    LoggerMessage.Define<Quantity, int64, int64, int64>(
         LogLevel.Information,
         EventId(39, "JournalClosed"),
-        "Journal: {Recovered} copies were recovered, {Replayed} replayed, {Expired} expired; {Pending} are left for the next start"
+        "Journal: {Recovered} recovered, {Replayed} replayed, {Expired} expired; {Pending} left for the next start"
     )
 
 let journalClosed
@@ -109,11 +121,12 @@ let journalClosed
     (expired: int64)
     (pending: int64)
     : unit =
-    journalClosedWith.Invoke(logger, recovered, replayed, expired, pending, null)
+    journalClosedWith.Invoke(logger, Quantity.create "copy" recovered, replayed, expired, pending, null)
 
 let journalDamaged: ILogger -> string -> unit =
     message1<string> LogLevel.Error (EventId(38, "JournalDamaged")) "{Damage}"
 
+/// Why it cannot be written.
 let journalFailed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Error
@@ -128,8 +141,12 @@ let private failedWith =
     LoggerMessage.Define<string, string>(
         LogLevel.Critical,
         EventId(9, "Fatal"),
-        "{What} failed; the process ends: {Error}"
+        "{What} failed, the process ends: {Error}"
     )
+
+/// Why the program cannot start.
+let notStarted: ILogger -> string -> unit =
+    message1<string> LogLevel.Error (EventId(47, "NotStarted")) "{Problem}"
 
 /// A part of the program ended that never should.
 let fatal (logger: ILogger) (what: string) (error: exn) =

@@ -3,6 +3,7 @@ module K8sReq.Kubernetes.KubernetesLog
 
 open Microsoft.Extensions.Logging
 open K8sReq.Core
+open K8sReq.Proxy
 open K8sReq.Proxy.LogMessage
 
 let credentialsNotRenewed: ILogger -> string -> unit =
@@ -15,7 +16,7 @@ let private watchFaultMessage =
     message3<string, string, string>
         LogLevel.Warning
         (EventId(14, "WatchFault"))
-        "Cannot watch {Watched}: {What}. Retrying. {Detail}"
+        "Cannot watch {Watched}: {Problem} ({Detail}). Retrying"
 
 /// The kind and scope that is listed and watched, and what stands in the way.
 let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
@@ -24,7 +25,7 @@ let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
         | WatchFault.Unauthorized detail -> "the API server rejects the credentials (401)", detail
         | WatchFault.Forbidden detail -> "a permission is missing (403)", detail
         | WatchFault.UnknownKind detail ->
-            "the API server does not know this kind (404); is its CustomResourceDefinition installed?", detail
+            "the API server does not know this kind (404), is its CustomResourceDefinition installed?", detail
         | WatchFault.Untrusted detail -> "the API server's certificate is not trusted", detail
         | WatchFault.Unreachable detail -> "the API server cannot be reached", detail
 
@@ -47,11 +48,14 @@ let statusRefused: ILogger -> string -> string -> unit =
         (EventId(26, "StatusRefused"))
         "The API server refuses the status of {Clone}: {Reason}. The status may be out of date. Logged once; retrying with backoff"
 
-let refusalsNotLogged: ILogger -> int64 -> unit =
-    message1<int64>
+let private refusalsNotLoggedWith =
+    message1<Quantity>
         LogLevel.Warning
         (EventId(27, "RefusalsNotLogged"))
-        "{Count} more refused statuses were not logged (limit: 10 per minute)"
+        "{Count} not logged (limit: 10 per minute)"
+
+let refusalsNotLogged (logger: ILogger) (count: int64) : unit =
+    refusalsNotLoggedWith logger (Quantity.create "more refused status" count)
 
 let eventNotWritten: ILogger -> string -> string -> unit =
     message2<string, string>

@@ -56,7 +56,7 @@ let tests =
 
             Expect.equal
                 (List.ofSeq lines |> List.skip 10)
-                [ "995 more lines like the next one were left out"; "again" ]
+                [ "995 more lines like the next one not logged (limit: 5 per 10 s)"; "again" ]
                 "and then"
 
             let own = limited.CreateLogger "k8sreq"
@@ -92,30 +92,88 @@ let tests =
             let entries = [ for line in lines program -> JsonDocument.Parse(line).RootElement ]
 
             for entry in entries do
+                let names = [ for field in entry.EnumerateObject() -> field.Name ]
+                Expect.equal (List.distinct names) names "no name twice"
+                Expect.all names (fun name -> Regex.IsMatch(name, "^[a-z][a-z0-9_]*$")) "snake_case"
+
+                Expect.all
+                    (List.ofSeq (entry.EnumerateObject()))
+                    (fun field ->
+                        field.Value.ValueKind <> JsonValueKind.Object
+                        && field.Value.ValueKind <> JsonValueKind.Array)
+                    "flat"
+
                 let text (name: string) =
                     entry.GetProperty(name).GetString() |> string
 
-                Expect.isNotEmpty (text "Message") "a message"
-                Expect.isTrue (fst (DateTimeOffset.TryParse(text "Timestamp"))) "a time"
-                Expect.contains [ "Information"; "Warning" ] (text "LogLevel") "a level"
+                Expect.equal (List.take 4 names) [ "time"; "level"; "msg"; "logger" ] "what each has"
+                Expect.isNotEmpty (text "msg") "a message"
+
+                Expect.isMatch
+                    (text "time")
+                    @"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+                    "RFC 3339, in UTC, with milliseconds"
+
+                Expect.contains [ "info"; "warn" ] (text "level") "a level"
+                Expect.equal (text "logger") "k8sreq" "the program's own"
 
             let failure =
-                entries
-                |> List.find (fun entry -> entry.GetProperty("EventId").GetInt32() = 6)
-                |> _.GetProperty("State")
+                entries |> List.find (fun entry -> entry.GetProperty("event_id").GetInt32() = 6)
 
             let field (name: string) = failure.GetProperty(name)
 
             Expect.equal
-                (field("Clone").GetString(), field("Address").GetString(), field("Outcome").GetString())
-                ("shop/copy-0", $"127.0.0.1:{bad.Port}", "answered 503")
+                [
+                    for name in [ "event"; "clone"; "address"; "outcome" ] -> field(name).GetString()
+                ]
+                [ "copy_failed"; "shop/copy-0"; $"127.0.0.1:{bad.Port}"; "answered 503" ]
                 "what"
 
-            Expect.equal (field("Attempts").GetInt32()) 2 "how often"
-            Expect.isGreaterThan (field("DurationMs").GetDouble()) 0.0 "how long"
-            Expect.equal (field("TraceId").GetString()) traceId "the trace that the target was told"
+            Expect.equal (field("attempts").GetInt32()) 2 "how often"
+            Expect.isGreaterThan (field("duration_ms").GetDouble()) 0.0 "how long"
+            Expect.equal (field("trace_id").GetString()) traceId "the trace that the target was told"
+
+            let listening =
+                entries
+                |> List.find (fun entry ->
+                    entry.GetProperty("event_id").GetInt32() = 1
+                    && entry.GetProperty("endpoint").GetString() = "Proxy")
+
+            Expect.equal (listening.GetProperty("port").GetInt32()) program.Port "a number is a number"
 
             Expect.all collector.Spans (fun span -> span.TraceId = traceId) "and the collector"
+        }
+
+        testCaseTask "as JSON it is an object that says why the program does not start"
+        <| fun () -> task {
+            use taken = TestTarget.ok ()
+            use folder = new TestFolder()
+
+            use program =
+                PublishedProgram.Start(
+                    [
+                        $"--http-addr=127.0.0.1:{taken.Port}"
+                        "--probe-addr=127.0.0.1:0"
+                        "--metrics-addr=127.0.0.1:0"
+                        "--status-addr=127.0.0.1:0"
+                        "--log-format=json"
+                        "--manifests"
+                        folder.Path
+                    ],
+                    []
+                )
+
+            let! code = program.ExitCode()
+            Expect.equal code 1 "it could not start"
+
+            let entries = [
+                for line in program.Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries) ->
+                    JsonDocument.Parse(line).RootElement
+            ]
+
+            let last = List.last entries
+            Expect.equal (last.GetProperty("level").GetString()) "error" "an error"
+            Expect.stringContains (string (last.GetProperty("msg").GetString())) "HTTP_ADDR" "which"
         }
 
         testCaseTask "nothing is said of a request that is delivered; one line at the start, one at the end"
@@ -146,7 +204,7 @@ let tests =
 
             Expect.stringEnds
                 (Array.last log)
-                "Stopped. 1000 copies were accepted: 1000 delivered, 0 failed, 0 dropped; 0 attempts were retries"
+                "Stopped. 1000 copies accepted: 1000 delivered, 0 failed, 0 dropped; 0 retries"
                 "the totals"
         }
 
@@ -174,10 +232,10 @@ let tests =
                 ] do
                 let single =
                     said
-                        $@"warn: k8sreq\[6\] A copy for {clone} was not delivered to 127\.0\.0\.1:\d+: {words}; attempts: 1, [\d.]+ ms$"
+                        $@"warn: k8sreq\[6\] A copy for {clone} was not delivered to 127\.0\.0\.1:\d+: {words} \(1 attempt, [\d.]+ ms\)$"
 
                 let omitted =
-                    said $"more failed copies for {clone} were not logged"
+                    said $"more failed cop(y|ies) for {clone} not logged"
                     |> Array.sumBy (fun line -> int (Regex.Match(line, @"(\d+) more").Groups[1].Value))
 
                 Expect.equal (single.Length + omitted) 50 $"{clone}: each is counted once"
@@ -269,6 +327,44 @@ let tests =
             for line in lines program do
                 Expect.isTrue (timestamp.IsMatch line) line
                 Expect.isFalse (line |> Seq.exists Char.IsControl) line
+        }
+
+        test "one is one, and many are many" {
+            let log = new LogKeeper()
+            ProxyLog.routesChanged log 1 2 1
+            ProxyLog.copyFailed log "a/b" "x:1" "answered 503" 1 TimeSpan.Zero ""
+            ProxyLog.copyFailed log "a/b" "x:1" "answered 503" 2 TimeSpan.Zero "abc"
+            ProxyLog.failuresOmitted log "a/b" 1L
+            ProxyLog.failuresOmitted log "a/b" 121L
+            ProxyLog.laneRecovered log "a/b" "x:1" 1L
+            ProxyLog.abandoned log "a/b" "x:1" 3
+            ProxyLog.refusalsOmitted log 1L 404
+            ProxyLog.orphansDropped log "a/b" 1L
+            Log.journalOpened log "/j" 1L
+            Log.copiesAdopted log 2L
+            Log.stopped log 1L 1L 0L 0L 2L
+            KubernetesLog.refusalsNotLogged log 2L
+            KubernetesLog.watchFault log "Services" (K8sReq.Core.WatchFault.Unreachable "no route to host")
+
+            Expect.equal
+                (List.ofSeq log.Lines)
+                [
+                    "Routes: 1 host with 2 targets; 1 RequestClone not routed"
+                    "A copy for a/b was not delivered to x:1: answered 503 (1 attempt, 0 ms)"
+                    "A copy for a/b was not delivered to x:1: answered 503 (2 attempts, 0 ms, trace abc)"
+                    "1 more failed copy for a/b not logged (limit: 5 per 10 s)"
+                    "121 more failed copies for a/b not logged (limit: 5 per 10 s)"
+                    "Queue for a/b (x:1) has room again: 1 copy dropped"
+                    "Shutdown timeout: 3 copies for a/b (x:1) not delivered"
+                    "1 more request answered 404 not logged (limit: 20 per 10 s)"
+                    "RequestClone a/b was deleted more than ORPHAN_KEEP ago: 1 copy dropped from the journal"
+                    "Journal /j opened: 1 copy recovered"
+                    "Took over 2 copies from a replica that is gone"
+                    "Stopped. 1 copy accepted: 1 delivered, 0 failed, 0 dropped; 2 retries"
+                    "2 more refused statuses not logged (limit: 10 per minute)"
+                    "Cannot watch Services: the API server cannot be reached (no route to host). Retrying"
+                ]
+                "as they are read"
         }
 
         test "every message is one line" {

@@ -124,7 +124,7 @@ let tests =
 
             // SIGSTOP.
             still.Signal 19
-            let! _ = heir.Says "Took over (\\d+) copies" |> Waiting.within "the takeover"
+            let! _ = heir.Says "Took over (\\d+) cop" |> Waiting.within "the takeover"
             use late = TestTarget.at away
             let! seen = receives late (set [ 1..50 ]) |> Waiting.within "all of them"
             do! nothingIsPending heirMetrics

@@ -7,6 +7,7 @@ open K8sReq.Kubernetes
 /// What starts the program: it runs with every build of it.
 let private ofTheProgram = [
     TracingTests.tests
+    JsonLogFormatterTests.tests
     LogTests.tests
     PrometheusTests.tests
     MetricsTableTests.tests

@@ -358,7 +358,7 @@ let tests =
 
             Expect.stringContains
                 program.Errors
-                "Stopped. 2 copies were accepted: 2 delivered, 0 failed, 0 dropped; 0 attempts were retries"
+                "Stopped. 2 copies accepted: 2 delivered, 0 failed, 0 dropped; 0 retries"
                 "with the totals"
 
             for receiver in [ first; second ] do
@@ -484,7 +484,7 @@ let tests =
 
             let! code = program.ExitCode()
             Expect.equal code 0 "ended as asked"
-            Expect.stringContains program.Errors "Stopped. 0 copies were accepted" "to its end"
+            Expect.stringContains program.Errors "Stopped. 0 copies accepted" "to its end"
         }
 
         testCaseTask "a user without a name and a home folder can run it"

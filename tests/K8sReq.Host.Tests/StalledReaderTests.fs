@@ -55,7 +55,7 @@ let private start (folder: TestFolder) (format: string) : Task<Process * Ports> 
 let private messageOf (format: string) (line: string) : string =
     if format = "json" then
         use entry = JsonDocument.Parse line
-        string (entry.RootElement.GetProperty("Message").GetString())
+        string (entry.RootElement.GetProperty("msg").GetString())
     else
         line
 
@@ -108,7 +108,12 @@ let tests =
 
                     while not isSaid do
                         let! message = read ()
-                        isSaid <- message.Contains "dropped because of queue size limit"
+
+                        isSaid <-
+                            Regex.IsMatch(
+                                message,
+                                "[0-9]+ log lines? dropped: standard error is read too slowly$"
+                            )
                 finally
                     program.Kill()
             }

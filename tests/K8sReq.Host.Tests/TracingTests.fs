@@ -678,7 +678,7 @@ let private settings = [
 
             Expect.stringContains
                 program.Program.Errors
-                "300 copies were accepted: 300 delivered"
+                "300 copies accepted: 300 delivered"
                 "all were delivered"
         }
 

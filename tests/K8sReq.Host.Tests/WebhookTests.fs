@@ -142,7 +142,7 @@ let private deliver (webhooks: Webhook list) (times: int) = task {
 
     Expect.stringContains
         program.Errors
-        $"{copies} copies were accepted: {copies} delivered, 0 failed, 0 dropped"
+        $"{copies} copies accepted: {copies} delivered, 0 failed, 0 dropped"
         "counted"
 }
 

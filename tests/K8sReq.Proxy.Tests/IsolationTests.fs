@@ -78,7 +78,7 @@ let tests =
 
             Expect.exists
                 proxy.Log
-                (fun line -> line.Contains "has room again: 9 copies were dropped")
+                (fun line -> line.Contains "has room again: 9 copies dropped")
                 "and when it is over"
         }
 

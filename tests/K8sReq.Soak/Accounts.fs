@@ -9,7 +9,7 @@ let totalsOf (program: PublishedProgram) =
     let found =
         Regex.Match(
             program.Errors,
-            @"(\d+) copies were accepted: (\d+) delivered, (\d+) failed, (\d+) dropped; (\d+) attempts were retries"
+            @"(\d+) cop(?:y|ies) accepted: (\d+) delivered, (\d+) failed, (\d+) dropped; (\d+) retr(?:y|ies)"
         )
 
     if not found.Success then

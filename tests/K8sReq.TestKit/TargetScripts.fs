@@ -113,7 +113,7 @@ let private answers name outcome (answer: string) =
 
 let private delivered = "delivered"
 let private broke = "the connection broke"
-let private noHttp = "the answer was not HTTP"
+let private noHttp = "the response was not HTTP"
 // Which of the two times is over depends on when the clock is moved.
 let private noAnswer = "timed out"
 

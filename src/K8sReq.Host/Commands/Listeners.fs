@@ -41,7 +41,7 @@ let startAll
             HttpServer.start loggers listener.RunsInline listener.Limits listener.Address listener.Handler
         with
         | Ok server ->
-            Log.listening logger listener.Name $"port {server.Port}"
+            Log.listening logger listener.Name server.Port
             started.Add server
         | Error error ->
             unbound.Add {

@@ -356,6 +356,12 @@ let run
         if Option.forall (fun limit -> limit > settings.Lane.QueueBytes) settings.BodySizeLimit then
             Log.neverRetried logger settings.Lane.QueueBytes
 
+    // As a command of a shell does; but one that reads objects gets one.
+    let tellNotStarted (problem: string) =
+        match settings.LogFormat with
+        | LogFormat.Json -> Log.notStarted logger problem
+        | LogFormat.Console -> eprintfn $"k8sreq: {problem}"
+
     let find () =
         let found = findSource logger
 
@@ -383,10 +389,10 @@ let run
 
             if settings.Journal.IsSome then
                 Log.journalClosed logger totals.Recovered totals.Replayed totals.Expired totals.Pending
-        | Error(StartError.NoSource reason) -> eprintfn $"k8sreq: {reason}"
+        | Error(StartError.NoSource reason) -> tellNotStarted reason
         | Error(StartError.Unbound unbound) ->
             for address in unbound do
-                eprintfn $"k8sreq: {describeUnbound address}"
+                tellNotStarted (describeUnbound address)
 
     // It waits for a signal that may never come; it has nothing more to tell.
     ignore stopWhenSignalled

@@ -6,28 +6,19 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Proxy.LogMessage
 
-// "1 host", "2 hosts".
-let private plural (count: int) (noun: string) = if count = 1 then noun else noun + "s"
-
 let private routesChangedWith =
-    LoggerMessage.Define<int, string, int, string, int, string>(
-        LogLevel.Information,
-        EventId(2, "RoutesChanged"),
-        "Routes: {Hosts} {HostNoun} with {Targets} {TargetNoun}; {Unrouted} {UnroutedNoun} not routed"
-    )
+    message3<Quantity, Quantity, Quantity>
+        LogLevel.Information
+        (EventId(2, "RoutesChanged"))
+        "Routes: {Hosts} with {Targets}; {Unrouted} not routed"
 
 /// How many hosts and targets are routed, and how many RequestClones are not.
 let routesChanged (logger: ILogger) (hosts: int) (targets: int) (unrouted: int) : unit =
-    routesChangedWith.Invoke(
-        logger,
-        hosts,
-        plural hosts "host",
-        targets,
-        plural targets "target",
-        unrouted,
-        plural unrouted "RequestClone",
-        null
-    )
+    routesChangedWith
+        logger
+        (Quantity.create "host" hosts)
+        (Quantity.create "target" targets)
+        (Quantity.create "RequestClone" unrouted)
 
 /// The RequestClone, and why.
 let notRouted: ILogger -> string -> string -> unit =
@@ -37,17 +28,17 @@ let notRouted: ILogger -> string -> string -> unit =
         "RequestClone {Clone} is not routed: {Reason}"
 
 let private copyFailedWith =
-    LoggerMessage.Define<string, string, string, int, float>(
+    LoggerMessage.Define<string, string, string, Quantity, float>(
         LogLevel.Warning,
         EventId(6, "CopyFailed"),
-        "A copy for {Clone} was not delivered to {Address}: {Outcome}; attempts: {Attempts}, {DurationMs} ms"
+        "A copy for {Clone} was not delivered to {Address}: {Outcome} ({Attempts}, {DurationMs} ms)"
     )
 
 let private tracedCopyFailedWith =
-    LoggerMessage.Define<string, string, string, int, float, string>(
+    LoggerMessage.Define<string, string, string, Quantity, float, string>(
         LogLevel.Warning,
         EventId(6, "CopyFailed"),
-        "A copy for {Clone} was not delivered to {Address}: {Outcome}; attempts: {Attempts}, {DurationMs} ms, trace {TraceId}"
+        "A copy for {Clone} was not delivered to {Address}: {Outcome} ({Attempts}, {DurationMs} ms, trace {TraceId})"
     )
 
 /// A copy that was not delivered: RequestClone, address, what came of it, after how many attempts and how long. The
@@ -62,6 +53,7 @@ let copyFailed
     (traceId: string)
     =
     let milliseconds = Math.Round(duration.TotalMilliseconds, 1)
+    let attempts = Quantity.create "attempt" attempts
 
     if traceId = "" then
         copyFailedWith.Invoke(logger, plain clone, plain address, plain outcome, attempts, milliseconds, null)
@@ -78,14 +70,14 @@ let copyFailed
         )
 
 let private failuresOmittedWith =
-    message2<int64, string>
+    message2<Quantity, string>
         LogLevel.Warning
         (EventId(23, "FailuresOmitted"))
-        "{Count} more failed copies for {Clone} were not logged (limit: 5 per 10 s)"
+        "{Count} for {Clone} not logged (limit: 5 per 10 s)"
 
 /// RequestClone, and how many of its failed copies were not logged.
 let failuresOmitted (logger: ILogger) (clone: string) (count: int64) : unit =
-    failuresOmittedWith logger count clone
+    failuresOmittedWith logger (Quantity.create "more failed copy" count) clone
 
 /// RequestClone and address of a target whose lane has begun to drop copies.
 let laneOverflowed: ILogger -> string -> string -> unit =
@@ -94,21 +86,25 @@ let laneOverflowed: ILogger -> string -> string -> unit =
         (EventId(10, "LaneOverflowed"))
         "Queue for {Clone} ({Address}) is full: dropping copies. Logged once until it recovers"
 
-let laneRecovered: ILogger -> string -> string -> int64 -> unit =
-    message3<string, string, int64>
+let private laneRecoveredWith =
+    message3<string, string, Quantity>
         LogLevel.Information
         (EventId(11, "LaneRecovered"))
-        "Queue for {Clone} ({Address}) has room again: {Dropped} copies were dropped"
+        "Queue for {Clone} ({Address}) has room again: {Dropped} dropped"
+
+/// RequestClone, address, and how many copies were dropped meanwhile.
+let laneRecovered (logger: ILogger) (clone: string) (address: string) (dropped: int64) : unit =
+    laneRecoveredWith logger clone address (Quantity.create "copy" dropped)
 
 let private abandonedWith =
-    message3<int, string, string>
+    message3<Quantity, string, string>
         LogLevel.Warning
         (EventId(12, "Abandoned"))
-        "Shutdown timeout: {Copies} copies for {Clone} ({Address}) were not delivered"
+        "Shutdown timeout: {Copies} for {Clone} ({Address}) not delivered"
 
 /// RequestClone, address, and how many of its copies the shutdown timeout has cut off.
 let abandoned (logger: ILogger) (clone: string) (address: string) (copies: int) : unit =
-    abandonedWith logger copies clone address
+    abandonedWith logger (Quantity.create "copy" copies) clone address
 
 /// A host that a request came for and that has no target.
 let unknownHost: ILogger -> string -> unit =
@@ -130,16 +126,22 @@ let refused: ILogger -> int -> string -> string -> unit =
         (EventId(30, "Refused"))
         "Answered {Status} to a request for \"{Host}\": {Reason}"
 
-/// Count and status.
-let refusalsOmitted: ILogger -> int64 -> int -> unit =
-    message2<int64, int>
+let private refusalsOmittedWith =
+    message2<Quantity, int>
         LogLevel.Debug
         (EventId(31, "RefusalsOmitted"))
-        "{Count} more requests that were answered {Status} were not logged (limit: 20 per 10 s)"
+        "{Count} answered {Status} not logged (limit: 20 per 10 s)"
 
-/// RequestClone, and how many copies.
-let orphansDropped: ILogger -> string -> int64 -> unit =
-    message2<string, int64>
+/// Count and status.
+let refusalsOmitted (logger: ILogger) (count: int64) (status: int) : unit =
+    refusalsOmittedWith logger (Quantity.create "more request" count) status
+
+let private orphansDroppedWith =
+    message2<string, Quantity>
         LogLevel.Warning
         (EventId(36, "OrphansDropped"))
-        "RequestClone {Clone} is gone: dropped {Copies} of its copies in the journal (ORPHAN_KEEP)"
+        "RequestClone {Clone} was deleted more than ORPHAN_KEEP ago: {Copies} dropped from the journal"
+
+/// RequestClone, and how many copies.
+let orphansDropped (logger: ILogger) (clone: string) (copies: int64) : unit =
+    orphansDroppedWith logger clone (Quantity.create "copy" copies)
