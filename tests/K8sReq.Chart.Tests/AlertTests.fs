@@ -132,7 +132,38 @@ let tests =
                     (text [ "annotations"; "runbook" ] rule)
                     // As the headings of a file are called where it is shown.
                     $"docs/operations.md#{name.ToLowerInvariant()}"
-                    "runbook")
+                    "runbook"
+
+                // A link that leads nowhere is worse than none.
+                Expect.isNone (tryAt [ "annotations"; "runbook_url" ] rule) "no link without an address")
+
+        withHelm "have a link to their paragraph where there is an address for it" (fun helm ->
+            let anchors =
+                Set.ofList [
+                    for heading in
+                        Regex.Matches(
+                            File.ReadAllText(Path.Combine(root, "docs", "operations.md")),
+                            "(?m)^#+ (.+)$"
+                        ) ->
+                        // As hosts of Markdown make them.
+                        Regex
+                            .Replace(heading.Groups[1].Value.ToLowerInvariant(), @"[^\w\- ]", "")
+                            .Replace(' ', '-')
+                ]
+
+            let address = "https://git.example/k8sreq/docs/operations.md"
+            let rules = alerts (rulesFor helm (set $"alerts.runbookUrl={address}"))
+            Expect.isNonEmpty rules "alerts"
+
+            for KeyValue(_, rule) in rules do
+                match (text [ "annotations"; "runbook_url" ] rule).Split '#' with
+                | [| file; anchor |] ->
+                    Expect.equal file address "the document"
+                    Expect.isTrue (anchors.Contains anchor) $"{anchor} is a heading of it"
+                | _ -> failtest "no anchor"
+
+            Expect.isTrue (anchors.Contains "alerts") "what the dashboard leads to"
+            Expect.isTrue (anchors.Contains "the-status-page") "and the page")
 
         withHelm "are beside the rules of users, and go where they are not wanted" (fun helm ->
             let own = [
@@ -190,6 +221,7 @@ let tests =
                 "alerts.copiesFailing.window="
                 "alerts.copiesFailing.nope=1"
                 "alerts.nope.enabled=true"
+                "alerts.runbookUrl=docs/operations.md"
             ] do
             withHelm $"{value} is refused" (fun helm ->
                 let code, _, errors =

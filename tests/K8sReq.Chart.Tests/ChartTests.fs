@@ -4,6 +4,7 @@ module K8sReq.Chart.Tests.ChartTests
 open System
 open System.IO
 open System.Text.Json
+open System.Text.RegularExpressions
 open Expecto
 open K8sReq.Core
 open K8sReq.Chart.Tests.Tools
@@ -43,6 +44,17 @@ let environment objects =
     |> List.choose (fun variable ->
         tryText [ "value" ] variable
         |> Option.map (fun value -> text [ "name" ] variable, value))
+
+/// What the telemetry says of where it comes from.
+let resourceAttributes objects : (string * string) list =
+    match Map.tryFind "OTEL_RESOURCE_ATTRIBUTES" (Map.ofList (environment objects)) with
+    | None -> []
+    | Some value -> [
+        for attribute in value.Split ',' ->
+            match attribute.Split('=', 2) with
+            | [| name; value |] -> name.Trim(), value
+            | _ -> failtest $"no attribute: {attribute}"
+      ]
 
 let settings objects : Settings =
     match Settings.parse (Map.ofList (environment objects)) [] with
@@ -109,12 +121,31 @@ let private expectConsistent (objects: JsonElement list) =
 
     Expect.equal (List.distinct names) names "each variable once"
 
-    let known = "POD_NAME" :: (KnownSettings.specs |> List.map SettingSpec.variable)
+    let ofPod = [ "POD_NAME"; "POD_NAMESPACE"; "POD_UID"; "NODE_NAME" ]
+    let known = ofPod @ (KnownSettings.specs |> List.map SettingSpec.variable)
 
     for name in names do
         Expect.isTrue
             (List.contains name known || name.StartsWith("OTEL_", StringComparison.Ordinal))
             $"{name} is a setting of the program"
+
+    // Kubernetes puts in the variables that stand before; of others the reference itself remains.
+    names
+    |> List.iteri (fun index name ->
+        for value in
+            items [ "env" ] (containerOf objects)
+            |> List.item index
+            |> tryText [ "value" ]
+            |> Option.toList do
+            for reference in Regex.Matches(value, @"\$\((\w+)\)") do
+                Expect.contains
+                    (List.take index names)
+                    reference.Groups[1].Value
+                    $"what {name} refers to stands before it")
+
+    let attributes = resourceAttributes objects
+
+    Expect.equal (List.distinctBy fst attributes).Length attributes.Length "each resource attribute once"
 
     // Time to stop.
     let grace =
@@ -405,6 +436,69 @@ let tests =
             finally
                 File.Delete file)
 
+        withHelm "telemetry says which pod it is of, and what users add" (fun helm ->
+            let kubernetes (workload: string) = [
+                "k8s.namespace.name", "$(POD_NAMESPACE)"
+                "k8s.pod.name", "$(POD_NAME)"
+                "k8s.pod.uid", "$(POD_UID)"
+                "k8s.node.name", "$(NODE_NAME)"
+                "k8s.container.name", "k8sreq-duplicator-controller"
+                $"k8s.{workload}.name", "rel-k8sreq-duplicator-controller"
+            ]
+
+            let objects = render helm []
+            Expect.equal (resourceAttributes objects) (kubernetes "deployment") "of a Deployment"
+
+            Expect.equal
+                [
+                    for variable in items [ "env" ] (containerOf objects) do
+                        match tryText [ "valueFrom"; "fieldRef"; "fieldPath" ] variable with
+                        | Some field -> text [ "name" ] variable, field
+                        | None -> ()
+                ]
+                [
+                    "NODE_NAME", "spec.nodeName"
+                    "POD_NAME", "metadata.name"
+                    "POD_NAMESPACE", "metadata.namespace"
+                    "POD_UID", "metadata.uid"
+                ]
+                "what the variables are"
+
+            Expect.equal
+                (resourceAttributes (render helm [ "--set"; "persistence.enabled=true" ]))
+                (kubernetes "statefulset")
+                "of a StatefulSet"
+
+            let given (value: string) =
+                let objects = render helm [ "--set"; $"env.OTEL_RESOURCE_ATTRIBUTES={value}" ]
+                expectSound objects
+                resourceAttributes objects
+
+            let own = [ "deployment.environment.name", "prod"; "team", "a" ]
+
+            Expect.equal
+                (given @"deployment.environment.name=prod\,team=a\,")
+                (kubernetes "deployment" @ own)
+                "added"
+
+            Expect.equal
+                (given @"k8s.pod.name=mine\, k8s.node.name = here")
+                ((kubernetes "deployment"
+                  |> List.filter (fun (name, _) -> name <> "k8s.pod.name" && name <> "k8s.node.name"))
+                 @ [ "k8s.pod.name", "mine"; "k8s.node.name", " here" ])
+                "instead of the chart's"
+
+            let fromSecret =
+                render helm [
+                    "--set"
+                    "extraEnvSecrets.OTEL_RESOURCE_ATTRIBUTES.secret=s,extraEnvSecrets.OTEL_RESOURCE_ATTRIBUTES.key=k"
+                    "--set"
+                    "env.POD_NAME=given"
+                ]
+
+            expectSound fromSecret
+            Expect.isEmpty (resourceAttributes fromSecret) "all of them from a Secret")
+
         withHelm "a Service that is opened to the outside does not open the metrics" (fun helm ->
             let objects = render helm [ "--set"; "service.type=LoadBalancer" ]
 
@@ -595,5 +689,15 @@ let tests =
                     "resources"
                     "securityContext"
                 ] do
-                Expect.equal (withoutOrigin (at [ part ] ofBase)) (withoutOrigin (at [ part ] ofChart)) part)
+                Expect.equal (withoutOrigin (at [ part ] ofBase)) (withoutOrigin (at [ part ] ofChart)) part
+
+            let attributes container =
+                items [ "env" ] container
+                |> List.find (fun variable -> text [ "name" ] variable = "OTEL_RESOURCE_ATTRIBUTES")
+                |> at [ "value" ]
+
+            Expect.equal
+                (withoutOrigin (attributes ofBase))
+                (withoutOrigin (attributes ofChart))
+                "what telemetry says of it")
     ]

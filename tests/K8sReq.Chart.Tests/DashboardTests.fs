@@ -10,13 +10,11 @@ open K8sReq.Chart.Tests.Manifest
 
 let private file = File.ReadAllText(Path.Combine(chart, "files", "dashboard.json"))
 
-let private dashboard = lazy (JsonDocument.Parse file).RootElement
-let private panels () = items [ "panels" ] dashboard.Value
+let private parsed (json: string) = (JsonDocument.Parse json).RootElement
+let private dashboard = lazy (parsed file)
 
-let private expressions () = [
-    for panel in panels () do
-        for target in items [ "targets" ] panel -> text [ "expr" ] target
-]
+let private expressions () =
+    DashboardLint.expressions dashboard.Value
 
 let private configMaps helm arguments =
     let objects =
@@ -56,50 +54,96 @@ let tests =
                  - asked)
                 "metrics that are not shown"
 
-            let variables = items [ "templating"; "list" ] dashboard.Value
-
-            for variable in variables |> List.filter (fun variable -> text [ "type" ] variable = "query") do
-                let metric =
-                    Regex.Match(text [ "query" ] variable, @"^label_values\((\w+), job\)$").Groups[1].Value
-
-                Expect.isTrue (Exposed.series.Contains metric) $"the variable's metric {metric}"
+            for variable in DashboardLint.variables dashboard.Value do
+                if text [ "type" ] variable = "query" then
+                    for metric in Exposed.metricsOf (text [ "query" ] variable) do
+                        Expect.isTrue (Exposed.series.Contains metric) $"the variable's metric {metric}"
         }
 
-        test "has expressions that Prometheus understands, of the chosen jobs alone" {
-            let expressions = expressions ()
+        test "keeps the rules of Grafana's linter" {
+            Expect.equal (DashboardLint.problems dashboard.Value) [] "nothing"
+        }
 
-            for expression in expressions do
+        for rule, before, after in
+            [
+                "template-datasource-rule", "\"label\": \"Data source\"", "\"label\": \"Prometheus\""
+                "template-job-rule", "\"label\": \"Job\"", "\"label\": \"Jobs\""
+                "template-instance-rule", "\"name\": \"instance\"", "\"name\": \"pod\""
+                "template-instance-rule", "\"allValue\": \".+\"", "\"allValue\": \".*\""
+                "template-on-time-change-reload-rule", "\"refresh\": 2", "\"refresh\": 1"
+                "template-label-promql-rule", "label_values(k8sreq_build_info, job)", "k8sreq_build_info"
+                "panel-datasource-rule", "\"uid\": \"${datasource}\"", "\"uid\": \"abc\""
+                "panel-title-description-rule", "\"title\": \"Queue size\"", "\"title\": \"\""
+                "panel-units-rule", "\"unit\": \"reqps\"", "\"unit\": \"requests\""
+                "panel-no-targets-rule", "\"targets\"", "\"queries\""
+                "target-promql-rule", "\"expr\": \"k8sreq_journal_bytes", "\"expr\": \"\", \"was\": \""
+                "target-job-rule", "job=~\\\"$job\\\"", "job=\\\"k8sreq\\\""
+                "target-instance-rule", ",instance=~\\\"$instance\\\"", ""
+                "target-rate-interval-rule", "$__rate_interval", "5m"
+                "target-counter-agg-rule", "rate(k8sreq_requests_total", "max_over_time(k8sreq_requests_total"
+                "uneditable-dashboard", "\"editable\": false", "\"editable\": true"
+                "a figure has thresholds", "\"steps\"", "\"was\""
+                "sums name what they keep", "sum by (code)", "sum without (pod)"
+                "a panel over another", "\"x\": 12", "\"x\": 11"
+                "no rows", "\"type\": \"row\"", "\"type\": \"stat\""
+            ] do
+            test $"does not keep them with {after} in place of {before}" {
+                Expect.stringContains file before "it has it"
+                let problems = DashboardLint.problems (parsed (file.Replace(before, after)))
+
+                Expect.exists
+                    problems
+                    (fun problem -> problem.StartsWith(rule, System.StringComparison.Ordinal))
+                    rule
+            }
+
+        test "has variables for the data source, the replica and the RequestClone" {
+            Expect.equal
+                (DashboardLint.variables dashboard.Value |> List.map (text [ "name" ]))
+                [ "datasource"; "job"; "instance"; "namespace"; "requestclone" ]
+                "in this order"
+
+            let ofClones =
+                expressions ()
+                |> List.filter (fun expression ->
+                    Regex.IsMatch(
+                        expression,
+                        "k8sreq_(copies|attempts|retries|queue|backlog|dead_letters_items)"
+                    ))
+
+            Expect.isGreaterThan ofClones.Length 10 "series of RequestClones"
+
+            for expression in ofClones do
                 Expect.equal
-                    (Regex.Matches(expression, @"\w+\{job=~""\$job""")).Count
+                    (Regex.Matches(expression, @"namespace=~""\$namespace"",name=~""\$requestclone""")).Count
                     (Exposed.metricsOf expression).Length
                     expression
+        }
 
-            expressions
-            |> List.map (fun expression -> expression.Replace("$__rate_interval", "5m"))
+        test "has expressions that Prometheus understands" {
+            [
+                for expression in expressions () -> expression.Replace("$__rate_interval", "5m")
+                for variable in DashboardLint.variables dashboard.Value do
+                    if text [ "type" ] variable = "query" then
+                        Regex.Match(text [ "query" ] variable, @"^label_values\((.+), \w+\)$").Groups[1].Value
+            ]
             |> Exposed.rulesOf
             |> Exposed.expectRules
         }
 
-        test "has panels with a title and an explanation, one beside the other" {
-            let panels = panels ()
-            let ids = panels |> List.map (text [ "id" ])
-            Expect.equal (List.distinct ids) ids "ids"
+        test "names alerts that there are" {
+            let named =
+                set [
+                    for panel in DashboardLint.panels dashboard.Value do
+                        for alert in Regex.Matches(text [ "description" ] panel, @"\bK8sReq\w+") do
+                            alert.Value
+                ]
 
-            for panel in panels do
-                Expect.isNotEmpty (text [ "title" ] panel) "title"
-                Expect.isNotEmpty (text [ "description" ] panel) "explanation"
+            let runbooks = File.ReadAllText(Path.Combine(root, "docs", "operations.md"))
+            Expect.isGreaterThan named.Count 5 "most of them"
 
-            let cells = [
-                for panel in panels do
-                    let number name = int (text [ "gridPos"; name ] panel)
-
-                    for x in number "x" .. number "x" + number "w" - 1 do
-                        for y in number "y" .. number "y" + number "h" - 1 do
-                            x, y
-            ]
-
-            Expect.equal (List.distinct cells).Length cells.Length "none over another"
-            Expect.isTrue (cells |> List.forall (fun (x, _) -> x < 24)) "a row has 24 columns"
+            for alert in named do
+                Expect.stringContains runbooks $"### {alert}\n" "its paragraph"
         }
 
         withHelm "is the file as it is, in a ConfigMap that Grafana's sidecar finds" (fun helm ->
@@ -111,6 +155,32 @@ let tests =
             Expect.equal ((snd data).TrimEnd()) (file.TrimEnd()) "the file"
             Expect.equal (text [ "metadata"; "labels"; "grafana_dashboard" ] map) "1" "found"
             Expect.equal (text [ "metadata"; "namespace" ] map) "sys" "where")
+
+        withHelm "leads to the runbooks where there is an address for them" (fun helm ->
+            Expect.isEmpty (items [ "links" ] dashboard.Value) "none that leads nowhere"
+
+            let map =
+                configMaps
+                    helm
+                    (enabled
+                     @ [
+                         "--set"
+                         "prometheusRule.alerts.runbookUrl=https://git.example/operations.md"
+                     ])
+                |> List.exactlyOne
+
+            let linked = parsed (fields [ "data" ] map |> Map.toList |> List.exactlyOne |> snd)
+
+            Expect.equal
+                (items [ "links" ] linked
+                 |> List.map (fun link -> text [ "title" ] link, text [ "url" ] link))
+                [
+                    "Runbooks", "https://git.example/operations.md#alerts"
+                    "Status page", "https://git.example/operations.md#the-status-page"
+                ]
+                "links"
+
+            Expect.isEmpty (DashboardLint.problems linked) "it is the dashboard still")
 
         withHelm "is not there unless it is wanted, and then as it is wanted" (fun helm ->
             Expect.isEmpty (configMaps helm []) "by default"

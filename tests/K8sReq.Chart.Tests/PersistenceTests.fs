@@ -32,9 +32,14 @@ let rec private leaves (path: string) (element: JsonElement) : (string * string)
       ]
     | _ -> [ path, string element ]
 
-/// What one has and the other has not.
+// It names the Deployment or the StatefulSet.
+let private attributes =
+    "/containers/k8sreq-duplicator-controller/env/OTEL_RESOURCE_ATTRIBUTES/value"
+
+/// What one has and the other has not, but for the name of what made the pod.
 let private added before after =
     Set.difference (Set.ofList (leaves "" after)) (Set.ofList (leaves "" before))
+    |> Set.filter (fun (path, _) -> path <> attributes)
 
 /// What helm prints after an installation.
 let private notes helm arguments =
@@ -338,6 +343,14 @@ let tests =
 
             let ofComponent =
                 theOnly (kustomize (K8sReq.TestKit.InstalledTool.path "kubectl") "durable") "StatefulSet"
+
+            Expect.equal
+                (resourceAttributes [ ofComponent ]
+                 |> List.map (fun (name, value) -> name, "rel-" + value)
+                 |> List.filter (fun (name, _) -> name = "k8s.statefulset.name"))
+                (resourceAttributes [ ofChart ]
+                 |> List.filter (fun (name, _) -> name = "k8s.statefulset.name"))
+                "what telemetry says of it"
 
             for part in
                 [

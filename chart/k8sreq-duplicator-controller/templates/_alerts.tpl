@@ -6,8 +6,13 @@ severity: {{ .alert.severity }}
 {{- end }}
 {{- end -}}
 
+{{/* Where an alert's paragraph is: by its file, and as an address to open where there is one. For "annotations:". */}}
 {{- define "k8sreq.runbook" -}}
-{{ .root.Values.prometheusRule.alerts.runbook }}#{{ lower .name }}
+{{- $alerts := .root.Values.prometheusRule.alerts -}}
+runbook: {{ $alerts.runbook }}#{{ lower .name }}
+{{- with $alerts.runbookUrl }}
+runbook_url: {{ printf "%s#%s" (tpl . $.root) (lower $.name) | quote }}
+{{- end }}
 {{- end -}}
 
 {{/* The series of this release: those of its PodMonitor, unless others are said. */}}
@@ -47,7 +52,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "Copies for RequestClone {{ $clone }} fail"
     description: "{{ "{{ $value | humanizePercentage }}" }} of its copies have failed in {{ .window }}, retries included."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqCopiesFailing" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqCopiesFailing" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.copiesDropped }}
@@ -61,7 +66,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "Copies for RequestClone {{ $clone }} are dropped"
     description: "About {{ "{{ $value | humanize }}" }} copies were dropped in {{ .window }}: the queue was full, or they were given up."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqCopiesDropped" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqCopiesDropped" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.routesOutOfDate }}
@@ -75,7 +80,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "The routes of {{ $replica }} are out of date"
     description: "It has not heard from the cluster for {{ "{{ $value | humanizeDuration }}" }}, and keeps using the routes it has."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqRoutesOutOfDate" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqRoutesOutOfDate" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.noReplicaReady }}
@@ -89,7 +94,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "No replica of {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }} is ready"
     description: "No requests are accepted, or Prometheus cannot reach any replica."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqNoReplicaReady" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqNoReplicaReady" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.replicaNotReady }}
@@ -103,7 +108,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "{{ $replica }} is not ready"
     description: "It does not know its routes, or Prometheus cannot reach it. The other replicas take its requests."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqReplicaNotReady" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqReplicaNotReady" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.noLeader }}
@@ -117,7 +122,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "No replica of {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }} leads"
     description: "Requests are copied, but no replica writes statuses and events of RequestClones."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqNoLeader" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqNoLeader" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.memoryBudgetNearlySpent }}
@@ -131,7 +136,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "Request memory of {{ $replica }} is almost used up"
     description: "{{ "{{ $value | humanizePercentage }}" }} of BUFFER_BYTES is in use. Above the limit, requests are answered 503."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqMemoryBudgetNearlySpent" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqMemoryBudgetNearlySpent" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.requestsWithoutRoute }}
@@ -159,7 +164,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "Copies for RequestClone {{ $clone }} wait on disk"
     description: "The oldest has waited for {{ "{{ $value | humanizeDuration }}" }}: its target is away, or slower than its requests come."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqBacklogOld" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqBacklogOld" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.journalNearlyFull }}
@@ -173,7 +178,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "The journal of {{ $replica }} is almost full"
     description: "{{ "{{ $value | humanizePercentage }}" }} of JOURNAL_BYTES is in use. Above the limit, copies are dropped or their requests refused."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqJournalNearlyFull" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqJournalNearlyFull" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.journalFailing }}
@@ -187,7 +192,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "The journal of {{ $replica }} cannot be written"
     description: "Requests with durable copies are answered 503. The log says why."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqJournalFailing" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqJournalFailing" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.deadLettersGrowing }}
@@ -201,7 +206,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "Copies for RequestClone {{ $clone }} become dead letters"
     description: "About {{ "{{ $value | humanize }}" }} more than {{ .window }} ago have failed for good and are kept."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqDeadLettersGrowing" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqDeadLettersGrowing" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -118,6 +118,32 @@ annotations:
 {{- mergeOverwrite $made .Values.env | toYaml -}}
 {{- end -}}
 
+{{/*
+What a collector is told of the pod, by OpenTelemetry's conventions for Kubernetes; the variables are those of the pod. What
+users give in OTEL_RESOURCE_ATTRIBUTES comes after it, and instead of what has the same name.
+*/}}
+{{- define "k8sreq.resourceAttributes" -}}
+{{- $given := toString (default "" (get .Values.env "OTEL_RESOURCE_ATTRIBUTES")) | trim | trimSuffix "," -}}
+{{- $workload := ternary "statefulset" "deployment" .Values.persistence.enabled -}}
+{{- $attributes := list -}}
+{{- range list
+  "k8s.namespace.name=$(POD_NAMESPACE)"
+  "k8s.pod.name=$(POD_NAME)"
+  "k8s.pod.uid=$(POD_UID)"
+  "k8s.node.name=$(NODE_NAME)"
+  "k8s.container.name=k8sreq-duplicator-controller"
+  (printf "k8s.%s.name=%s" $workload (include "k8sreq.fullname" .))
+-}}
+{{- if not (regexMatch (printf "(^|,)\\s*%s\\s*=" (regexQuoteMeta (first (splitList "=" .)))) $given) -}}
+{{- $attributes = append $attributes . -}}
+{{- end -}}
+{{- end -}}
+{{- with $given -}}
+{{- $attributes = append $attributes . -}}
+{{- end -}}
+{{- join "," $attributes -}}
+{{- end -}}
+
 {{/* A variable's value as text. Helm reads numbers as floating point, and writes those of a million and more with an exponent. */}}
 {{- define "k8sreq.envText" -}}
 {{- if and (kindIs "float64" .) (eq . (floor .)) -}}

@@ -31,11 +31,16 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       env:
-        - name: POD_NAME
+        {{- $env := include "k8sreq.env" . | fromYaml }}
+        {{- range $name, $field := dict "POD_NAME" "metadata.name" "POD_NAMESPACE" "metadata.namespace" "POD_UID" "metadata.uid" "NODE_NAME" "spec.nodeName" }}
+        {{- if not (or (hasKey $env $name) (hasKey $.Values.extraEnvSecrets $name)) }}
+        - name: {{ $name }}
           valueFrom:
             fieldRef:
-              fieldPath: metadata.name
-        {{- range $name, $value := include "k8sreq.env" . | fromYaml }}
+              fieldPath: {{ $field }}
+        {{- end }}
+        {{- end }}
+        {{- range $name, $value := omit $env "OTEL_RESOURCE_ATTRIBUTES" }}
         {{- if not (hasKey $.Values.extraEnvSecrets $name) }}
         - name: {{ $name }}
           value: {{ include "k8sreq.envText" $value | quote }}
@@ -47,6 +52,11 @@ spec:
             secretKeyRef:
               name: {{ required "extraEnvSecrets: each needs a secret" $source.secret }}
               key: {{ required "extraEnvSecrets: each needs a key" $source.key }}
+        {{- end }}
+        {{- /* After those that it refers to. */}}
+        {{- if not (hasKey .Values.extraEnvSecrets "OTEL_RESOURCE_ATTRIBUTES") }}
+        - name: OTEL_RESOURCE_ATTRIBUTES
+          value: {{ include "k8sreq.resourceAttributes" . | quote }}
         {{- end }}
         {{- with .Values.journal.postgres }}
         {{- if .existingSecret }}

@@ -140,7 +140,7 @@ let private orphansDroppedWith =
     message2<string, Quantity>
         LogLevel.Warning
         (EventId(36, "OrphansDropped"))
-        "RequestClone {Clone} was deleted more than ORPHAN_KEEP ago: {Copies} dropped from the journal"
+        "RequestClone {Clone} has not been routed for ORPHAN_KEEP: {Copies} dropped from the journal"
 
 /// RequestClone, and how many copies.
 let orphansDropped (logger: ILogger) (clone: string) (copies: int64) : unit =
