@@ -122,7 +122,9 @@ let tests =
 
         test "has expressions that Prometheus understands" {
             [
-                for expression in expressions () -> expression.Replace("$__rate_interval", "5m")
+                for expression in expressions () do
+                    expression.Replace("$__rate_interval", "5m")
+
                 for variable in DashboardLint.variables dashboard.Value do
                     if text [ "type" ] variable = "query" then
                         Regex.Match(text [ "query" ] variable, @"^label_values\((.+), \w+\)$").Groups[1].Value
@@ -135,7 +137,7 @@ let tests =
             let named =
                 set [
                     for panel in DashboardLint.panels dashboard.Value do
-                        for alert in Regex.Matches(text [ "description" ] panel, @"\bK8sReq\w+") do
+                        for alert in Regex.Matches(text [ "description" ] panel, @"\bK8sReq\w+") ->
                             alert.Value
                 ]
 
