@@ -20,7 +20,7 @@ let private levelOf (detail: LogDetail) =
 
 let private timestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ "
 
-let private linesDropped = EventId(46, "LogLinesDropped")
+let private linesDropped = EventId(48, "LogLinesDropped")
 
 // The logger's own line about dropped lines: plain text in every format, with advice for programmers.
 let private ownLine =

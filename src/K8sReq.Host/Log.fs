@@ -146,7 +146,7 @@ let private failedWith =
 
 /// Why the program cannot start.
 let notStarted: ILogger -> string -> unit =
-    message1<string> LogLevel.Error (EventId(47, "NotStarted")) "{Problem}"
+    message1<string> LogLevel.Error (EventId(49, "NotStarted")) "{Problem}"
 
 /// A part of the program ended that never should.
 let fatal (logger: ILogger) (what: string) (error: exn) =

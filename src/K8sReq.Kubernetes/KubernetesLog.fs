@@ -16,7 +16,7 @@ let private watchFaultMessage =
     message3<string, string, string>
         LogLevel.Warning
         (EventId(14, "WatchFault"))
-        "Cannot watch {Watched}: {Problem} ({Detail}). Retrying"
+        "Cannot watch {Watched}: {Problem}: {Detail}. Retrying"
 
 /// The kind and scope that is listed and watched, and what stands in the way.
 let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
@@ -25,11 +25,11 @@ let watchFault (logger: ILogger) (name: string) (fault: WatchFault) : unit =
         | WatchFault.Unauthorized detail -> "the API server rejects the credentials (401)", detail
         | WatchFault.Forbidden detail -> "a permission is missing (403)", detail
         | WatchFault.UnknownKind detail ->
-            "the API server does not know this kind (404), is its CustomResourceDefinition installed?", detail
+            "the API server does not know this kind (404; is its CustomResourceDefinition installed?)", detail
         | WatchFault.Untrusted detail -> "the API server's certificate is not trusted", detail
         | WatchFault.Unreachable detail -> "the API server cannot be reached", detail
 
-    watchFaultMessage logger name what detail
+    watchFaultMessage logger name what (detail.Trim().TrimEnd '.')
 
 let watchRecovered: ILogger -> string -> unit =
     message1<string> LogLevel.Information (EventId(15, "WatchRecovered")) "{Watched}: watching again"

@@ -2,6 +2,7 @@
 module K8sReq.Host.Tests.LogTests
 
 open System
+open System.IO
 open System.Text.Json
 open System.Text.RegularExpressions
 open System.Threading.Tasks
@@ -339,11 +340,12 @@ let tests =
             ProxyLog.laneRecovered log "a/b" "x:1" 1L
             ProxyLog.abandoned log "a/b" "x:1" 3
             ProxyLog.orphansDropped log "a/b" 1L
+            ProxyLog.unknownHostsOmitted log 2L
             Log.journalOpened log "/j" 1L
             Log.copiesAdopted log 2L
             Log.stopped log 1L 1L 0L 0L 2L
             KubernetesLog.refusalsNotLogged log 2L
-            KubernetesLog.watchFault log "Services" (K8sReq.Core.WatchFault.Unreachable "no route to host")
+            KubernetesLog.watchFault log "Services" (K8sReq.Core.WatchFault.Unreachable "No route to host.")
 
             Expect.equal
                 // Without their level.
@@ -357,13 +359,32 @@ let tests =
                     "Queue for a/b (x:1) has room again: 1 copy dropped"
                     "Shutdown timeout: 3 copies for a/b (x:1) not delivered"
                     "RequestClone a/b has not been routed for ORPHAN_KEEP: 1 copy dropped from the journal"
+                    "2 more hosts without a routed RequestClone not logged (limit: 5 per minute)"
                     "Journal /j opened: 1 copy recovered"
                     "Took over 2 copies from a replica that is gone"
                     "Stopped. 1 copy accepted: 1 delivered, 0 failed, 0 dropped; 2 retries"
                     "2 more refused statuses not logged (limit: 10 per minute)"
-                    "Cannot watch Services: the API server cannot be reached (no route to host). Retrying"
+                    "Cannot watch Services: the API server cannot be reached: No route to host. Retrying"
                 ]
                 "as they are read"
+        }
+
+        test "each kind of line has a number and a name of its own" {
+            let events = [
+                for file in
+                    Directory.GetFiles(
+                        Path.Combine(PublishedProgram.Root, "src"),
+                        "*.fs",
+                        SearchOption.AllDirectories
+                    ) do
+                    for event in Regex.Matches(File.ReadAllText file, @"EventId\((\d+), ""(\w+)""\)") do
+                        event.Groups[1].Value, event.Groups[2].Value
+            ]
+
+            let kinds = List.distinct events
+            Expect.isGreaterThan kinds.Length 40 "they are found"
+            Expect.equal (List.distinctBy fst kinds) kinds "numbers"
+            Expect.equal (List.distinctBy snd kinds) kinds "names"
         }
 
         test "every message is one line" {

@@ -150,7 +150,7 @@ job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k
   annotations:
     summary: "Requests for hosts without a route reach {{ include "k8sreq.fullname" $root }} in {{ $root.Release.Namespace }}"
     description: "{{ "{{ $value | humanize }}" }} requests in {{ .window }} were answered 503: no RequestClone is routed for their host. The log and /api/unknown-hosts name the hosts."
-    runbook: {{ include "k8sreq.runbook" (dict "name" "K8sReqRequestsWithoutRoute" "root" $root) }}
+    {{- include "k8sreq.runbook" (dict "name" "K8sReqRequestsWithoutRoute" "root" $root) | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- with $alerts.backlogOld }}

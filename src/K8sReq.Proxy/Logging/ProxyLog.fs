@@ -113,11 +113,14 @@ let unknownHost: ILogger -> string -> unit =
         (EventId(46, "UnknownHost"))
         "No RequestClone is routed for host \"{Host}\": its requests get 503. Logged once for a host"
 
-let unknownHostsOmitted: ILogger -> int64 -> unit =
-    message1<int64>
+let private unknownHostsOmittedWith =
+    message1<Quantity>
         LogLevel.Warning
         (EventId(47, "UnknownHostsOmitted"))
-        "{Count} more hosts without a routed RequestClone were not logged (limit: 5 per minute)"
+        "{Count} without a routed RequestClone not logged (limit: 5 per minute)"
+
+let unknownHostsOmitted (logger: ILogger) (count: int64) : unit =
+    unknownHostsOmittedWith logger (Quantity.create "more host" count)
 
 /// Status, host and reason.
 let refused: ILogger -> int -> string -> string -> unit =
