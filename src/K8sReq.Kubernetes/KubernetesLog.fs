@@ -10,7 +10,7 @@ let credentialsNotRenewed: ILogger -> string -> unit =
     message1<string>
         LogLevel.Warning
         (EventId(13, "CredentialsNotRenewed"))
-        "Cannot read the credentials again: {Reason}"
+        "Cannot reload the credentials: {Reason}"
 
 let private watchFaultMessage =
     message3<string, string, string>

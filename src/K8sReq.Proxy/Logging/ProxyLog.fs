@@ -83,13 +83,13 @@ let failuresOmitted (logger: ILogger) (clone: string) (count: int64) : unit =
 let laneOverflowed: ILogger -> string -> string -> unit =
     message2<string, string>
         LogLevel.Warning
-        (EventId(10, "LaneOverflowed"))
+        (EventId(10, "QueueFull"))
         "Queue for {Clone} ({Address}) is full: dropping copies. Logged once until it recovers"
 
 let private laneRecoveredWith =
     message3<string, string, Quantity>
         LogLevel.Information
-        (EventId(11, "LaneRecovered"))
+        (EventId(11, "QueueRecovered"))
         "Queue for {Clone} ({Address}) has room again: {Dropped} dropped"
 
 /// RequestClone, address, and how many copies were dropped meanwhile.
@@ -99,7 +99,7 @@ let laneRecovered (logger: ILogger) (clone: string) (address: string) (dropped: 
 let private abandonedWith =
     message3<Quantity, string, string>
         LogLevel.Warning
-        (EventId(12, "Abandoned"))
+        (EventId(12, "CopiesAbandoned"))
         "Shutdown timeout: {Copies} for {Clone} ({Address}) not delivered"
 
 /// RequestClone, address, and how many of its copies the shutdown timeout has cut off.
@@ -142,7 +142,7 @@ let refusalsOmitted (logger: ILogger) (count: int64) (status: int) : unit =
 let private orphansDroppedWith =
     message2<string, Quantity>
         LogLevel.Warning
-        (EventId(36, "OrphansDropped"))
+        (EventId(36, "UnroutedCopiesDropped"))
         "RequestClone {Clone} has not been routed for ORPHAN_KEEP: {Copies} dropped from the journal"
 
 /// RequestClone, and how many copies.
