@@ -48,7 +48,10 @@ let private check (manifest: Manifest) : int * string =
     use output = new StringWriter()
     // A Service of a cluster has the address that it is given there; each document is checked alone.
     let code =
-        Check.run (fun () -> new StringReader(manifest.Object.ToJsonString())) output "-"
+        Check.run (fun () -> new StringReader(manifest.Object.ToJsonString())) output {
+            Paths = [ "-" ]
+            Output = K8sReq.Core.OutputFormat.Table
+        }
 
     code, string output
 

@@ -9,6 +9,7 @@ open FsCheck
 open FsCheck.FSharp
 open Microsoft.AspNetCore.Http
 open Microsoft.AspNetCore.Http.Features
+open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.TestKit
 
@@ -58,6 +59,14 @@ let private law name property =
 
 let private bodyOf (ctx: HttpContext) =
     Encoding.UTF8.GetString((ctx.Response.Body :?> MemoryStream).ToArray())
+
+let private receiver: ReceiverSettings = {
+    Addr = { Host = ListenHost.Any; Port = 0 }
+    Name = "name"
+    Status = 200
+    Delay = System.TimeSpan.Zero
+    FailEvery = None
+}
 
 let tests =
     testList "HttpHandler" [
@@ -187,6 +196,6 @@ let tests =
             isHandler (Guards.requireCopyable System.TimeProvider.System "k8sreq")
             isHandler (DuplicateHandler.create (BarePipeline.services Tracing.Off))
             isHandler (K8sReq.Host.Admin.Probes.handler (fun () -> true))
-            isHandler (K8sReq.Host.Commands.Receive.handler "name" TextWriter.Null)
+            isHandler (K8sReq.Host.Commands.Receive.handler receiver TextWriter.Null)
         }
     ]
