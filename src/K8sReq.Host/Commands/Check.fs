@@ -3,6 +3,7 @@ module K8sReq.Host.Commands.Check
 
 open System
 open System.IO
+open System.Net
 open System.Text
 open K8sReq.Core
 open K8sReq.Host
@@ -10,10 +11,59 @@ open K8sReq.Proxy
 open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
 
+// Stands for the address that a cluster gives a Service. One of those for documentation: no Service has it.
+let private assigned = IPAddress.Parse "192.0.2.1"
+
+/// With addresses for Services that get theirs in a cluster, and whether there are any. Where one Service has an address, all
+/// need one: that folder is meant for `--manifests`.
+let private assignAddresses (content: FolderContent) : FolderContent * bool =
+    let isService (object: DeclaredObject) =
+        object.Kind = BackendService.kind.Name
+
+    let addresses =
+        content.Objects
+        |> List.filter isService
+        |> List.map (fun object -> (unbox<BackendService> object.Object).Address)
+
+    let isGiven =
+        function
+        | ServiceAddress.ClusterIP _ -> true
+        | _ -> false
+
+    if
+        List.exists isGiven addresses
+        || not (List.contains ServiceAddress.Unassigned addresses)
+    then
+        content, false
+    else
+        let assign (object: DeclaredObject) =
+            match object.Object with
+            | :? BackendService as service when service.Address = ServiceAddress.Unassigned ->
+                { object with
+                    Object =
+                        { service with
+                            Address = ServiceAddress.ClusterIP assigned
+                        }
+                }
+            | _ -> object
+
+        { content with
+            Objects = List.map assign content.Objects
+        },
+        true
+
 let private routes (routeTable: RouteTable) = [
     for host, targets in routeTable.Routes.Ordered do
         for target in targets ->
-            [ host.Value; string target.Clone; $"{target.Service.Name}"; target.Endpoint ]
+            [
+                host.Value
+                string target.Clone
+                $"{target.Service.Name}"
+                if target.Address.Equals assigned then
+                    $"clusterIP:{target.Port}"
+                else
+                    target.Endpoint
+            ]
 ]
 
 let private isAboutClone (problem: ManifestProblem) =
@@ -40,6 +90,8 @@ let private unjudged (routeTable: RouteTable) = [
 
 /// The lines to print, and whether nothing is wrong. Unless `judgesServices`, a Service that is not there is no fault.
 let report (judgesServices: bool) (content: FolderContent) : string list * bool =
+    let content, isForCluster = assignAddresses content
+
     let routeTable =
         ClusterState.fold ClusterState.initial (FolderContent.toEvents RouteKinds.all content)
         |> RouteTable.ofState
@@ -72,14 +124,14 @@ let report (judgesServices: bool) (content: FolderContent) : string list * bool 
         |> List.filter (isAboutClone >> not)
         |> List.map (fun problem -> $"  {ManifestProblem.describe problem}")
 
-    let notes =
-        if List.isEmpty unjudged then
-            []
-        else
-            [
-                ""
-                "The input has no Services, so only the RequestClones themselves were checked."
-            ]
+    let notes = [
+        if not (List.isEmpty unjudged) then
+            ""
+            "The input has no Services, so only the RequestClones themselves were checked."
+        if isForCluster then
+            ""
+            "No Service has a clusterIP: a cluster assigns it. Outside a cluster (--manifests) these are not routed."
+    ]
 
     routed @ section "Not routed:" unrouted @ section "Problems:" problems @ notes,
     List.isEmpty unrouted && List.isEmpty problems
