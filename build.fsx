@@ -1,11 +1,15 @@
 // Every task of the project by name: dotnet fsi build.fsx TARGET. Needs the .NET SDK and nothing else.
 
+#load "build/Repository.fs"
+
 open System
 open System.Diagnostics
 open System.IO
+open System.Net.Http
 open System.Runtime.InteropServices
 open System.Text.RegularExpressions
 open System.Threading
+open K8sReq.Build
 
 let root = __SOURCE_DIRECTORY__
 let solution = Path.Combine(root, "K8sReq.slnx")
@@ -116,41 +120,43 @@ let build () =
         "--nologo"
     ]
 
-let publishTo folder options =
-    dotnet (
-        [
-            "publish"
-            Path.Combine(root, "src", "K8sReq.Host")
-            "-c"
-            "Release"
-            "-r"
-            runtimeIdentifier
-            "-p:DebugType=None"
-            "-p:DebugSymbols=false"
-            "-o"
-            folder
-            "-v"
-            "quiet"
-            "--nologo"
-        ]
-        @ options
-    )
+let publishArguments platform folder options =
+    [
+        "publish"
+        Path.Combine(root, "src", "K8sReq.Host")
+        "-c"
+        "Release"
+        "-r"
+        platform
+        "-p:DebugType=None"
+        "-p:DebugSymbols=false"
+        "-o"
+        folder
+        "-v"
+        "quiet"
+        "--nologo"
+    ]
+    @ options
+
+// With the runtime and compiled ahead of time: it starts as it is, on a machine without .NET too.
+let portableOptions = [ "--self-contained"; "-p:PublishReadyToRun=true" ]
 
 let publish () =
-    // With the runtime and compiled ahead of time: it starts as it is, on a machine without .NET too.
-    publishTo artifacts [ "--self-contained"; "-p:PublishReadyToRun=true" ]
+    dotnet (publishArguments runtimeIdentifier artifacts portableOptions)
+
+let nativeOptions platform = [
+    "-p:PublishAot=true"
+    "-p:StripSymbols=true"
+    // The compiler is a package of the machine's own: one platform, and a lock file that is not the repository's.
+    $"-p:RuntimeIdentifiers={platform}"
+    "-p:NuGetLockFilePath=obj/native/packages.lock.json"
+    "-p:RestoreLockedMode=false"
+    "-p:BaseIntermediateOutputPath=obj/native/"
+]
 
 /// The same program as native code. Needs a C compiler's linker (gcc or clang) and a few minutes.
 let publishNative () =
-    publishTo nativeArtifacts [
-        "-p:PublishAot=true"
-        "-p:StripSymbols=true"
-        // The compiler is a package of the machine's own: one platform, and a lock file that is not the repository's.
-        $"-p:RuntimeIdentifiers={runtimeIdentifier}"
-        "-p:NuGetLockFilePath=obj/native/packages.lock.json"
-        "-p:RestoreLockedMode=false"
-        "-p:BaseIntermediateOutputPath=obj/native/"
-    ]
+    dotnet (publishArguments runtimeIdentifier nativeArtifacts (nativeOptions runtimeIdentifier))
 
 // "… – 167 passed, 0 ignored, 0 failed, 0 errored."
 let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
@@ -334,7 +340,7 @@ let fuzz arguments =
 let check () =
     restore ()
     dotnet [ "tool"; "restore" ]
-    dotnet [ "fantomas"; "--check"; "src"; "tests"; "bench"; "build.fsx" ]
+    dotnet [ "fantomas"; "--check"; "src"; "tests"; "bench"; "build"; "build.fsx" ]
     // Warnings are errors in every build; this one compiles all of it anew.
     dotnet [
         "build"
@@ -423,7 +429,7 @@ let runExample arguments =
             else
                 [ "--journal"; exampleJournal ]
 
-        launch true ([ "--manifests"; Path.Combine(root, "examples") ] @ journal @ arguments)
+        launch true ([ "--manifests"; Path.Combine(root, "examples", "local") ] @ journal @ arguments)
 
         if not (ended.Wait(TimeSpan.FromSeconds 1.5)) then
             printfn ""
@@ -454,9 +460,130 @@ let runExample arguments =
     if children |> List.exists (fun child -> child.ExitCode = 1) then
         raise (Stop 1)
 
+/// What is apart from this script, because few need it and it takes seconds to compile.
+let runPack arguments =
+    dotnet ("fsi" :: Path.Combine(root, "build", "pack.fsx") :: arguments)
+
+/// Whether the registry of the image's base can be reached.
+let canPullBase () =
+    let image = Repository.programProperty "ContainerBaseImage"
+
+    try
+        use client = new HttpClient(Timeout = TimeSpan.FromSeconds 10.0)
+
+        use response =
+            client.GetAsync($"https://{image.Substring(0, image.IndexOf '/')}/v2/").GetAwaiter().GetResult()
+
+        response.IsSuccessStatusCode
+    with
+    | :? HttpRequestException
+    | :? Threading.Tasks.TaskCanceledException -> false
+
+/// Whether this machine has a program that starts with these arguments.
+let has command arguments =
+    try
+        exitCodeOf command arguments (Some ignore) = 0
+    with :? ComponentModel.Win32Exception ->
+        false
+
+/// Leaves all that is published in artifacts/release, and says what cannot be made on this machine.
+let release () =
+    let folder = Path.Combine(root, "artifacts", "release")
+    let work = Path.Combine(root, "artifacts", "release-work")
+
+    for path in [ folder; work ] do
+        if Directory.Exists path then
+            Directory.Delete(path, true)
+
+        Directory.CreateDirectory path |> ignore
+
+    // For each platform: how it is published, or why it is not.
+    let native platform =
+        match platform with
+        | _ when platform = runtimeIdentifier -> Ok(nativeOptions platform)
+        | "linux-arm64" when runtimeIdentifier = "linux-x64" ->
+            if has "aarch64-linux-gnu-gcc" [ "--version" ] then
+                Ok(
+                    nativeOptions platform
+                    @ [
+                        "-p:CppCompilerAndLinker=aarch64-linux-gnu-gcc"
+                        "-p:ObjCopyName=aarch64-linux-gnu-objcopy"
+                    ]
+                )
+            else
+                Error "there is no aarch64-linux-gnu-gcc (and libc6-dev-arm64-cross) to link it with"
+        | _ -> Error "native code for it is compiled on that system"
+
+    let results = [
+        for platform in (Repository.property "RuntimeIdentifiers").Split ';' do
+            for kind, options in [ "native", native platform; "portable", Ok portableOptions ] do
+                let name = $"{kind}-{platform}"
+                let target = Path.Combine(work, name)
+
+                match options with
+                | Error reason -> name, Some reason
+                | Ok options ->
+                    printfn "build: %s" name
+
+                    if exitCodeOf "dotnet" (publishArguments platform target options) None = 0 then
+                        name, None
+                    else
+                        // Nothing half-made is packed.
+                        if Directory.Exists target then
+                            Directory.Delete(target, true)
+
+                        name, Some "it could not be published, as the lines above say"
+    ]
+
+    if OperatingSystem.IsLinux() then
+        if canPullBase () then
+            let architecture =
+                runtimeIdentifier.Substring("linux-".Length).Replace("x64", "amd64")
+
+            let image =
+                $"""k8sreq-{Repository.property "Version"}-image-linux-{architecture}.tar"""
+
+            dotnet (
+                publishArguments
+                    runtimeIdentifier
+                    (Path.Combine(root, "artifacts", "k8sreq-native"))
+                    (nativeOptions runtimeIdentifier)
+                @ [
+                    "-t:PublishContainer"
+                    "-p:ContainerImageFormat=OCI"
+                    $"-p:ContainerArchiveOutputPath={Path.Combine(folder, image)}"
+                ]
+            )
+        else
+            printfn "build: the registry of the image's base cannot be reached: it is made without that base"
+
+    runPack [ "release"; work ]
+    Directory.Delete(work, true)
+    printfn ""
+    printfn "artifacts/release:"
+
+    for file in Directory.GetFiles folder |> Array.sort do
+        printfn "  %7.1f MiB  %s" (float (FileInfo file).Length / 1048576.0) (Path.GetFileName file)
+
+    match
+        [
+            for name, reason in results do
+                match reason with
+                | Some reason -> name, reason
+                | None -> ()
+        ]
+    with
+    | [] -> ()
+    | missing ->
+        printfn ""
+        printfn "Not made on this machine:"
+
+        for name, reason in missing do
+            printfn "  %s: %s" name reason
+
 let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
-    "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
+    "run", "serve examples/local with two receivers; further arguments go to the proxy", runExample
     "test",
     "all tests, against the published program too; -- core|proxy|journal|kubernetes|host|chart [--filter LIST]: some of them",
     test
@@ -481,6 +608,10 @@ let targets = [
     "publish-native",
     "the same as native code, at artifacts/k8sreq-native/k8sreq: starts faster, takes minutes to build",
     (fun _ -> publishNative ())
+    "release",
+    "leave programs, chart, image, SBOM, checksums and notes in artifacts/release; says what this machine cannot make",
+    (fun _ -> release ())
+    "values", "write the table of the chart's values into its README", (fun _ -> runPack [ "values" ])
     "test-native", "the tests of the program as a process, with the native one", (fun _ -> testNative ())
     "ci", "all that CI does: check, test", (fun _ -> ci ())
     "help", "these lines (so does -- --help)", ignore
