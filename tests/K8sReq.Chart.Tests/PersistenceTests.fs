@@ -42,6 +42,7 @@ let private notes helm arguments =
         succeed
             helm
             ([ "install"; "rel"; chart; "--namespace"; "sys"; "--dry-run=client" ]
+             @ withImage
              @ arguments)
 
     said.Substring(said.IndexOf "NOTES:")
@@ -64,7 +65,7 @@ let tests =
     testList "persistence" [
         withHelm "is off by default, and then its values change nothing" (fun helm ->
             let rendered arguments =
-                succeed helm ([ "template"; "rel"; chart ] @ arguments)
+                succeed helm ([ "template"; "rel"; chart ] @ withImage @ arguments)
 
             Expect.equal
                 (rendered [
