@@ -5,6 +5,7 @@ open System
 open System.IO
 open System.Security.Cryptography
 open System.Text
+open System.Text.Encodings.Web
 open System.Text.Json
 
 /// A package, at the version that is built with.
@@ -64,6 +65,24 @@ let ofLockFile (license: string -> string -> string option) (lockFile: string) :
         })
     |> List.sortBy _.Name
 
+/// The frameworks that the portable program has in it, from its runtimeconfig.json.
+let ofRuntime (runtimeConfig: string) : Component list =
+    use document = JsonDocument.Parse runtimeConfig
+
+    match (document.RootElement.GetProperty "runtimeOptions").TryGetProperty "includedFrameworks" with
+    | false, _ -> []
+    | true, frameworks -> [
+        for framework in frameworks.EnumerateArray() ->
+            {
+                Name = (tryText "name" framework |> Option.defaultValue "") + ".Runtime"
+                Version = tryText "version" framework |> Option.defaultValue ""
+                ContentHash = None
+                License = Some "MIT"
+                DependsOn = []
+                IsDirect = true
+            }
+      ]
+
 let private purl (name: string) (version: string) = $"pkg:nuget/{name}@{version}"
 
 /// The document of the program at this version, built at this time from this source.
@@ -84,7 +103,12 @@ let render (version: string) (time: DateTimeOffset) (source: string) (components
     use stream = new MemoryStream()
 
     do
-        use writer = new Utf8JsonWriter(stream, JsonWriterOptions(Indented = true))
+        use writer =
+            new Utf8JsonWriter(
+                stream,
+                JsonWriterOptions(Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping)
+            )
+
         let text (name: string) (value: string) = writer.WriteString(name, value)
 
         let licenses (expression: string option) =

@@ -188,11 +188,21 @@ let release (work: string) : string list =
         | Some line -> line.Substring(line.IndexOf ' ' + 1).Trim()
         | None -> ""
 
-    File.WriteAllText(
-        Path.Combine(folder, $"k8sreq-{version}.cdx.json"),
+    let packages =
         Repository.read [ "src"; "K8sReq.Host"; "packages.lock.json" ]
         |> Sbom.ofLockFile (licenseOf packages)
-        |> Sbom.render version time source
+
+    // The same in each of them; the native programs have no such file.
+    let runtime =
+        Directory.GetFiles(work, "k8sreq.runtimeconfig.json", SearchOption.AllDirectories)
+        |> Array.sort
+        |> Array.tryHead
+        |> Option.map (File.ReadAllText >> Sbom.ofRuntime)
+        |> Option.defaultValue []
+
+    File.WriteAllText(
+        Path.Combine(folder, $"k8sreq-{version}.cdx.json"),
+        Sbom.render version time source (packages @ runtime)
     )
 
     let sums = [

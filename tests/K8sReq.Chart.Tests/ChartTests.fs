@@ -460,7 +460,7 @@ let tests =
         refuses
             "a common label that is the chart's own"
             [ "--set"; "commonLabels.app\\.kubernetes\\.io/name=x" ]
-            "commonLabels"
+            "commonLabels: app.kubernetes.io/name is a label that the chart sets itself"
         refuses "a log level that is none" [ "--set"; "logLevel=loud" ] "logLevel"
         refuses "an Ingress without hosts" [ "--set"; "ingress.enabled=true" ] "ingress.hosts is empty"
         refuses

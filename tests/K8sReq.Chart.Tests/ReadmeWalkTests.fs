@@ -30,7 +30,7 @@ let commandsUnder (heading: string) (markdown: string) : string list =
             ||> List.fold (fun (block, isOver, commands) line ->
                 match block with
                 | _ when isOver -> block, isOver, commands
-                | Some isShell when line.StartsWith "```" -> None, false, commands
+                | Some _ when line.StartsWith "```" -> None, false, commands
                 | Some true -> block, false, line :: commands
                 | Some false -> block, false, commands
                 | None when line.StartsWith "```" ->
@@ -246,7 +246,7 @@ let tests =
                                 "-o"
                                 "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}"
                             ]
-                            |> fun ready -> Task.FromResult(ready = "True"))
+                            |> fun ready -> Task.FromResult((ready = "True")))
 
                 let! answer =
                     TestClient.roundTrip

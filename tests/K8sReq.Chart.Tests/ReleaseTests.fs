@@ -38,16 +38,15 @@ let private bytesOf (write: Stream -> 'T) =
 /// Paths, modes, times and texts of a tar.
 let private contents (tar: Stream) = [
     use reader = new TarReader(tar)
-    let mutable entry = reader.GetNextEntry()
 
-    while not (isNull entry) do
+    for entry in
+        Seq.unfold (fun () -> reader.GetNextEntry() |> Option.ofObj |> Option.map (fun entry -> entry, ())) () do
         let text =
             match entry.DataStream with
             | null -> ""
             | data -> (new StreamReader(data)).ReadToEnd()
 
         entry.Name, int entry.Mode, entry.ModificationTime, text
-        entry <- reader.GetNextEntry()
 ]
 
 let private sha256 (bytes: byte[]) =
@@ -272,6 +271,18 @@ let tests =
             let licensed = (items [ "components" ] bom)[1]
             Expect.equal (text [ "expression" ] (items [ "licenses" ] licensed).Head) "MIT" "the licence"
             Expect.equal (text [ "value" ] (items [ "properties" ] licensed).Head) "aGFzaA==" "its content"
+        }
+
+        test "the SBOM has the runtime that the portable program brings" {
+            let runtimeConfig =
+                """{"runtimeOptions":{"tfm":"net10.0","includedFrameworks":[{"name":"Microsoft.NETCore.App","version":"10.0.1"}]}}"""
+
+            Expect.equal
+                (Sbom.ofRuntime runtimeConfig |> List.map (fun item -> item.Name, item.Version))
+                [ "Microsoft.NETCore.App.Runtime", "10.0.1" ]
+                "what is in it"
+
+            Expect.isEmpty (Sbom.ofRuntime """{"runtimeOptions":{"tfm":"net10.0"}}""") "nothing else"
         }
 
         test "the SBOM of the program names what it is built with" {

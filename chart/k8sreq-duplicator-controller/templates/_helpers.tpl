@@ -60,6 +60,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "k8sreq.labels" -}}
+{{- range $name := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/managed-by" "app.kubernetes.io/version" "helm.sh/chart" -}}
+{{- if hasKey (default (dict) $.Values.commonLabels) $name -}}
+{{- fail (printf "commonLabels: %s is a label that the chart sets itself" $name) -}}
+{{- end -}}
+{{- end -}}
 {{ include "k8sreq.selectorLabels" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
