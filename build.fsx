@@ -551,6 +551,7 @@ let release () =
                 @ [
                     "-t:PublishContainer"
                     "-p:ContainerImageFormat=OCI"
+                    $"""-p:ContainerImageTag={Repository.property "Version"}"""
                     $"-p:ContainerArchiveOutputPath={Path.Combine(folder, image)}"
                 ]
             )
