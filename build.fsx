@@ -486,8 +486,21 @@ let has command arguments =
     with :? ComponentModel.Win32Exception ->
         false
 
-/// Leaves all that is published in artifacts/release, and says what cannot be made on this machine.
-let release () =
+/// Leaves all that is published in artifacts/release, and says what cannot be made on this machine. The programs are those for
+/// these platforms, or for all.
+let release platforms =
+    let known = (Repository.property "RuntimeIdentifiers").Split ';' |> List.ofArray
+
+    match platforms |> List.except known with
+    | [] -> ()
+    | unknown ->
+        eprintfn
+            "build: no program is published for %s, but for %s"
+            (String.concat ", " unknown)
+            (String.concat ", " known)
+
+        raise (Stop 2)
+
     let folder = Path.Combine(root, "artifacts", "release")
     let work = Path.Combine(root, "artifacts", "release-work")
 
@@ -515,7 +528,7 @@ let release () =
         | _ -> Error "native code for it is compiled on that system"
 
     let results = [
-        for platform in (Repository.property "RuntimeIdentifiers").Split ';' do
+        for platform in (if List.isEmpty platforms then known else platforms) do
             for kind, options in [ "native", native platform; "portable", Ok portableOptions ] do
                 let name = $"{kind}-{platform}"
                 let target = Path.Combine(work, name)
@@ -610,8 +623,8 @@ let targets = [
     "the same as native code, at artifacts/k8sreq-native/k8sreq: starts faster, takes minutes to build",
     (fun _ -> publishNative ())
     "release",
-    "leave programs, chart, image, SBOM, checksums and notes in artifacts/release; says what this machine cannot make",
-    (fun _ -> release ())
+    "leave programs, chart, image, SBOM, checksums and notes in artifacts/release; says what this machine cannot make; -- PLATFORM…: only these",
+    release
     "values", "write the table of the chart's values into its README", (fun _ -> runPack [ "values" ])
     "test-native", "the tests of the program as a process, with the native one", (fun _ -> testNative ())
     "ci", "all that CI does: check, test", (fun _ -> ci ())
