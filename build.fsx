@@ -515,16 +515,15 @@ let release platforms =
         match platform with
         | _ when platform = runtimeIdentifier -> Ok(nativeOptions platform)
         | "linux-arm64" when runtimeIdentifier = "linux-x64" ->
-            if has "aarch64-linux-gnu-gcc" [ "--version" ] then
+            // clang links for any platform whose libraries and tools are there: those of this gcc.
+            if has "clang" [ "--version" ] && has "aarch64-linux-gnu-gcc" [ "--version" ] then
                 Ok(
                     nativeOptions platform
-                    @ [
-                        "-p:CppCompilerAndLinker=aarch64-linux-gnu-gcc"
-                        "-p:ObjCopyName=aarch64-linux-gnu-objcopy"
-                    ]
+                    @ [ "-p:CppCompilerAndLinker=clang"; "-p:ObjCopyName=aarch64-linux-gnu-objcopy" ]
                 )
             else
-                Error "there is no aarch64-linux-gnu-gcc (and libc6-dev-arm64-cross) to link it with"
+                Error
+                    "it is linked by clang with gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, and one of them is missing"
         | _ -> Error "native code for it is compiled on that system"
 
     let results = [
