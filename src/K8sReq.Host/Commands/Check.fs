@@ -17,8 +17,7 @@ let private assigned = IPAddress.Parse "192.0.2.1"
 /// With addresses for Services that get theirs in a cluster, and whether there are any. Where one Service has an address, all
 /// need one: that folder is meant for `--manifests`.
 let private assignAddresses (content: FolderContent) : FolderContent * bool =
-    let isService (object: DeclaredObject) =
-        object.Kind = BackendService.kind.Name
+    let isService (object: DeclaredObject) = object.Kind = BackendService.kind.Name
 
     let addresses =
         content.Objects
@@ -38,17 +37,18 @@ let private assignAddresses (content: FolderContent) : FolderContent * bool =
     else
         let assign (object: DeclaredObject) =
             match object.Object with
-            | :? BackendService as service when service.Address = ServiceAddress.Unassigned ->
-                { object with
-                    Object =
-                        { service with
+            | :? BackendService as service when service.Address = ServiceAddress.Unassigned -> {
+                object with
+                    Object = {
+                        service with
                             Address = ServiceAddress.ClusterIP assigned
-                        }
-                }
+                    }
+              }
             | _ -> object
 
-        { content with
-            Objects = List.map assign content.Objects
+        {
+            content with
+                Objects = List.map assign content.Objects
         },
         true
 
