@@ -15,6 +15,11 @@ RUN dotnet fsi build.fsx ${PUBLISH}
 
 FROM ${RUNTIME_IMAGE}
 ARG PROGRAM
+LABEL org.opencontainers.image.title="k8sreq" \
+    org.opencontainers.image.description="Duplicates HTTP requests, webhooks above all, to every Service that a RequestClone names for their host" \
+    org.opencontainers.image.version="1.0.0" \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.source="https://github.com/DoodleScheduling/k8sreq-duplicator-controller"
 COPY --from=build /source/artifacts/${PROGRAM} /app
 # Without it the runtime makes a socket and a pipe in /tmp, which a read-only file system does not have.
 ENV DOTNET_EnableDiagnostics=0

@@ -1,11 +1,15 @@
 // Every task of the project by name: dotnet fsi build.fsx TARGET. Needs the .NET SDK and nothing else.
 
+#load "build/Repository.fs"
+
 open System
 open System.Diagnostics
 open System.IO
+open System.Net.Http
 open System.Runtime.InteropServices
 open System.Text.RegularExpressions
 open System.Threading
+open K8sReq.Build
 
 let root = __SOURCE_DIRECTORY__
 let solution = Path.Combine(root, "K8sReq.slnx")
@@ -116,41 +120,43 @@ let build () =
         "--nologo"
     ]
 
-let publishTo folder options =
-    dotnet (
-        [
-            "publish"
-            Path.Combine(root, "src", "K8sReq.Host")
-            "-c"
-            "Release"
-            "-r"
-            runtimeIdentifier
-            "-p:DebugType=None"
-            "-p:DebugSymbols=false"
-            "-o"
-            folder
-            "-v"
-            "quiet"
-            "--nologo"
-        ]
-        @ options
-    )
+let publishArguments platform folder options =
+    [
+        "publish"
+        Path.Combine(root, "src", "K8sReq.Host")
+        "-c"
+        "Release"
+        "-r"
+        platform
+        "-p:DebugType=None"
+        "-p:DebugSymbols=false"
+        "-o"
+        folder
+        "-v"
+        "quiet"
+        "--nologo"
+    ]
+    @ options
+
+// With the runtime and compiled ahead of time: it starts as it is, on a machine without .NET too.
+let portableOptions = [ "--self-contained"; "-p:PublishReadyToRun=true" ]
 
 let publish () =
-    // With the runtime and compiled ahead of time: it starts as it is, on a machine without .NET too.
-    publishTo artifacts [ "--self-contained"; "-p:PublishReadyToRun=true" ]
+    dotnet (publishArguments runtimeIdentifier artifacts portableOptions)
+
+let nativeOptions platform = [
+    "-p:PublishAot=true"
+    "-p:StripSymbols=true"
+    // The compiler is a package of the machine's own: one platform, and a lock file that is not the repository's.
+    $"-p:RuntimeIdentifiers={platform}"
+    "-p:NuGetLockFilePath=obj/native/packages.lock.json"
+    "-p:RestoreLockedMode=false"
+    "-p:BaseIntermediateOutputPath=obj/native/"
+]
 
 /// The same program as native code. Needs a C compiler's linker (gcc or clang) and a few minutes.
 let publishNative () =
-    publishTo nativeArtifacts [
-        "-p:PublishAot=true"
-        "-p:StripSymbols=true"
-        // The compiler is a package of the machine's own: one platform, and a lock file that is not the repository's.
-        $"-p:RuntimeIdentifiers={runtimeIdentifier}"
-        "-p:NuGetLockFilePath=obj/native/packages.lock.json"
-        "-p:RestoreLockedMode=false"
-        "-p:BaseIntermediateOutputPath=obj/native/"
-    ]
+    dotnet (publishArguments runtimeIdentifier nativeArtifacts (nativeOptions runtimeIdentifier))
 
 // "… – 167 passed, 0 ignored, 0 failed, 0 errored."
 let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
@@ -345,7 +351,7 @@ let fuzz arguments =
 let check () =
     restore ()
     dotnet [ "tool"; "restore" ]
-    dotnet [ "fantomas"; "--check"; "src"; "tests"; "bench"; "build.fsx" ]
+    dotnet [ "fantomas"; "--check"; "src"; "tests"; "bench"; "build"; "build.fsx" ]
     // Warnings are errors in every build; this one compiles all of it anew.
     dotnet [
         "build"
@@ -434,7 +440,7 @@ let runExample arguments =
             else
                 [ "--journal"; exampleJournal ]
 
-        launch true ([ "--manifests"; Path.Combine(root, "examples") ] @ journal @ arguments)
+        launch true ([ "--manifests"; Path.Combine(root, "examples", "local") ] @ journal @ arguments)
 
         if not (ended.Wait(TimeSpan.FromSeconds 1.5)) then
             printfn ""
@@ -465,9 +471,143 @@ let runExample arguments =
     if children |> List.exists (fun child -> child.ExitCode = 1) then
         raise (Stop 1)
 
+/// What is apart from this script, because few need it and it takes seconds to compile.
+let runPack arguments =
+    dotnet ("fsi" :: Path.Combine(root, "build", "pack.fsx") :: arguments)
+
+/// Whether the registry of the image's base can be reached.
+let canPullBase () =
+    let image = Repository.programProperty "ContainerBaseImage"
+
+    try
+        use client = new HttpClient(Timeout = TimeSpan.FromSeconds 10.0)
+
+        use response =
+            client.GetAsync($"https://{image.Substring(0, image.IndexOf '/')}/v2/").GetAwaiter().GetResult()
+
+        response.IsSuccessStatusCode
+    with
+    | :? HttpRequestException
+    | :? Threading.Tasks.TaskCanceledException -> false
+
+/// Whether this machine has a program that starts with these arguments.
+let has command arguments =
+    try
+        exitCodeOf command arguments (Some ignore) = 0
+    with :? ComponentModel.Win32Exception ->
+        false
+
+/// Leaves all that is published in artifacts/release, and says what cannot be made on this machine. The programs are those for
+/// these platforms, or for all.
+let release platforms =
+    let known = (Repository.property "RuntimeIdentifiers").Split ';' |> List.ofArray
+
+    match platforms |> List.except known with
+    | [] -> ()
+    | unknown ->
+        eprintfn
+            "build: no program is published for %s, but for %s"
+            (String.concat ", " unknown)
+            (String.concat ", " known)
+
+        raise (Stop 2)
+
+    let folder = Path.Combine(root, "artifacts", "release")
+    let work = Path.Combine(root, "artifacts", "release-work")
+
+    for path in [ folder; work ] do
+        if Directory.Exists path then
+            Directory.Delete(path, true)
+
+        Directory.CreateDirectory path |> ignore
+
+    // For each platform: how it is published, or why it is not.
+    let native platform =
+        match platform with
+        | _ when platform = runtimeIdentifier -> Ok(nativeOptions platform)
+        | "linux-arm64" when runtimeIdentifier = "linux-x64" ->
+            // clang links for any platform whose libraries and tools are there: those of this gcc.
+            if has "clang" [ "--version" ] && has "aarch64-linux-gnu-gcc" [ "--version" ] then
+                Ok(
+                    nativeOptions platform
+                    @ [ "-p:CppCompilerAndLinker=clang"; "-p:ObjCopyName=aarch64-linux-gnu-objcopy" ]
+                )
+            else
+                Error
+                    "it is linked by clang with gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, and one of them is missing"
+        | _ -> Error "native code for it is compiled on that system"
+
+    let results = [
+        for platform in (if List.isEmpty platforms then known else platforms) do
+            for kind, options in [ "native", native platform; "portable", Ok portableOptions ] do
+                let name = $"{kind}-{platform}"
+                let target = Path.Combine(work, name)
+
+                match options with
+                | Error reason -> name, Some reason
+                | Ok options ->
+                    printfn "build: %s" name
+
+                    if exitCodeOf "dotnet" (publishArguments platform target options) None = 0 then
+                        name, None
+                    else
+                        // Nothing half-made is packed.
+                        if Directory.Exists target then
+                            Directory.Delete(target, true)
+
+                        name, Some "it could not be published, as the lines above say"
+    ]
+
+    if OperatingSystem.IsLinux() then
+        if canPullBase () then
+            let architecture =
+                runtimeIdentifier.Substring("linux-".Length).Replace("x64", "amd64")
+
+            let image =
+                $"""k8sreq-{Repository.property "Version"}-image-linux-{architecture}.tar"""
+
+            dotnet (
+                publishArguments
+                    runtimeIdentifier
+                    (Path.Combine(root, "artifacts", "k8sreq-native"))
+                    (nativeOptions runtimeIdentifier)
+                @ [
+                    "-t:PublishContainer"
+                    "-p:ContainerImageFormat=OCI"
+                    $"""-p:ContainerImageTag={Repository.property "Version"}"""
+                    $"-p:ContainerArchiveOutputPath={Path.Combine(folder, image)}"
+                ]
+            )
+        else
+            printfn "build: the registry of the image's base cannot be reached: it is made without that base"
+
+    runPack [ "release"; work ]
+    Directory.Delete(work, true)
+    printfn ""
+    printfn "artifacts/release:"
+
+    for file in Directory.GetFiles folder |> Array.sort do
+        printfn "  %7.1f MiB  %s" (float (FileInfo file).Length / 1048576.0) (Path.GetFileName file)
+
+    match
+        [
+            for name, reason in results do
+                match reason with
+                | Some reason -> name, reason
+                | None -> ()
+        ]
+    with
+    | [] -> ()
+    | missing ->
+        printfn ""
+        printfn "Not made on this machine:"
+
+        for name, reason in missing do
+            printfn "  %s: %s" name reason
+
 let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
-    "run", "serve examples/ with two receivers; further arguments go to the proxy", runExample
+    "run", "serve examples/local with two receivers; further arguments go to the proxy", runExample
     "test",
     "all tests, against the published program too; -- core|proxy|journal|kubernetes|host|chart|docs [--filter LIST]: some of them",
     test
@@ -493,6 +633,10 @@ let targets = [
     "publish-native",
     "the same as native code, at artifacts/k8sreq-native/k8sreq: starts faster, takes minutes to build",
     (fun _ -> publishNative ())
+    "release",
+    "leave programs, chart, image, SBOM, checksums and notes in artifacts/release; says what this machine cannot make; -- PLATFORM…: only these",
+    release
+    "values", "write the table of the chart's values into its README", (fun _ -> runPack [ "values" ])
     "test-native", "the tests of the program as a process, with the native one", (fun _ -> testNative ())
     "ci", "all that CI does: check, test", (fun _ -> ci ())
     "help", "these lines (so does -- --help)", ignore

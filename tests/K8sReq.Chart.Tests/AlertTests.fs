@@ -23,6 +23,7 @@ let private rulesFor helm arguments : JsonElement =
             "--set"
             "prometheusRule.enabled=true"
          ]
+         @ withImage
          @ arguments)
     |> parse
     |> fun objects -> at [ "spec" ] (theOnly objects "PrometheusRule")
@@ -227,7 +228,9 @@ let tests =
                 let code, _, errors =
                     run
                         helm
-                        ([ "template"; "rel"; chart; "--set"; "prometheusRule.enabled=true" ] @ set value)
+                        ([ "template"; "rel"; chart; "--set"; "prometheusRule.enabled=true" ]
+                         @ withImage
+                         @ set value)
 
                 Expect.notEqual code 0 "refused"
                 Expect.stringContains errors "prometheusRule" "why")

@@ -16,7 +16,7 @@ let private valueFiles =
     |> List.sort
 
 let render helm arguments =
-    succeed helm ([ "template"; "rel"; chart; "--namespace"; "sys" ] @ arguments)
+    succeed helm ([ "template"; "rel"; chart; "--namespace"; "sys" ] @ withImage @ arguments)
     |> parse
 
 let renderFile helm name arguments =
@@ -99,6 +99,48 @@ let private expectConsistent (objects: JsonElement list) =
 
     services |> List.iter (expectSelects [ "spec"; "selector" ])
     expectSelects [ "spec"; "selector"; "matchLabels" ] (workload objects)
+
+    // The Services of a ServiceMonitor are those with its port.
+    for monitor in kind objects "ServiceMonitor" do
+        let wanted = text [ "port" ] (items [ "spec"; "endpoints" ] monitor).Head
+
+        let found = [
+            for service in services do
+                let labels = fields [ "metadata"; "labels" ] service
+
+                if
+                    fields [ "spec"; "selector"; "matchLabels" ] monitor
+                    |> Map.forall (fun name value -> labels.TryFind name = Some value)
+                then
+                    for port in items [ "spec"; "ports" ] service do
+                        if text [ "name" ] port = wanted then
+                            text [ "targetPort" ] port
+        ]
+
+        Expect.equal found [ "metrics" ] "one Service with the metrics"
+
+    // What stands in front leads to the Service that receives requests.
+    let receiving =
+        services
+        |> List.map (fun service -> text [ "metadata"; "name" ] service)
+        |> List.head
+
+    for ingress in kind objects "Ingress" do
+        for rule in items [ "spec"; "rules" ] ingress do
+            let backend = at [ "backend"; "service" ] (items [ "http"; "paths" ] rule).Head
+
+            Expect.equal
+                (text [ "name" ] backend, text [ "port"; "name" ] backend)
+                (receiving, "http")
+                "the Ingress"
+
+    for route in kind objects "HTTPRoute" do
+        let backend = (items [ "backendRefs" ] (items [ "spec"; "rules" ] route).Head).Head
+
+        Expect.equal
+            (text [ "name" ] backend, int (text [ "port" ] backend))
+            (receiving, settings.HttpAddr.Port)
+            "the route"
 
     for kindName in [ "PodDisruptionBudget"; "PodMonitor" ] do
         kind objects kindName
@@ -211,7 +253,9 @@ let private whatIsNeeded scopes leaseNamespace =
 
 let refuses name arguments (said: string) =
     withHelm $"{name} is refused" (fun helm ->
-        let code, _, errors = run helm ([ "template"; "rel"; chart ] @ arguments)
+        let code, _, errors =
+            run helm ([ "template"; "rel"; chart ] @ withImage @ arguments)
+
         Expect.notEqual code 0 "refused"
         Expect.stringContains errors said "why")
 
@@ -223,7 +267,8 @@ let tests =
     testList "chart" [
         withHelm "lints" (fun helm ->
             for file in valueFiles do
-                succeed helm [ "lint"; "--strict"; chart; "--values"; file ] |> ignore)
+                succeed helm ([ "lint"; "--strict"; chart; "--values"; file ] @ withImage)
+                |> ignore)
 
         for file in valueFiles do
             withHelm $"with {Path.GetFileName file} it is sound" (fun helm ->
@@ -377,6 +422,137 @@ let tests =
                 "version"
                 "relabelling")
 
+        withHelm "without an image it says how to get one" (fun helm ->
+            let code, _, errors =
+                run helm [ "template"; "rel"; chart; "--set"; "image.tag=2.0.0" ]
+
+            Expect.notEqual code 0 "refused"
+
+            for said in
+                [
+                    "image.repository is not set"
+                    "docker build -t k8sreq:2.0.0 ."
+                    "kind load docker-image k8sreq:2.0.0"
+                    "docker push REGISTRY/k8sreq:2.0.0"
+                    "--set image.repository=REGISTRY/k8sreq"
+                ] do
+                Expect.stringContains errors said "what to do")
+
+        withHelm "common labels are on every object and the pods, and in no selector or claim" (fun helm ->
+            for more in [ []; [ "--set"; "persistence.enabled=true" ] ] do
+                let objects =
+                    render
+                        helm
+                        ([
+                            "--set"
+                            "commonLabels.team=web,service.labels.team=hooks,ingress.enabled=true,ingress.hosts={a.example}"
+                            "--set"
+                            "podMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboard.enabled=true"
+                         ]
+                         @ more)
+
+                for object in objects do
+                    let name = text [ "metadata"; "name" ] object
+
+                    let expected =
+                        if
+                            text [ "kind" ] object = "Service" && name = "rel-k8sreq-duplicator-controller"
+                        then
+                            "hooks"
+                        else
+                            "web"
+
+                    Expect.equal
+                        (tryText [ "metadata"; "labels"; "team" ] object)
+                        (Some expected)
+                        $"""{text [ "kind" ] object} {name}"""
+
+                let pods = at [ "spec"; "template" ] (workload objects)
+                Expect.equal (text [ "metadata"; "labels"; "team" ] pods) "web" "the pods"
+
+                Expect.isNone
+                    (tryAt [ "spec"; "selector"; "matchLabels"; "team" ] (workload objects))
+                    "the selector"
+
+                for claim in items [ "spec"; "volumeClaimTemplates" ] (workload objects) do
+                    Expect.isNone (tryAt [ "metadata"; "labels"; "team" ] claim) "the claims")
+
+        withHelm "labels that are given to the pods do not hide them from the selector" (fun helm ->
+            let objects =
+                render helm [ "--set"; "podLabels.app\\.kubernetes\\.io/name=other,podLabels.team=web" ]
+
+            expectSound objects
+
+            Expect.equal
+                (text [ "spec"; "template"; "metadata"; "labels"; "team" ] (workload objects))
+                "web"
+                "theirs")
+
+        refuses
+            "a common label that is the chart's own"
+            [ "--set"; "commonLabels.app\\.kubernetes\\.io/name=x" ]
+            "commonLabels: app.kubernetes.io/name is a label that the chart sets itself"
+        refuses "a log level that is none" [ "--set"; "logLevel=loud" ] "logLevel"
+        refuses "an Ingress without hosts" [ "--set"; "ingress.enabled=true" ] "ingress.hosts is empty"
+        refuses
+            "an HTTPRoute without a Gateway"
+            [ "--set"; "httpRoute.enabled=true,httpRoute.hostnames={a.example}" ]
+            "httpRoute.parentRefs"
+        refuses
+            "two monitors"
+            [ "--set"; "podMonitor.enabled=true,serviceMonitor.enabled=true" ]
+            "would bring each series twice"
+
+        withHelm "what is further is there: volumes, log settings, objects as templates" (fun helm ->
+            let objects = renderFile helm "further" []
+            let settings = settings objects
+            Expect.equal (settings.LogDetail, settings.LogFormat) (LogDetail.Debug, LogFormat.Json) "the log"
+
+            Expect.equal
+                (items [ "volumes" ] (podOf objects) |> List.map (text [ "name" ]))
+                [ "secret"; "cache" ]
+                "volumes"
+
+            Expect.equal
+                (items [ "volumeMounts" ] (containerOf objects)
+                 |> List.map (text [ "mountPath" ]))
+                [ "/secrets"; "/cache" ]
+                "where they are"
+
+            Expect.equal
+                (kind objects "ConfigMap" |> List.map (text [ "metadata"; "name" ]))
+                [ "rel-text"; "rel-object" ]
+                "objects of one's own"
+
+            let monitor = theOnly objects "ServiceMonitor"
+
+            Expect.equal
+                (text [ "metadata"; "labels"; "release" ] monitor)
+                "prometheus"
+                "the monitor's labels"
+
+            Expect.stringContains
+                ((theOnly objects "PrometheusRule").GetRawText())
+                "job=\\u0022rel-k8sreq-duplicator-controller-metrics\\u0022"
+                "alerts look at the series that the ServiceMonitor brings"
+
+            let ingress = theOnly objects "Ingress"
+            Expect.equal (text [ "spec"; "ingressClassName" ] ingress) "nginx" "its class"
+
+            Expect.equal
+                (items [ "spec"; "rules" ] ingress |> List.map (text [ "host" ]))
+                [ "webhooks.example"; "hooks.example" ]
+                "its hosts"
+
+            Expect.equal
+                (items [ "spec"; "hostnames" ] (theOnly objects "HTTPRoute") |> List.map string)
+                [ "webhooks.example" ]
+                "the route's")
+
+        withHelm "a setting in env wins over the value for it" (fun helm ->
+            let objects = render helm [ "--set"; "logLevel=debug,env.LOG_LEVEL=error" ]
+            Expect.equal (settings objects).LogDetail LogDetail.Error "env")
+
         withHelm "an image may be given by its digest" (fun helm ->
             let digest = "sha256:" + String.replicate 64 "a"
 
@@ -513,7 +689,8 @@ let tests =
         withHelm "names that YAML would read as something else are names" (fun helm ->
             for release in [ "n"; "on"; "123"; "1e3"; "null" ] do
                 let objects =
-                    succeed helm [ "template"; release; chart; "--namespace"; "5" ] |> parse
+                    succeed helm ([ "template"; release; chart; "--namespace"; "5" ] @ withImage)
+                    |> parse
 
                 expectSound objects
 
@@ -528,15 +705,18 @@ let tests =
                     Expect.equal instance.ValueKind JsonValueKind.String "a string"
 
                 let named =
-                    succeed helm [
-                        "template"
-                        "rel"
-                        chart
-                        "--set-string"
-                        $"fullnameOverride={release}"
-                        "--namespace"
-                        release
-                    ]
+                    succeed
+                        helm
+                        ([
+                            "template"
+                            "rel"
+                            chart
+                            "--set-string"
+                            $"fullnameOverride={release}"
+                            "--namespace"
+                            release
+                         ]
+                         @ withImage)
                     |> parse
 
                 for object in named do
@@ -545,7 +725,7 @@ let tests =
 
         withHelm "each release has a Lease of its own, and may use no other" (fun helm ->
             let leaseOf release =
-                let objects = succeed helm [ "template"; release; chart ] |> parse
+                let objects = succeed helm ([ "template"; release; chart ] @ withImage) |> parse
 
                 let names =
                     kind objects "Role"
@@ -611,15 +791,6 @@ let tests =
                 (File.ReadAllText(Path.Combine(chart, "files", "values.yaml")))
                 (File.ReadAllText(Path.Combine(chart, "values.yaml")))
                 "files/values.yaml is a copy of values.yaml"
-        }
-
-        test "the program and the chart have one version" {
-            let props = File.ReadAllText(Path.Combine(root, "Directory.Build.props"))
-            let start = props.IndexOf "<Version>" + "<Version>".Length
-            let version = props.Substring(start, props.IndexOf "</Version>" - start)
-            let chartFile = File.ReadAllLines(Path.Combine(chart, "Chart.yaml"))
-            Expect.contains chartFile $"version: {version}" "the chart's"
-            Expect.contains chartFile $"appVersion: \"{version}\"" "the program's, as the chart has it"
         }
 
         withKubectl "kustomize: the bases render, and are what the chart is" (fun kubectl ->

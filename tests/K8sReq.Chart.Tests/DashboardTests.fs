@@ -18,7 +18,7 @@ let private expressions () =
 
 let private configMaps helm arguments =
     let objects =
-        succeed helm ([ "template"; "rel"; chart; "--namespace"; "sys" ] @ arguments)
+        succeed helm ([ "template"; "rel"; chart; "--namespace"; "sys" ] @ withImage @ arguments)
         |> parse
 
     kind objects "ConfigMap"

@@ -43,7 +43,7 @@ let private startConfined (writable: string option) (arguments: string list) : P
         [ "--mount"; "sh"; "-c"; confined writable; "sh" ],
         [
             "--manifests"
-            Path.Combine(root, "examples")
+            Path.Combine(root, "examples", "local")
             "--http-addr=127.0.0.1:0"
             "--probe-addr=127.0.0.1:0"
             "--metrics-addr=127.0.0.1:0"

@@ -47,6 +47,7 @@ let private notes helm arguments =
         succeed
             helm
             ([ "install"; "rel"; chart; "--namespace"; "sys"; "--dry-run=client" ]
+             @ withImage
              @ arguments)
 
     said.Substring(said.IndexOf "NOTES:")
@@ -69,7 +70,7 @@ let tests =
     testList "persistence" [
         withHelm "is off by default, and then its values change nothing" (fun helm ->
             let rendered arguments =
-                succeed helm ([ "template"; "rel"; chart ] @ arguments)
+                succeed helm ([ "template"; "rel"; chart ] @ withImage @ arguments)
 
             Expect.equal
                 (rendered [

@@ -14,4 +14,7 @@ let main arguments =
             DashboardTests.tests
             CrdTests.tests
             ImageTests.tests
+            ValuesTests.tests
+            ReleaseTests.tests
+            ReadmeWalkTests.tests
         ])

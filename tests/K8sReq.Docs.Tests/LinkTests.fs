@@ -121,7 +121,7 @@ let tests =
                     "../READNE.md", false
                     "security.md#what-is-trusted", true
                     "security.md#what-is-not-trusted", false
-                    "../examples", true
+                    "../examples/local", true
                     "../exemples", false
                 ] do
                 Expect.equal (fault document target).IsNone isThere target

@@ -190,6 +190,50 @@ let tests =
                 "why not"
         }
 
+        test "Services without any clusterIP are those of a cluster: all but their address is checked" {
+            let service name =
+                $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n"
+
+            let code, lines =
+                check [ "a.yaml", Manifests.clone "copy" "a.example" "app" + service "app" ]
+
+            Expect.equal code 0 "good"
+
+            Expect.equal
+                lines
+                [
+                    "HOST       REQUESTCLONE  SERVICE  ADDRESS"
+                    "a.example  shop/copy     app      clusterIP:80"
+                    ""
+                    "No Service has a clusterIP: a cluster assigns it. Outside a cluster (--manifests) these are not routed."
+                ]
+                "said"
+
+            let wrongPort =
+                (Manifests.clone "copy" "a.example" "app").Replace("servicePort: http", "servicePort: grpc")
+
+            let code, lines = check [ "a.yaml", wrongPort + service "app" ]
+            Expect.equal code 1 "its port is not there"
+
+            Expect.contains
+                lines
+                "  RequestClone shop/copy: Service shop/app has no port grpc: it has http (80)"
+                "why"
+        }
+
+        test "where one Service has a clusterIP, one without is a fault" {
+            let code, lines =
+                check [
+                    "a.yaml", Manifests.route "a.example" [ 9001 ]
+                    "b.yaml",
+                    Manifests.clone "copy" "a.example" "app"
+                    + "---\napiVersion: v1\nkind: Service\nmetadata: {name: app, namespace: shop}\nspec: {ports: [{name: http, port: 80}]}\n"
+                ]
+
+            Expect.equal code 1 "wrong"
+            Expect.contains lines "  RequestClone shop/copy: Service shop/app has no clusterIP" "why"
+        }
+
         test "an empty folder routes nothing, which is not wrong" {
             Expect.equal (check []) (0, [ "Nothing is routed." ]) "said"
         }

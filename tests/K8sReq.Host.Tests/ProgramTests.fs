@@ -312,13 +312,26 @@ let tests =
             Expect.stringContains output "Service shop/nobody does not exist" "why"
         }
 
-        testCaseTask "the examples are good"
-        <| fun () -> task {
-            let! code, output, _ =
-                run [ "check"; Path.Combine(PublishedProgram.Root, "examples") ] []
+        for folder, addresses in
+            [
+                "local", [ "127.0.0.1:9001"; "127.0.0.1:9002" ]
+                "cluster", [ "clusterIP:80"; "clusterIP:80" ]
+            ] do
+            testCaseTask $"the examples are good: {folder}"
+            <| fun () -> task {
+                let! code, output, _ =
+                    run [ "check"; Path.Combine(PublishedProgram.Root, "examples", folder) ] []
 
-            Expect.equal code 0 output
-        }
+                Expect.equal code 0 output
+
+                let routed =
+                    output.Split '\n'
+                    |> List.ofArray
+                    |> List.filter _.StartsWith("webhooks.example")
+                    |> List.map (fun line -> Array.last (line.TrimEnd().Split ' '))
+
+                Expect.equal routed addresses "each with its address"
+            }
 
         testCaseTask
             "it copies a request to two receivers, which print it, and SIGTERM ends it when all is delivered"

@@ -15,10 +15,12 @@ runbook_url: {{ printf "%s#%s" (tpl . $.root) (lower $.name) | quote }}
 {{- end }}
 {{- end -}}
 
-{{/* The series of this release: those of its PodMonitor, unless others are said. */}}
+{{/* The series of this release: those of its PodMonitor or ServiceMonitor, unless others are said. */}}
 {{- define "k8sreq.matchers" -}}
-{{- with .Values.prometheusRule.alerts.matchers -}}
-{{- tpl . $ -}}
+{{- if .Values.prometheusRule.alerts.matchers -}}
+{{- tpl .Values.prometheusRule.alerts.matchers . -}}
+{{- else if .Values.serviceMonitor.enabled -}}
+job="{{ include "k8sreq.metricsName" . }}"
 {{- else -}}
 job="{{ default .Release.Namespace .Values.podMonitor.namespace }}/{{ include "k8sreq.fullname" . }}"
 {{- end -}}

@@ -60,10 +60,56 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "k8sreq.labels" -}}
+{{- range $name := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/managed-by" "app.kubernetes.io/version" "helm.sh/chart" -}}
+{{- if hasKey (default (dict) $.Values.commonLabels) $name -}}
+{{- fail (printf "commonLabels: %s is a label that the chart sets itself" $name) -}}
+{{- end -}}
+{{- end -}}
 {{ include "k8sreq.selectorLabels" . }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The labels of an object that has some of its own (.more), which win over commonLabels; of .root. */}}
+{{- define "k8sreq.labelsWith" -}}
+{{- merge (dict) (default (dict) .more) (include "k8sreq.labels" .root | fromYaml) | toYaml -}}
+{{- end -}}
+
+{{/* The labels of the pods: whatever is given, the selector finds them. */}}
+{{- define "k8sreq.podLabels" -}}
+{{- $selector := include "k8sreq.selectorLabels" . | fromYaml -}}
+{{- merge (dict) $selector (default (dict) .Values.podLabels) (default (dict) .Values.commonLabels) | toYaml -}}
+{{- end -}}
+
+{{/* The image. None is published, so without a name there is nothing that could run. */}}
+{{- define "k8sreq.image" -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
+{{- if not .Values.image.repository -}}
+{{- fail (printf `
+
+image.repository is not set, and no image of K8sReq is published. In the program's source folder, build one:
+
+  docker build -t k8sreq:%[1]s .
+
+Then load it into the cluster (kind), or push it to a registry that the cluster can read:
+
+  kind load docker-image k8sreq:%[1]s
+  docker tag k8sreq:%[1]s REGISTRY/k8sreq:%[1]s && docker push REGISTRY/k8sreq:%[1]s
+
+and install with --set image.repository=k8sreq, or --set image.repository=REGISTRY/k8sreq
+` $tag) -}}
+{{- end -}}
+{{- printf "%s:%s" .Values.image.repository $tag -}}
+{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* The Service with the metrics. */}}
+{{- define "k8sreq.metricsName" -}}
+{{- printf "%s-metrics" (include "k8sreq.fullname" . | trunc 55 | trimSuffix "-") -}}
 {{- end -}}
 
 {{/* Labels, and annotations if there are any; for "metadata:" with 2 spaces before each. */}}
@@ -112,6 +158,12 @@ annotations:
   "LEADER_ELECTION_NAMESPACE" (include "k8sreq.leaseNamespace" .)
   "NAMESPACES" (include "k8sreq.namespaces" .)
 -}}
+{{- with .Values.logLevel -}}
+{{- $_ := set $made "LOG_LEVEL" . -}}
+{{- end -}}
+{{- with .Values.logFormat -}}
+{{- $_ := set $made "LOG_FORMAT" . -}}
+{{- end -}}
 {{- if .Values.persistence.enabled -}}
 {{- $_ := set $made "JOURNAL" .Values.persistence.mountPath -}}
 {{- end -}}
@@ -173,7 +225,7 @@ users give in OTEL_RESOURCE_ATTRIBUTES comes after it, and instead of what has t
 {{- end -}}
 {{- end -}}
 
-{{/* What has to be allowed where RequestClones are followed: no more than the program does. */}}
+{{/* What has to be allowed where RequestClones are watched: no more than the program does. */}}
 {{- define "k8sreq.rules" -}}
 - apiGroups: ["proxy.infra.doodle.com"]
   resources: ["requestclones"]

@@ -2,10 +2,7 @@
 {{- define "k8sreq.pod" -}}
 metadata:
   labels:
-    {{- include "k8sreq.selectorLabels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "k8sreq.podLabels" . | nindent 4 }}
   {{- with .Values.podAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
@@ -24,7 +21,7 @@ spec:
   {{- end }}
   containers:
     - name: k8sreq-duplicator-controller
-      image: "{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ with .Values.image.digest }}@{{ . }}{{ end }}"
+      image: {{ include "k8sreq.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       {{- with .Values.extraArgs }}
       args:
@@ -98,7 +95,7 @@ spec:
       securityContext:
         {{- include "k8sreq.securityContext" . | nindent 8 }}
       {{- end }}
-      {{- if or .Values.persistence.enabled .Values.secretMounts }}
+      {{- if or .Values.persistence.enabled .Values.secretMounts .Values.extraVolumeMounts }}
       volumeMounts:
         {{- if .Values.persistence.enabled }}
         - name: journal
@@ -112,16 +109,22 @@ spec:
           subPath: {{ . }}
           {{- end }}
         {{- end }}
+        {{- with .Values.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- end }}
     {{- with .Values.extraContainers }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- with .Values.secretMounts }}
+  {{- if or .Values.secretMounts .Values.extraVolumes }}
   volumes:
-    {{- range . }}
+    {{- range .Values.secretMounts }}
     - name: {{ .name }}
       secret:
         secretName: {{ .secretName }}
+    {{- end }}
+    {{- with .Values.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- end }}
   {{- with .Values.priorityClassName }}

@@ -40,7 +40,7 @@ let reader: CommandReader =
         "Print the routes in manifests; exit with 1 if anything is wrong with them."
         [ paths; output ]
         [
-            "check examples"
+            "check examples/local"
             "check services.yaml requestclones.yaml --output json"
             "check - < <(kubectl get requestclones,services -A -o yaml)"
         ]

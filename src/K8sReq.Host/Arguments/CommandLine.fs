@@ -27,8 +27,8 @@ let private readers environment : CommandReader list = [
 
 let private rootExamples = [
     "                       # the proxy, routes from the cluster"
-    "--manifests examples   # the proxy, routes from a folder"
-    "check examples         # is anything wrong with these manifests?"
+    "--manifests DIR       # the proxy, routes from a folder"
+    "check DIR              # is anything wrong with these manifests?"
     "tap --failed           # which copies are not delivered?"
     "help dead              # more about a command"
 ]

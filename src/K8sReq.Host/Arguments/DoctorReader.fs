@@ -25,7 +25,7 @@ let reader (readSettings: string list -> Result<Settings, string list>) : Comman
         [
             "doctor"
             "doctor --kubeconfig ~/.kube/config --namespaces shop"
-            "doctor --manifests examples --output json"
+            "doctor --manifests DIR --output json"
         ]
         (fun result ->
             readSettings (List.ofArray (result.GetRequiredValue settings))

@@ -39,7 +39,7 @@ let private routes (routeTable: RouteTable) : CheckedRoute list = [
                 Host = host.Value
                 Clone = target.Clone
                 Service = target.Service.Name
-                Address = Some target.Endpoint
+                Address = Some(AssignedAddresses.describe target)
             }
 ]
 
@@ -96,7 +96,7 @@ let report (judgesServices: bool) (content: FolderContent) : CheckReport =
             |> List.map ManifestProblem.describe
     }
 
-let private tableLines (report: CheckReport) : string list =
+let private tableLines (isForCluster: bool) (report: CheckReport) : string list =
     let routed =
         match report.Routes with
         | [] -> [ "Nothing is routed." ]
@@ -117,14 +117,15 @@ let private tableLines (report: CheckReport) : string list =
         else
             "" :: title :: [ for line in lines -> $"  {line}" ]
 
-    let notes =
+    let notes = [
         if report.HasUnjudged then
-            [
-                ""
-                "The input has no Services, so only the RequestClones themselves were checked."
-            ]
-        else
-            []
+            ""
+            "The input has no Services, so only the RequestClones themselves were checked."
+
+        if isForCluster then
+            ""
+            "No Service has a clusterIP: a cluster assigns it. Outside a cluster (--manifests) these are not routed."
+    ]
 
     routed
     @ section "Not routed:" report.NotRouted
@@ -202,8 +203,9 @@ let private readPath (input: unit -> TextReader) (path: string) : Input =
 let run (input: unit -> TextReader) (output: TextWriter) (command: CheckCommand) : int =
     let inputs = command.Paths |> List.map (readPath input)
 
-    let content =
+    let content, isForCluster =
         FolderContent.ofManifests (List.collect fst inputs) (List.collect snd inputs)
+        |> AssignedAddresses.assign
 
     let judgesServices =
         List.exists Directory.Exists command.Paths
@@ -213,7 +215,7 @@ let run (input: unit -> TextReader) (output: TextWriter) (command: CheckCommand)
 
     match command.Output with
     | OutputFormat.Table ->
-        for line in tableLines report do
+        for line in tableLines isForCluster report do
             output.WriteLine(line: string)
     | OutputFormat.Json -> output.WriteLine(json report)
 
