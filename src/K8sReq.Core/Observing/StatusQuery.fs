@@ -10,12 +10,23 @@ type RouteStateFilter =
     | Unrouted
     /// RequestClones some of whose copies were lately not delivered.
     | Failing
+    /// RequestClones in a state that somebody should look at.
+    | Trouble
+
+/// In which order routes are shown.
+[<RequireQualifiedAccess>]
+type RouteOrder =
+    /// By host: the same from one look to the next, so a program reads all of them part by part.
+    | Host
+    /// The worst state first, then by host.
+    | Trouble
 
 /// What a view of the routes shows.
 type StatusQuery = {
     /// A part of a host, RequestClone, Service or address, in any case; empty for all.
     Text: string
     State: RouteStateFilter
+    Order: RouteOrder
     /// How many of those that match are passed over.
     Offset: int
     /// How many are shown at most.
@@ -35,6 +46,7 @@ module StatusQuery =
     let all = {
         Text = ""
         State = RouteStateFilter.All
+        Order = RouteOrder.Host
         Offset = 0
         Limit = usualLimit
     }
@@ -43,7 +55,13 @@ module StatusQuery =
         "all", RouteStateFilter.All
         "unrouted", RouteStateFilter.Unrouted
         "failing", RouteStateFilter.Failing
+        "trouble", RouteStateFilter.Trouble
     ]
+
+    let private orderName (order: RouteOrder) =
+        match order with
+        | RouteOrder.Host -> "host"
+        | RouteOrder.Trouble -> "trouble"
 
     /// As it is written in a query string.
     let stateName (state: RouteStateFilter) : string =
@@ -51,6 +69,7 @@ module StatusQuery =
         | RouteStateFilter.All -> "all"
         | RouteStateFilter.Unrouted -> "unrouted"
         | RouteStateFilter.Failing -> "failing"
+        | RouteStateFilter.Trouble -> "trouble"
 
     let private number (lowest: int) (highest: int) (byDefault: int) (text: string option) =
         match text |> Option.map Int32.TryParse with
@@ -58,9 +77,9 @@ module StatusQuery =
         | Some(false, _)
         | None -> byDefault
 
-    /// From the fields of a query string (`q`, `state`, `offset`, `limit`), each by its name. What is not understood counts
-    /// as not said: it is a view, and shows what it shows beside it.
-    let ofFields (field: string -> string option) : StatusQuery =
+    /// From the fields of a query string (`q`, `state`, `sort`, `offset`, `limit`), each by its name. What is not understood
+    /// counts as not given: it is a view, and shows what it shows beside it. `usual` is the order if none is given.
+    let ofFields (usual: RouteOrder) (field: string -> string option) : StatusQuery =
         let text = field "q" |> Option.map _.Trim() |> Option.defaultValue ""
 
         {
@@ -70,17 +89,25 @@ module StatusQuery =
                 |> Option.bind (fun name ->
                     stateNames |> List.tryFind (fun (known, _) -> known = name) |> Option.map snd)
                 |> Option.defaultValue RouteStateFilter.All
+            Order =
+                match field "sort" with
+                | Some "host" -> RouteOrder.Host
+                | Some "trouble" -> RouteOrder.Trouble
+                | Some _
+                | None -> usual
             Offset = field "offset" |> number 0 Int32.MaxValue 0
             Limit = field "limit" |> number 1 longestLimit usualLimit
         }
 
-    /// The query string that says it, with its question mark; empty for what is shown without one.
-    let toQueryString (query: StatusQuery) : string =
+    /// The query string that means it, with its question mark; empty for what is shown without one. `usual` as in `ofFields`.
+    let toQueryString (usual: RouteOrder) (query: StatusQuery) : string =
         let fields = [
             if query.Text <> "" then
                 "q=" + Uri.EscapeDataString query.Text
             if query.State <> RouteStateFilter.All then
                 "state=" + stateName query.State
+            if query.Order <> usual then
+                "sort=" + orderName query.Order
             if query.Offset > 0 then
                 $"offset={query.Offset}"
             if query.Limit <> usualLimit then
@@ -119,12 +146,13 @@ module StatusQuery =
 
         match query.State, clone.Resolved with
         | RouteStateFilter.Unrouted, Ok _ -> false
-        // Whether copies fail, the routes do not know.
+        // What becomes of copies, the routes do not know.
         | RouteStateFilter.Unrouted, Error _
         | RouteStateFilter.All, _
-        | RouteStateFilter.Failing, _ -> isNamed ()
+        | RouteStateFilter.Failing, _
+        | RouteStateFilter.Trouble, _ -> isNamed ()
 
-    /// Those that are shown: ordered by host, then by RequestClone; those without a valid host come first.
+    /// Ordered by host, then by RequestClone; those without a valid host come first.
     let ordered (clones: ResolvedClone seq) : ResolvedClone[] =
         clones
         |> Array.ofSeq

@@ -13,6 +13,10 @@ let number (value: int64) : string =
 let many (value: int) (what: string) : string =
     number (int64 value) + " " + (if value = 1 then what else what + "s")
 
+/// So many of something, with its plural.
+let many64 (value: int64) (one: string) (several: string) : string =
+    number value + " " + (if value = 1L then one else several)
+
 /// Bytes as MiB.
 let bytes (value: int64) : string =
     let mebibytes = float value / 1048576.0
@@ -38,6 +42,68 @@ let duration (time: TimeSpan) : string =
     else
         text time.TotalDays "days"
 
+/// How long ago, in words that change seldom: what is known to ten seconds is not told to one.
+let ago (time: TimeSpan) : string =
+    let count (value: float) (unit: string) = $"{int64 value} {unit} ago"
+
+    if time < TimeSpan.FromSeconds 15.0 then "just now"
+    elif time < TimeSpan.FromMinutes 1.0 then count (floor (time.TotalSeconds / 10.0) * 10.0) "s"
+    elif time < TimeSpan.FromHours 2.0 then count time.TotalMinutes "min"
+    elif time < TimeSpan.FromDays 2.0 then count time.TotalHours "h"
+    else count time.TotalDays "days"
+
+/// How long something has lasted, in the same words.
+let lasting (time: TimeSpan) : string =
+    if time < TimeSpan.FromMinutes 1.0 then "less than a minute"
+    elif time < TimeSpan.FromHours 2.0 then $"{int64 time.TotalMinutes} min"
+    elif time < TimeSpan.FromDays 2.0 then $"{int64 time.TotalHours} h"
+    else $"{int64 time.TotalDays} days"
+
+/// So many in a minute, as a rate in the unit that suits it.
+let rate (perMinute: int) : string =
+    if perMinute < 120 then
+        $"{perMinute}/min"
+    else
+        let perSecond = float perMinute / 60.0
+
+        perSecond.ToString((if perSecond < 10.0 then "0.0" else "#,0"), CultureInfo.InvariantCulture)
+        + "/s"
+
+/// A share in percent. Of what is not all and not nothing, never 100 or 0.
+let percent (part: int) (whole: int) : string =
+    if whole = 0 then
+        "0 %"
+    else
+        let share = float part / float whole * 100.0
+
+        if part < whole && share > 99.0 then "over 99 %"
+        elif part > 0 && share < 1.0 then "under 1 %"
+        else share.ToString("0", CultureInfo.InvariantCulture) + " %"
+
+/// A name that may be broken after its dots, dashes and slashes, and not within words as long as there is room for those.
+let breakable (text: string) : XmlNode list =
+    let parts = ResizeArray<XmlNode>()
+    let mutable start = 0
+
+    for index in 0 .. text.Length - 2 do
+        if ".-/:".Contains text[index] && not (".-/:".Contains text[index + 1]) then
+            parts.Add(str (text.Substring(start, index + 1 - start)))
+            parts.Add(voidTag "wbr" [])
+            start <- index + 1
+
+    parts.Add(str (text.Substring start))
+    List.ofSeq parts
+
+/// Hours and minutes, in UTC; with the day if that is another one than that of `now`.
+let shortTime (now: DateTimeOffset) (at: DateTimeOffset) : XmlNode =
+    let format =
+        if at.UtcDateTime.Date = now.UtcDateTime.Date then
+            "HH:mm"
+        else
+            "yyyy-MM-dd HH:mm"
+
+    time [ attr "datetime" (JsonOutput.timeText at) ] [ str (at.UtcDateTime.ToString format) ]
+
 /// To the second, in UTC.
 let clockTime (at: DateTimeOffset) : XmlNode =
     time [ attr "datetime" (JsonOutput.timeText at) ] [ str (at.UtcDateTime.ToString "yyyy-MM-dd HH:mm:ss") ]
@@ -48,8 +114,8 @@ let titled (id: string) (title: string) (content: XmlNode list) : XmlNode =
         [ _id id; attr "aria-labelledby" (id + "-title") ]
         (h2 [ _id (id + "-title") ] [ str title ] :: content)
 
-/// A whole page; `more` belongs to its head.
-let document (title: string) (more: XmlNode list) (content: XmlNode list) : string =
+/// A whole page; `more` belongs to its head. `root` leads to the first page: empty, or `../` for each folder that the page is in.
+let document (root: string) (title: string) (more: XmlNode list) (content: XmlNode list) : string =
     html [ _lang "en" ] [
         head [] [
             meta [ _charset "utf-8" ]
@@ -57,7 +123,7 @@ let document (title: string) (more: XmlNode list) (content: XmlNode list) : stri
             meta [ _name "color-scheme"; _content "light dark" ]
             tag "title" [] [ str title ]
             link [ _rel "icon"; _href "data:," ]
-            link [ _rel "stylesheet"; _href "style.css" ]
+            link [ _rel "stylesheet"; _href (root + "style.css") ]
             yield! more
         ]
         body [] content

@@ -12,6 +12,11 @@ open K8sReq.Journal
 open K8sReq.Proxy
 
 module private CopyReport =
+    let private traceIdOf (request: AcceptedRequest) =
+        match request.Trace with
+        | null -> ""
+        | trace -> trace.TraceId
+
     // What became of copies, for the operator.
     let reportCopy
         (clock: TimeProvider)
@@ -23,6 +28,16 @@ module private CopyReport =
         fun request lane (struct (outcome, attempts)) duration ->
             if TargetOutcome.isDelivered outcome then
                 http.Delivered duration
+
+                if lane.Statistics.WantsDelivery then
+                    lane.Statistics.KeepDelivered {
+                        At = clock.GetUtcNow()
+                        Endpoint = lane.Target.Endpoint
+                        Status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
+                        Attempts = attempts
+                        Duration = duration
+                        TraceId = traceIdOf request
+                    }
             elif not (TargetOutcome.isTakenOver outcome) then
                 let failure = {
                     At = clock.GetUtcNow()
@@ -30,10 +45,7 @@ module private CopyReport =
                     Outcome = outcome
                     Attempts = attempts
                     Duration = duration
-                    TraceId =
-                        match request.Trace with
-                        | null -> ""
-                        | trace -> trace.TraceId
+                    TraceId = traceIdOf request
                 }
 
                 lane.Statistics.Keep failure
@@ -213,8 +225,10 @@ type DataPlane
         }
 
     let closeSlots (_: obj | null) =
+        let now = clock.GetUtcNow()
+
         for entry in clones.Unordered do
-            entry.Statistics.CloseSlot()
+            entry.Statistics.CloseSlot now
 
     let slots =
         clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)

@@ -89,6 +89,7 @@ let create
         Budget = plane.Budget
         Journal = plane.Journal |> Option.map statusOf
         DeadLetters = DeadLetterService(plane.Journal, plane.IsRouted)
+        Replicas = fun () -> None
     }
 
     // Of the probes, the metrics and the page: a few for each who has to do with them, out of the descriptors that are kept.

@@ -19,11 +19,13 @@ type CloneStatistics(clone: ObjectKey) =
     // Of ten thousand RequestClones few may ever get a request.
     let mutable attempts: ByLabel<struct (int * string), Counter> | null = null
     let mutable history: CopyHistory | null = null
-    // The last few, each in the place of the one that it pushes out.
-    let mutable failures: CopyFailure[] | null = null
-    let mutable failuresSeen = 0
+    let mutable failures: RecentItems<CopyFailure> | null = null
+    let mutable deliveries: RecentItems<CopyDelivered> | null = null
+    // Whether the next delivery is kept: one of each slot is, so that a busy route pays for one in thousands.
+    let mutable wantsDelivery = true
 
-    static let failuresKept = 4
+    static let failuresKept = 16
+    static let deliveriesKept = 12
 
     let attemptsNow () =
         match Volatile.Read &attempts with
@@ -44,10 +46,17 @@ type CloneStatistics(clone: ObjectKey) =
     let failuresNow () =
         match Volatile.Read &failures with
         | null ->
-            Interlocked.CompareExchange(&failures, Array.zeroCreate failuresKept, null)
+            Interlocked.CompareExchange(&failures, RecentItems failuresKept, null) |> ignore
+            nonNull (Volatile.Read &failures)
+        | made -> made
+
+    let deliveriesNow () =
+        match Volatile.Read &deliveries with
+        | null ->
+            Interlocked.CompareExchange(&deliveries, RecentItems deliveriesKept, null)
             |> ignore
 
-            nonNull (Volatile.Read &failures)
+            nonNull (Volatile.Read &deliveries)
         | made -> made
 
     member _.Clone = clone
@@ -57,9 +66,14 @@ type CloneStatistics(clone: ObjectKey) =
     /// So many dead letters are copies again.
     member _.Replay(copies: int64) = replayed.Add copies
     /// So many copies were given up that waited in the journal.
-    member _.Drop(copies: int64) = dropped.Add copies
+    member _.Drop(copies: int64) =
+        historyNow () |> ignore
+        dropped.Add copies
+
     /// So many copies that were found in the journal have failed.
-    member _.Fail(copies: int64) = failed.Add copies
+    member _.Fail(copies: int64) =
+        historyNow () |> ignore
+        failed.Add copies
 
     /// So many copies that waited in the journal are another replica's now.
     member _.TakeOver(copies: int64) = takenOver.Add copies
@@ -81,21 +95,27 @@ type CloneStatistics(clone: ObjectKey) =
             failed.Add 1L
 
     /// Keeps what is known of a copy that was not delivered, for a while.
-    member _.Keep(failure: CopyFailure) : unit =
-        let kept = failuresNow ()
-        let index = Interlocked.Increment &failuresSeen
-        Volatile.Write(&kept[int (uint32 index % uint32 kept.Length)], failure)
+    member _.Keep(failure: CopyFailure) : unit = failuresNow().Add failure
 
     /// The last copies that were not delivered, a few, in no order.
     member _.Failures: CopyFailure list =
         match Volatile.Read &failures with
         | null -> []
-        | kept -> [
-            for index in 0 .. kept.Length - 1 do
-                match Volatile.Read &kept[index] |> box with
-                | null -> ()
-                | failure -> failure :?> CopyFailure
-          ]
+        | kept -> kept.All
+
+    /// Whether what is known of the next delivered copy is to be kept. Two threads may both be told so.
+    member _.WantsDelivery: bool = Volatile.Read &wantsDelivery
+
+    /// Keeps what is known of a delivered copy, for a while.
+    member _.KeepDelivered(delivered: CopyDelivered) : unit =
+        Volatile.Write(&wantsDelivery, false)
+        deliveriesNow().Add delivered
+
+    /// Some of the last delivered copies, at most one of each slot of the history, in no order.
+    member _.Deliveries: CopyDelivered list =
+        match Volatile.Read &deliveries with
+        | null -> []
+        | kept -> kept.All
 
     /// What became of its copies in the last minutes; None if none has ended.
     member _.History: CopyHistory voption =
@@ -112,10 +132,14 @@ type CloneStatistics(clone: ObjectKey) =
         | ValueSome history -> history.HasLost totals
 
     /// A slot of the history has passed.
-    member statistics.CloseSlot() : unit =
+    member statistics.CloseSlot(at: DateTimeOffset) : unit =
         match statistics.History with
         | ValueNone -> ()
-        | ValueSome history -> history.Close statistics.Totals
+        | ValueSome history ->
+            history.Close(statistics.Totals, at)
+
+            if not (Volatile.Read &wantsDelivery) then
+                Volatile.Write(&wantsDelivery, true)
 
     member _.Retry() = retries.Add 1L
 

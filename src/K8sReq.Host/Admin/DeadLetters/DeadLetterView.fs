@@ -215,7 +215,7 @@ let private confirmation: XmlNode =
 
 /// The whole page of this replica.
 let page (instance: string) (given: string -> string) (shown: DeadLetterContent) : string =
-    document $"K8sReq: dead letters of {instance}" [
+    document "" $"K8sReq: dead letters of {instance}" [
         link [ _rel "stylesheet"; _href "dead.css" ]
         script [ _src "dead.js"; attr "defer" "defer" ] []
     ] [

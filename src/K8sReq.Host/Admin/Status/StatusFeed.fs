@@ -13,20 +13,24 @@ open K8sReq.Proxy
 [<Struct; CustomEquality; NoComparison>]
 type private RowInputs = {
     Clone: ResolvedClone
+    State: RouteState
     Totals: CopyTotals
+    Waiting: int64
     HistoryVersion: int64
     // -1 without a journal.
-    Backlog: int64
     DeadLetters: int64
+    LastSuccess: string
 } with
 
     member inputs.IsSame(other: RowInputs) =
-        // The object and not what it says: comparing that would take longer than rendering.
+        // The object and not what is in it: comparing that would take longer than rendering.
         Object.ReferenceEquals(inputs.Clone, other.Clone)
+        && inputs.State = other.State
         && inputs.Totals = other.Totals
+        && inputs.Waiting = other.Waiting
         && inputs.HistoryVersion = other.HistoryVersion
-        && inputs.Backlog = other.Backlog
         && inputs.DeadLetters = other.DeadLetters
+        && inputs.LastSuccess = other.LastSuccess
 
     override inputs.Equals(other) =
         match other with
@@ -43,16 +47,25 @@ type StatusPlace(since: int64) =
     member internal _.GiveUp() = ending.Cancel()
     member _.Ended = ending.Token
 
-/// The parts of the page as they were last rendered: however many look, a part is rendered once for each change. From any
-/// thread; never anything that requests or copies wait for.
+/// The parts of the page as they were last rendered, each an element with an id.
+[<NoEquality; NoComparison>]
+type StatusParts = {
+    Overview: RouteOverview
+    Health: string
+    UnknownHosts: string
+    Failures: string
+    Replica: string
+}
+
+/// What all who look share: however many look, a part is rendered once for each change. From any thread; never anything that
+/// requests or copies wait for.
 [<Sealed>]
 type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpan) =
     // Guards everything below: what was rendered last, once for all browsers, and who holds a place.
     let gate = Lock()
     let rows = Dictionary<ObjectKey, struct (RowInputs * string)>()
     let mutable renderedAt = Int64.MinValue
-    let mutable summary = ""
-    let mutable failures = ""
+    let mutable parts: StatusParts voption = ValueNone
     // The first to come first.
     let places = LinkedList<StatusPlace>()
 
@@ -63,59 +76,67 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     // Rows of those that nobody looks at any more are forgotten from here on.
     static let mostRows = 4 * StatusQuery.longestLimit
 
-    let refresh () =
+    let render () : StatusParts =
+        let summary, overview = snapshot.Summary(), snapshot.Overview()
+
+        {
+            Overview = overview
+            Health = StatusView.part (HealthView.health snapshot.LastFailure summary overview)
+            UnknownHosts =
+                StatusView.part (UnknownHostsView.unknownHosts summary.At summary.UnknownHosts)
+            Failures = StatusView.part (FailuresView.failures (snapshot.Failures()))
+            Replica = StatusView.part (ReplicaView.replica summary)
+        }
+
+    let refresh () : StatusParts =
         let now = clock.GetTimestamp()
 
+        match parts with
         // Half of the time between two events: each event has new figures, and all who look share them.
-        if
-            renderedAt = Int64.MinValue
-            || clock.GetElapsedTime(renderedAt, now) >= interval / 2.0
-        then
+        | ValueSome parts when clock.GetElapsedTime(renderedAt, now) < interval / 2.0 -> parts
+        | _ ->
+            let rendered = render ()
             renderedAt <- now
-            summary <- StatusView.part (StatusView.summary (snapshot.Summary()))
-            failures <- StatusView.part (StatusView.failures (snapshot.Failures()))
+            parts <- ValueSome rendered
 
             if rows.Count > mostRows then
                 rows.Clear()
 
-    let rowOf (clone: ResolvedClone) : string =
-        let status = snapshot.StatusOf clone
+            rendered
 
-        let struct (backlog, deadLetters) =
-            match status.Stored with
-            | ValueSome stored -> struct (stored.Backlog, stored.DeadLetters)
-            | ValueNone -> struct (-1L, -1L)
-
+    let rowOf (status: RouteStatus) : string =
         let inputs = {
-            Clone = clone
+            Clone = status.Clone
+            State = status.State
             Totals = status.Totals
+            Waiting = status.Waiting
             HistoryVersion =
                 match status.History with
                 | ValueSome history -> history.Version
                 | ValueNone -> -1L
-            Backlog = backlog
-            DeadLetters = deadLetters
+            DeadLetters =
+                match status.Stored with
+                | ValueSome stored -> stored.DeadLetters
+                | ValueNone -> -1L
+            LastSuccess = StateView.lastSuccess status
         }
 
-        match rows.TryGetValue clone.Clone.Key with
+        match rows.TryGetValue status.Key with
         | true, struct (before, row) when before.IsSame inputs -> row
         | _ ->
-            let row = StatusView.routeRow status
-            rows[clone.Clone.Key] <- struct (inputs, row)
+            let row = RoutesView.routeRow status
+            rows[status.Key] <- struct (inputs, row)
             row
 
     /// How long it takes from one event to the next.
     member _.Interval = interval
 
-    /// The summary and the failures as parts of the page.
-    member _.Parts: struct (string * string) =
-        exclusively gate (fun () ->
-            refresh ()
-            struct (summary, failures))
+    /// What is rendered for all.
+    member _.Parts: StatusParts = exclusively gate refresh
 
     /// The rows of these RequestClones. A row that has not changed is the same object as before.
-    member _.Rows(clones: ResolvedClone[]) : string[] =
-        exclusively gate (fun () -> Array.map rowOf clones)
+    member _.Rows(routes: RouteStatus[]) : string[] =
+        exclusively gate (fun () -> Array.map rowOf routes)
 
     /// One more looks on, until `Leave`, or until the place is ended; None if there are too many, none of whom has looked on for
     /// long.
@@ -141,46 +162,3 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     member _.Leave(place: StatusPlace) : unit =
         exclusively gate (fun () -> places.Remove place |> ignore)
 
-/// What one browser has been sent, and what it has to be sent to see what is so now.
-[<Sealed>]
-type StatusSubscription(snapshot: StatusSnapshot, feed: StatusFeed, query: StatusQuery) =
-    let mutable summary = ""
-    let mutable failures = ""
-    let mutable shown: ObjectKey[] = [||]
-    let mutable total = -1
-    let mutable rows: string[] = [||]
-
-    let append (out: StringBuilder) (part: string) =
-        // A line break would end the field.
-        out.Append("event: part\ndata: ").Append(part.Replace('\r', ' ').Replace('\n', ' ')).Append("\n\n")
-        |> ignore
-
-    /// The events that bring it up to date; empty if nothing has changed.
-    member _.Next() : string =
-        let out = StringBuilder()
-        let struct (summaryNow, failuresNow) = feed.Parts
-
-        if not (Object.ReferenceEquals(summary, summaryNow)) then
-            append out summaryNow
-            summary <- summaryNow
-
-        let page = snapshot.Select query
-        let rowsNow = feed.Rows page.Shown
-        let shownNow = page.Shown |> Array.map _.Clone.Key
-
-        if total <> page.Total || shown <> shownNow then
-            append out (StatusView.part (StatusView.routes page rowsNow))
-        else
-            for index in 0 .. rowsNow.Length - 1 do
-                if not (Object.ReferenceEquals(rows[index], rowsNow[index])) then
-                    append out rowsNow[index]
-
-        total <- page.Total
-        shown <- shownNow
-        rows <- rowsNow
-
-        if failures <> failuresNow then
-            append out failuresNow
-            failures <- failuresNow
-
-        string out

@@ -62,8 +62,8 @@ let private onlyLocal (address: ListenAddress) : HttpHandler =
         else
             next ctx
 
-let private queryOf (ctx: HttpContext) : StatusQuery =
-    StatusQuery.ofFields (fun name ->
+let private queryOf (usual: RouteOrder) (ctx: HttpContext) : StatusQuery =
+    StatusQuery.ofFields usual (fun name ->
         match ctx.Request.Query.TryGetValue name with
         | true, values when values.Count > 0 -> Option.ofObj values[0]
         | _ -> None)
@@ -77,21 +77,66 @@ let private json (body: HttpContext -> byte[]) : HttpHandler =
 
 let private page (snapshot: StatusSnapshot) (feed: StatusFeed) : HttpHandler =
     answering "text/html; charset=utf-8" (fun ctx ->
-        let shown = snapshot.Select(queryOf ctx)
+        let summary, overview = snapshot.Summary(), snapshot.Overview()
+        let shown = snapshot.Select(overview, queryOf RoutesView.usualOrder ctx)
 
-        StatusView.page (snapshot.Summary()) shown (feed.Rows shown.Shown) (snapshot.Failures())
+        StatusView.page
+            snapshot.LastFailure
+            summary
+            overview
+            shown
+            (feed.Rows shown.Shown)
+            (snapshot.Failures())
         |> Encoding.UTF8.GetBytes)
+
+// The RequestClone of a path `…/NAMESPACE/NAME`, and what follows that.
+let private keyOf (path: string) (prefix: string) : (ObjectKey * string) option =
+    if path.StartsWith(prefix, StringComparison.Ordinal) then
+        match path.Substring(prefix.Length).Split '/' with
+        | [| ns; name |] when ns <> "" && name <> "" -> Some(ObjectKey.create ns name, "")
+        | [| ns; name; rest |] when ns <> "" && name <> "" -> Some(ObjectKey.create ns name, rest)
+        | _ -> None
+    else
+        None
+
+// Of a path under `prefix` that ends with `rest` after the RequestClone.
+let private routeOf (prefix: string) (rest: string) (handle: ObjectKey -> HttpHandler) : HttpHandler =
+    fun next ctx ->
+        match keyOf (string ctx.Request.Path.Value) prefix with
+        | Some(key, ending) when ending = rest -> handle key next ctx
+        | _ -> skipPipeline
+
+let private routePage (snapshot: StatusSnapshot) (key: ObjectKey) : HttpHandler =
+    let html (status: int) (page: string) =
+        setStatusCode status
+        >=> setHttpHeader "Content-Type" "text/html; charset=utf-8"
+        >=> setBody (Encoding.UTF8.GetBytes page)
+
+    match snapshot.TryFind key with
+    | ValueSome status ->
+        html
+            StatusCodes.Status200OK
+            (RouteView.page (snapshot.Summary()) status (snapshot.LastFailure key) (snapshot.Recent key))
+    | ValueNone -> html StatusCodes.Status404NotFound (RouteView.missing (snapshot.Summary()) key)
+
+let private routeJson (snapshot: StatusSnapshot) (key: ObjectKey) : HttpHandler =
+    match snapshot.TryFind key with
+    | ValueSome status -> json (fun _ -> StatusJson.ofRoute status (snapshot.Recent key))
+    | ValueNone ->
+        setStatusCode StatusCodes.Status404NotFound
+        >=> json (fun _ -> StatusJson.ofError $"there is no RequestClone {key}")
 
 let private tooMany: HttpHandler =
     setStatusCode StatusCodes.Status503ServiceUnavailable
     >=> text "Too many status pages are open.\n"
 
-// Until the browser goes, or the program. A slow reader is sent less often: nothing is queued for it.
+// Until the browser goes, or the program. A slow reader is sent less often: nothing is queued for it. `subscribe` gives what
+// brings one browser up to date each time.
 let private events
-    (snapshot: StatusSnapshot)
     (feed: StatusFeed)
     (clock: TimeProvider)
     (stop: CancellationToken)
+    (subscribe: HttpContext -> unit -> string)
     : HttpHandler =
     let refusal = tooMany earlyReturn
 
@@ -104,14 +149,14 @@ let private events
 
             use timer = new PeriodicTimer(feed.Interval, clock)
             ctx.Response.ContentType <- "text/event-stream"
-            let view = StatusSubscription(snapshot, feed, queryOf ctx)
+            let next = subscribe ctx
 
             try
                 try
                     let mutable isOpen = true
 
                     while isOpen do
-                        let news = view.Next()
+                        let news = next ()
                         // A comment, where there is nothing: whether the other side is there still is found out by writing.
                         let text = if news = "" then ":\n\n" else news
                         do! ctx.Response.Body.WriteAsync(Encoding.UTF8.GetBytes text, ended.Token)
@@ -152,15 +197,27 @@ let handler
     let snapshot = StatusSnapshot sources
     let feed = StatusFeed(snapshot, sources.Clock, interval)
 
+    let live = events feed sources.Clock stop
+
+    let subscribe (ctx: HttpContext) =
+        StatusSubscription(snapshot, feed, queryOf RoutesView.usualOrder ctx).Next
+
+    let subscribeTo (key: ObjectKey) (_: HttpContext) = RouteSubscription(snapshot, key).Next
+
     let reading = [
         route "/" >=> page snapshot feed
-        route "/style.css" >=> StaticFile.css "status.css"
+        route "/style.css" >=> StaticFile.css "style.css"
+        route "/status.css" >=> StaticFile.css "status.css"
         route "/script.js" >=> StaticFile.script "status.js"
-        route "/events" >=> events snapshot feed sources.Clock stop
+        route "/events" >=> live subscribe
+        routeOf "/routes/" "" (routePage snapshot)
+        routeOf "/routes/" "events" (subscribeTo >> live)
         route "/api/status"
-        >=> json (fun _ -> StatusJson.ofSummary (snapshot.Summary()))
+        >=> json (fun _ -> StatusJson.ofSummary (snapshot.Summary()) (snapshot.Overview()))
         route "/api/routes"
-        >=> json (fun ctx -> StatusJson.ofPage snapshot.StatusOf (snapshot.Select(queryOf ctx)))
+        >=> json (fun ctx ->
+            StatusJson.ofPage (snapshot.Select(snapshot.Overview(), queryOf RouteOrder.Host ctx)))
+        routeOf "/api/routes/" "" (routeJson snapshot)
         route "/api/failures"
         >=> json (fun _ -> StatusJson.ofFailures (snapshot.Failures()))
         route "/api/unknown-hosts"

@@ -1,51 +1,8 @@
 namespace K8sReq.Host.Admin.Status
 
 open System
-open System.Threading
 open K8sReq.Core
 open K8sReq.Proxy
-open K8sReq.Host.Admin.DeadLetters
-
-/// What a journal keeps beside the copies that are under way: of a RequestClone, or of all.
-[<Struct>]
-type StoredCopies = {
-    /// Copies that wait in the journal alone.
-    Backlog: int64
-    /// Since the oldest of those was accepted.
-    OldestAge: TimeSpan
-    DeadLetters: int64
-}
-
-/// What the page asks of a journal.
-[<NoEquality; NoComparison>]
-type StatusJournal = {
-    Of: ObjectKey -> StoredCopies
-    /// Of all RequestClones, also of those that are gone.
-    All: unit -> StoredCopies
-}
-
-/// What the status page tells of, as it is at the moment it is asked. From any thread.
-[<NoEquality; NoComparison>]
-type StatusSources = {
-    Version: string
-    /// What this replica is called among the others.
-    Instance: string
-    StartedAt: DateTimeOffset
-    Clock: TimeProvider
-    IsReady: unit -> bool
-    Table: unit -> RouteTable
-    Counts: unit -> RoutingCounts
-    Clones: CloneDirectory
-    Totals: unit -> CopyTotals
-    Requests: unit -> RequestCount list
-    UnknownHosts: unit -> UnknownHosts
-    Tap: Tap
-    Source: SourceMetrics
-    Budget: BufferBudget
-    /// None if there is none.
-    Journal: StatusJournal option
-    DeadLetters: DeadLetterService
-}
 
 /// Everything but the single routes, at one moment.
 type StatusSummary = {
@@ -56,7 +13,7 @@ type StatusSummary = {
     IsReady: bool
     Counts: RoutingCounts
     Totals: CopyTotals
-    /// Of all lanes together.
+    /// Of all queues together.
     Load: LaneLoad
     /// How long the first copy in any queue has waited.
     OldestWait: TimeSpan
@@ -72,52 +29,35 @@ type StatusSummary = {
     IsLeading: bool
     /// Empty for nobody, and where there is no such thing.
     Leader: string
+    /// None where it is not known.
+    Replicas: int option
     /// Bytes.
     ResidentMemory: int64
     BufferUsed: int64
     BufferLimit: int64
 }
 
-/// A RequestClone and what became of its copies.
-[<NoComparison>]
-type RouteStatus = {
-    Clone: ResolvedClone
-    Totals: CopyTotals
-    Load: LaneLoad
-    OldestWait: TimeSpan
-    /// None without a journal.
-    Stored: StoredCopies voption
-    /// None if it has had no copies.
-    History: CopyHistory voption
-}
-
 /// Those of the RequestClones that somebody wants to see.
+[<NoComparison; NoEquality>]
 type RoutePage = {
     Query: StatusQuery
     /// How many match.
     Total: int
-    Shown: ResolvedClone[]
+    Shown: RouteStatus[]
     /// Whether there is a journal to tell of.
     HasJournal: bool
 }
 
-/// The RequestClones in the order in which they are shown: sorted again only when the table has changed.
-[<Sealed>]
-type private OrderedClones(table: unit -> RouteTable) =
-    // Guards both: `clones` is `known` in the order of the page.
-    let gate = Lock()
-    let mutable known = RouteTable.empty
-    let mutable clones: ResolvedClone[] = [||]
+/// What is known of a copy that has finished.
+[<RequireQualifiedAccess; NoComparison>]
+type RecentCopy =
+    | Delivered of CopyDelivered
+    | Lost of CopyFailure
 
-    member _.Now: ResolvedClone[] =
-        exclusively gate (fun () ->
-            let now = table ()
-
-            if not (Object.ReferenceEquals(now, known)) then
-                clones <- StatusQuery.ordered now.Clones.Values
-                known <- now
-
-            clones)
+    member copy.At: DateTimeOffset =
+        match copy with
+        | RecentCopy.Delivered copy -> copy.At
+        | RecentCopy.Lost failure -> failure.At
 
 /// What is read of the sources for the page, its events and the interface.
 [<Sealed>]
@@ -125,11 +65,18 @@ type StatusSnapshot(sources: StatusSources) =
     let ordered = OrderedClones sources.Table
 
     static let failuresShown = 50
+    // So that one whose copies all fail leaves room for the others.
+    static let failuresOfEach = 4
 
-    let isLosing (clone: ResolvedClone) =
-        match sources.Clones.TryFind clone.Clone.Key with
-        | ValueSome entry -> entry.Statistics.IsLosing
+    let isLosing (status: RouteStatus) =
+        match status.History with
+        | ValueSome history -> history.HasLost status.Totals
         | ValueNone -> false
+
+    let failuresOf (key: ObjectKey) =
+        match sources.Clones.TryFind key with
+        | ValueSome entry -> entry.Statistics.Failures
+        | ValueNone -> []
 
     let sumBy (key: RequestCount -> 'Key) (counts: RequestCount list) : ('Key * int64) list =
         counts
@@ -169,24 +116,37 @@ type StatusSnapshot(sources: StatusSources) =
             LastSync = sources.Source.LastSync
             IsLeading = sources.Source.IsLeading
             Leader = sources.Source.Leader
+            Replicas = sources.Replicas()
             ResidentMemory = Environment.WorkingSet
             BufferUsed = sources.Budget.Used
             BufferLimit = sources.Budget.Total
         }
 
-    /// The RequestClones that a query asks for. Without a text and with every state it takes no longer for 10,000 of them
-    /// than for ten, else as long as looking at all names takes.
-    member _.Select(query: StatusQuery) : RoutePage =
-        let clones = ordered.Now
+    /// The states of all RequestClones. Of ten thousand it takes some milliseconds: whoever asks often shares it.
+    member _.Overview() : RouteOverview =
+        let now = sources.Clock.GetUtcNow()
+        ordered.Now |> Array.map (RouteStatus.read sources now) |> RouteOverview.ofRoutes now
+
+    /// The RequestClones that a query asks for, of an overview.
+    member _.Select(overview: RouteOverview, query: StatusQuery) : RoutePage =
+        let routes =
+            match query.Order with
+            | RouteOrder.Host -> overview.ByHost
+            | RouteOrder.Trouble -> overview.ByTrouble
+
+        let isShown (status: RouteStatus) =
+            StatusQuery.matches query status.Clone
+            && (match query.State with
+                | RouteStateFilter.All
+                | RouteStateFilter.Unrouted -> true
+                | RouteStateFilter.Failing -> isLosing status
+                | RouteStateFilter.Trouble -> RouteState.isTrouble status.State)
 
         let matching =
             if query.Text = "" && query.State = RouteStateFilter.All then
-                clones
+                routes
             else
-                clones
-                |> Array.filter (fun clone ->
-                    StatusQuery.matches query clone
-                    && (query.State <> RouteStateFilter.Failing || isLosing clone))
+                routes |> Array.filter isShown
 
         // Who is past the end, because there are fewer now, sees the last ones.
         let offset =
@@ -202,40 +162,37 @@ type StatusSnapshot(sources: StatusSources) =
             HasJournal = sources.Journal.IsSome
         }
 
-    /// What became of a RequestClone's copies.
-    member _.StatusOf(clone: ResolvedClone) : RouteStatus =
-        let stored =
-            match sources.Journal with
-            | Some journal -> ValueSome(journal.Of clone.Clone.Key)
-            | None -> ValueNone
+    /// One RequestClone, if there is such a one.
+    member _.TryFind(key: ObjectKey) : RouteStatus voption =
+        match sources.Table().Clones.TryGetValue key with
+        | true, clone -> ValueSome(RouteStatus.read sources (sources.Clock.GetUtcNow()) clone)
+        | false, _ -> ValueNone
 
-        match sources.Clones.TryFind clone.Clone.Key with
-        | ValueNone -> {
-            Clone = clone
-            Totals = CopyTotals.zero
-            Load = LaneLoad.empty
-            OldestWait = TimeSpan.Zero
-            Stored = stored
-            History = ValueNone
-          }
-        | ValueSome entry ->
-            let struct (load, oldest) = entry.Load
-
-            {
-                Clone = clone
-                Totals = entry.Statistics.Totals
-                Load = load
-                OldestWait = oldest
-                Stored = stored
-                History = entry.Statistics.History
-            }
-
-    /// The last copies that were not delivered, the latest first: a few of each RequestClone, so that one whose copies all
-    /// fail leaves room for the others.
+    /// The last copies that were not delivered, the latest first: a few of each RequestClone.
     member _.Failures() : CopyFailure list =
         [
             for entry in sources.Clones.Unordered do
-                yield! entry.Statistics.Failures
+                yield!
+                    entry.Statistics.Failures
+                    |> List.sortByDescending _.At
+                    |> List.truncate failuresOfEach
         ]
         |> List.sortByDescending _.At
         |> List.truncate failuresShown
+
+    /// The last copy of a RequestClone that was not delivered.
+    member _.LastFailure(key: ObjectKey) : CopyFailure option =
+        match failuresOf key with
+        | [] -> None
+        | failures -> Some(List.maxBy _.At failures)
+
+    /// What is remembered of a RequestClone's copies, the latest first.
+    member _.Recent(key: ObjectKey) : RecentCopy list =
+        match sources.Clones.TryFind key with
+        | ValueNone -> []
+        | ValueSome entry ->
+            [
+                yield! entry.Statistics.Deliveries |> List.map RecentCopy.Delivered
+                yield! entry.Statistics.Failures |> List.map RecentCopy.Lost
+            ]
+            |> List.sortByDescending _.At
