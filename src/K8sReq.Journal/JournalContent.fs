@@ -39,6 +39,8 @@ type JournalUpkeep = {
     Unsent: ObjectKey list
     /// All dead letters that there are, of all replicas; none where they were not counted.
     Letters: (ObjectKey * DeadLetterCount) list option
+    /// How many processes use the journal, this one among them; none where they were not counted.
+    Replicas: int option
     /// There is more of the same to do at once.
     IsMore: bool
 }
@@ -49,6 +51,7 @@ module JournalUpkeep =
         Poisonous = []
         Unsent = []
         Letters = None
+        Replicas = None
         IsMore = false
     }
 

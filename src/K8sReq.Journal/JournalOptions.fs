@@ -19,6 +19,8 @@ type JournalEvents = {
     Opened: JournalContent -> unit
     /// Copies of a process that has gone are this one's now.
     Adopted: JournalUpkeep -> unit
+    /// So many processes use the journal. Told now and then, of a journal that several can use.
+    Replicas: int -> unit
     /// So many copies of this RequestClone wait, more than was known (they are found now), or fewer (they were given up): after a
     /// transaction of which nobody knew whether it was kept.
     Recounted: ObjectKey -> int64 -> unit
@@ -37,6 +39,7 @@ module JournalEvents =
     let none: JournalEvents = {
         Opened = ignore
         Adopted = ignore
+        Replicas = ignore
         Recounted = fun _ _ -> ()
         TakenOver = fun _ _ -> ()
         Arrived = ignore

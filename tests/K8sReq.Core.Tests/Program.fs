@@ -40,6 +40,7 @@ let main arguments =
             TelemetrySettingsTests.tests
             PostgresAddressTests.tests
             DurationBucketsTests.tests
+            RouteHealthTests.tests
             StatusQueryTests.tests
             LogRateLimitTests.tests
             UnknownHostsTests.tests

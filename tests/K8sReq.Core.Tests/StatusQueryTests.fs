@@ -8,7 +8,7 @@ open K8sReq.Core
 
 let private ofPairs (pairs: (string * string) list) : StatusQuery =
     let fields = Map.ofList pairs
-    StatusQuery.ofFields fields.TryFind
+    StatusQuery.ofFields RouteOrder.Host fields.TryFind
 
 // As a server reads it.
 let private ofQueryString (text: string) : StatusQuery =
@@ -66,7 +66,14 @@ let private queries =
         let! text = Gen.elements [ ""; "a"; "shop/x"; "10.0.0.7:80"; "ä&=+% ?#"; "<b>" ]
 
         let! state =
-            Gen.elements [ RouteStateFilter.All; RouteStateFilter.Unrouted; RouteStateFilter.Failing ]
+            Gen.elements [
+                RouteStateFilter.All
+                RouteStateFilter.Unrouted
+                RouteStateFilter.Failing
+                RouteStateFilter.Trouble
+            ]
+
+        let! order = Gen.elements [ RouteOrder.Host; RouteOrder.Trouble ]
 
         let! offset = Gen.elements [ 0; 1; 50; Int32.MaxValue ]
         let! limit = Gen.elements [ 1; StatusQuery.usualLimit; StatusQuery.longestLimit ]
@@ -74,6 +81,7 @@ let private queries =
         return {
             Text = text
             State = state
+            Order = order
             Offset = offset
             Limit = limit
         }
@@ -84,7 +92,7 @@ let tests =
     testList "StatusQuery" [
         test "without fields it is everything" {
             Expect.equal (ofPairs []) StatusQuery.all "all"
-            Expect.equal (StatusQuery.toQueryString StatusQuery.all) "" "no query string"
+            Expect.equal (StatusQuery.toQueryString RouteOrder.Host StatusQuery.all) "" "no query string"
         }
 
         test "what is not understood counts as not said" {
@@ -105,7 +113,7 @@ let tests =
 
         testProperty "a query string says all of it"
         <| Prop.forAll queries (fun query ->
-            Expect.equal (ofQueryString (StatusQuery.toQueryString query)) query "the same")
+            Expect.equal (ofQueryString (StatusQuery.toQueryString RouteOrder.Host query)) query "the same")
 
         test "a text is looked for in every name, whatever its case" {
             let finds text clone =

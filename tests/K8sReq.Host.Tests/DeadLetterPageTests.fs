@@ -124,7 +124,7 @@ let tests =
             do!
                 withJournal manifests (fun proxy -> task {
                     let! before = get proxy "/"
-                    Expect.stringContains before "data-label=\"Backlog\"" "with a journal"
+                    Expect.stringContains before "data-label=\"Dead letters\"" "with a journal"
                     Expect.isFalse (before.Contains "dead?clone=") "none yet"
 
                     for number in 1..3 do

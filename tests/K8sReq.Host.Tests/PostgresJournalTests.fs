@@ -239,6 +239,13 @@ let tests =
                     for secret in [ password; Uri.EscapeDataString password ] do
                         Expect.isFalse (text.Contains secret) "nowhere"
 
+                // What has left is not counted.
+                do!
+                    Waiting.until "the only replica" (fun () -> task {
+                        let! api = Scrape.get (int status) "/api/status"
+                        return api.Contains "\"replicas\":1,"
+                    })
+
                 program.Terminate()
                 let! code = program.ExitCode()
                 Expect.equal code 0 "stopped as asked"

@@ -32,6 +32,8 @@ let private ofItsParts = [
     ServeTests.tests
     MetricsTests.tests
     StatusPageTests.tests
+    HealthTests.tests
+    StatusLayoutTests.tests
     DeadLetterPageTests.tests
     LoadTests.tests
     LayerTests.tests

@@ -51,11 +51,11 @@ let tests =
                 do! send proxy 2
                 do! browser.Go(urlOf proxy)
                 do! browser.Shows("it is live", isLive)
-                let delivered = cell "copy-0" "Delivered"
+                let delivered = cell "copy-0" "Delivered, 10 min"
                 do! browser.Shows("what has been", $"{delivered} === '2'")
                 do! send proxy 5
                 do! browser.Shows("what came meanwhile", $"{delivered} === '7'")
-                do! browser.Shows("and failed", cell "copy-1" "Failed" + " === '7'")
+                do! browser.Shows("and failed", cell "copy-1" "Lost, 10 min" + " === '7'")
 
                 do!
                     browser.Shows(
@@ -111,7 +111,7 @@ let tests =
                 do! send proxy 1
                 do! browser.Press " "
                 do! browser.Shows("it goes on", isLive)
-                do! browser.Shows("with what came meanwhile", cell "copy-0" "Delivered" + " === '1'")
+                do! browser.Shows("with what came meanwhile", cell "copy-0" "Delivered, 10 min" + " === '1'")
             })
 
         testCaseTask "without JavaScript it shows the same, and loads itself again"
@@ -123,7 +123,7 @@ let tests =
                 do! browser.Go(urlOf proxy + "?q=webhooks")
                 let! rows = browser.Evaluate "document.querySelectorAll('#routes tbody tr').length"
                 Expect.equal rows "2" "the filter"
-                let! delivered = browser.Evaluate(cell "copy-0" "Delivered")
+                let! delivered = browser.Evaluate(cell "copy-0" "Delivered, 10 min")
                 Expect.equal delivered "3" "the figures"
 
                 let! refreshed =

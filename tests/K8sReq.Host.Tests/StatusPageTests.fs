@@ -118,7 +118,11 @@ let private sourcesOf (count: int) : StatusSources =
         Budget = BufferBudget 1L
         Journal = None
         DeadLetters = DeadLetterService(None, fun _ -> false)
+        Replicas = fun () -> None
     }
+
+let private select (snapshot: StatusSnapshot) (query: StatusQuery) =
+    snapshot.Select(snapshot.Overview(), query)
 
 let tests =
     testList "the status page" [
@@ -201,12 +205,105 @@ let tests =
                 Expect.isFalse (routes.Contains "<img") "nor where JSON is taken for markup"
             })
 
+        testCaseTask "tells how a route does, since when, and what is remembered of its copies"
+        <| fun () ->
+            withProxy (fun proxy -> task {
+                do! send proxy 3
+                let! status = json proxy "/api/status"
+                Expect.equal (longOf status [ "health"; "states"; "Failing" ]) 1L "one fails"
+                Expect.equal (longOf status [ "health"; "states"; "Delivering" ]) 1L "one delivers"
+                Expect.equal (longOf status [ "health"; "states"; "NotRouted" ]) 2L "two are not routed"
+
+                Expect.equal
+                    (string (status.GetProperty("health").GetProperty "summary"))
+                    "1 of 4 routes fails and 2 are not routed."
+                    "in a sentence"
+
+                let! good = json proxy "/api/routes/shop/copy-0"
+                Expect.equal (string (good.GetProperty "state")) "Delivering" "the good one"
+                Expect.equal (longOf good [ "lastMinute"; "delivered" ]) 3L "in the last minute"
+
+                Expect.equal
+                    (good.GetProperty("failingSince").ValueKind)
+                    JsonValueKind.Null
+                    "it does not fail"
+
+                Expect.isFalse (string (good.GetProperty "lastSuccess") = "") "its last success"
+                let copies = good.GetProperty("recent")
+                Expect.equal (copies.GetArrayLength()) 1 "one of each ten seconds is kept"
+                Expect.isTrue (copies[0].GetProperty("delivered").GetBoolean()) "which was delivered"
+
+                let! bad = json proxy "/api/routes/shop/copy-1"
+                Expect.equal (string (bad.GetProperty "state")) "Failing" "the bad one"
+                Expect.isFalse (string (bad.GetProperty "failingSince") = "") "since when"
+                Expect.equal (longOf bad [ "lastTenMinutes"; "failed" ]) 3L "lately"
+
+                Expect.equal
+                    (bad.GetProperty("recent").GetArrayLength())
+                    3
+                    "every failure is kept, up to a number"
+
+                let! trouble = json proxy "/api/routes?sort=trouble&state=trouble"
+                Expect.equal (namesOf trouble) [ "copy-1"; "hostile"; "missing" ] "the worst first"
+            })
+
+        testCaseTask "a route has a page of its own, and one that is not there has none"
+        <| fun () ->
+            withProxy (fun proxy -> task {
+                do! send proxy 1
+                let! page = get proxy "/routes/shop/copy-1"
+
+                Expect.stringContains
+                    page
+                    "100 % of copies failed in the last minute: answered 503."
+                    "its state"
+
+                Expect.stringContains
+                    page
+                    "kubectl --namespace shop describe requestclones copy-1"
+                    "a command"
+
+                Expect.isFalse
+                    (page.Contains "style=\"" || page.Contains "://")
+                    "nothing that the policy forbids"
+
+                let! hostile = get proxy "/routes/shop/hostile"
+                Expect.stringContains hostile "&lt;img src=x onerror=alert(1)&gt;" "the host, escaped"
+                Expect.isFalse (hostile.Contains "<img") "no element of it"
+
+                for path in
+                    [
+                        "/routes/shop/nobody"
+                        "/api/routes/shop/nobody"
+                        "/routes/shop"
+                        "/routes/a/b/c/d"
+                    ] do
+                    use! answer = client.GetAsync $"http://127.0.0.1:{proxy.StatusPort}{path}"
+                    Expect.equal (int answer.StatusCode) 404 path
+
+                use! missing =
+                    client.GetAsync $"http://127.0.0.1:{proxy.StatusPort}/routes/%%3Cb%%3E/%%3Ci%%3Ex"
+
+                let! text = missing.Content.ReadAsStringAsync()
+                Expect.stringContains text "&lt;b&gt;/" "what was asked for, escaped"
+                Expect.isFalse (text.Contains "<b>" || text.Contains "<i>") "no element of it"
+            })
+
         testCaseTask "nothing of a request is in it"
         <| fun () ->
             withProxy (fun proxy -> task {
                 do! send proxy 1
 
-                for path in [ "/"; "/api/status"; "/api/routes"; "/api/failures" ] do
+                for path in
+                    [
+                        "/"
+                        "/routes/shop/copy-0"
+                        "/routes/shop/copy-1"
+                        "/api/status"
+                        "/api/routes"
+                        "/api/routes/shop/copy-1"
+                        "/api/failures"
+                    ] do
                     let! text = get proxy path
                     Expect.isFalse (text.Contains "unseen") path
             })
@@ -214,7 +311,15 @@ let tests =
         testCaseTask "only what comes from here runs in it, and nobody frames or keeps it"
         <| fun () ->
             withProxy (fun proxy -> task {
-                for path in [ "/"; "/style.css"; "/script.js"; "/api/status" ] do
+                for path in
+                    [
+                        "/"
+                        "/style.css"
+                        "/status.css"
+                        "/script.js"
+                        "/api/status"
+                        "/routes/shop/copy-0"
+                    ] do
                     use! answer = client.GetAsync $"http://127.0.0.1:{proxy.StatusPort}{path}"
                     Expect.equal (int answer.StatusCode) 200 path
 
@@ -297,26 +402,26 @@ let tests =
 
             use! proxy = TestProxy.Start(route + alone, clock = clock)
             let! events = follow proxy ""
-            let! summary = events.Next()
-            expectPart "summary" summary
+            let! health = events.Next()
+            expectPart "health" health
             let! routes = events.Next()
             expectPart "routes" routes
             Expect.stringContains routes "id=\"route/shop/alone\"" "all of them"
-            let! failures = events.Next()
-            expectPart "failures" failures
+
+            for id in [ "unknown-hosts"; "failures"; "replica" ] do
+                let! part = events.Next()
+                expectPart id part
 
             do! send proxy 1
             do! clock.TimerStarted StatusPage.usualInterval
             clock.Advance StatusPage.usualInterval
-            let! summary = events.Next()
-            expectPart "summary" summary
+            let! health = events.Next()
+            expectPart "health" health
             let! row = events.Next()
             Expect.stringStarts row "<tr id=\"route/shop/copy-0\"" "the row that has changed"
-
-            // The next event is the next summary's: the other row has not been sent.
-            clock.Advance StatusPage.usualInterval
-            let! summary = events.Next()
-            expectPart "summary" summary
+            // The other row has not been sent.
+            let! replica = events.Next()
+            expectPart "replica" replica
 
             let! _ = proxy.Stop() |> Waiting.within "the end, with somebody who looks on"
             let mutable last = ""
@@ -360,22 +465,22 @@ let tests =
 
         test "of ten thousand routes a page has fifty, and a filter finds one" {
             let snapshot = StatusSnapshot(sourcesOf 10_000)
-            let all = snapshot.Select StatusQuery.all
+            let all = select snapshot StatusQuery.all
             Expect.equal (all.Total, all.Shown.Length) (10_000, 50) "fifty"
 
             let found =
-                snapshot.Select {
+                select snapshot {
                     StatusQuery.all with
                         Text = "HOST-7777.ex"
                 }
 
-            Expect.equal (found.Shown |> Array.map _.Clone.Key.Name) [| "copy-7777" |] "one"
+            Expect.equal (found.Shown |> Array.map _.Key.Name) [| "copy-7777" |] "one"
         }
 
         test "as long as nothing changes nothing is rendered, and all who look share what is" {
             let snapshot = StatusSnapshot(sourcesOf 100)
             let feed = StatusFeed(snapshot, TimeProvider.System, TimeSpan.FromHours 1.0)
-            let shown = (snapshot.Select StatusQuery.all).Shown
+            let shown = (select snapshot StatusQuery.all).Shown
             let once, twice = feed.Rows shown, feed.Rows shown
 
             Expect.isTrue
@@ -408,7 +513,7 @@ let tests =
             let feed = StatusFeed(snapshot, TimeProvider.System, TimeSpan.FromHours 1.0)
 
             let row () =
-                (feed.Rows (snapshot.Select StatusQuery.all).Shown)[0]
+                (feed.Rows (select snapshot StatusQuery.all).Shown)[0]
 
             let before = row ()
 

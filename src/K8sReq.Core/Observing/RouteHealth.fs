@@ -15,7 +15,11 @@ type CopyWindow = {
     member window.Finished = window.Delivered + window.Lost
 
 module CopyWindow =
-    let empty = { Delivered = 0; Failed = 0; Dropped = 0 }
+    let empty = {
+        Delivered = 0
+        Failed = 0
+        Dropped = 0
+    }
 
     let add (one: CopyWindow) (other: CopyWindow) : CopyWindow = {
         Delivered = one.Delivered + other.Delivered

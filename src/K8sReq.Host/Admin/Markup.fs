@@ -46,18 +46,27 @@ let duration (time: TimeSpan) : string =
 let ago (time: TimeSpan) : string =
     let count (value: float) (unit: string) = $"{int64 value} {unit} ago"
 
-    if time < TimeSpan.FromSeconds 15.0 then "just now"
-    elif time < TimeSpan.FromMinutes 1.0 then count (floor (time.TotalSeconds / 10.0) * 10.0) "s"
-    elif time < TimeSpan.FromHours 2.0 then count time.TotalMinutes "min"
-    elif time < TimeSpan.FromDays 2.0 then count time.TotalHours "h"
-    else count time.TotalDays "days"
+    if time < TimeSpan.FromSeconds 15.0 then
+        "just now"
+    elif time < TimeSpan.FromMinutes 1.0 then
+        count (floor (time.TotalSeconds / 10.0) * 10.0) "s"
+    elif time < TimeSpan.FromHours 2.0 then
+        count time.TotalMinutes "min"
+    elif time < TimeSpan.FromDays 2.0 then
+        count time.TotalHours "h"
+    else
+        count time.TotalDays "days"
 
 /// How long something has lasted, in the same words.
 let lasting (time: TimeSpan) : string =
-    if time < TimeSpan.FromMinutes 1.0 then "less than a minute"
-    elif time < TimeSpan.FromHours 2.0 then $"{int64 time.TotalMinutes} min"
-    elif time < TimeSpan.FromDays 2.0 then $"{int64 time.TotalHours} h"
-    else $"{int64 time.TotalDays} days"
+    if time < TimeSpan.FromMinutes 1.0 then
+        "less than a minute"
+    elif time < TimeSpan.FromHours 2.0 then
+        $"{int64 time.TotalMinutes} min"
+    elif time < TimeSpan.FromDays 2.0 then
+        $"{int64 time.TotalHours} h"
+    else
+        $"{int64 time.TotalDays} days"
 
 /// So many in a minute, as a rate in the unit that suits it.
 let rate (perMinute: int) : string =
@@ -76,9 +85,12 @@ let percent (part: int) (whole: int) : string =
     else
         let share = float part / float whole * 100.0
 
-        if part < whole && share > 99.0 then "over 99 %"
-        elif part > 0 && share < 1.0 then "under 1 %"
-        else share.ToString("0", CultureInfo.InvariantCulture) + " %"
+        if part < whole && share > 99.0 then
+            "over 99 %"
+        elif part > 0 && share < 1.0 then
+            "under 1 %"
+        else
+            share.ToString("0", CultureInfo.InvariantCulture) + " %"
 
 /// A name that may be broken after its dots, dashes and slashes, and not within words as long as there is room for those.
 let breakable (text: string) : XmlNode list =

@@ -32,6 +32,9 @@ type DurableParts
 
     let place = JournalPlace.describe settings.KeptIn
 
+    // 0 for not known. Written on the journal's thread.
+    let mutable replicas = 0
+
     // What waits in the journal may come out.
     let nudge (clone: ObjectKey) =
         clones.LaneOf clone |> Option.iter _.NudgeNow()
@@ -96,6 +99,7 @@ type DurableParts
             {
                 Opened = opened
                 Adopted = adopted
+                Replicas = fun count -> Volatile.Write(&replicas, count)
                 Recounted = recounted
                 TakenOver =
                     fun clone copies -> accounts.TakenOverInJournal((clones.Of clone).Statistics, copies)
@@ -131,6 +135,12 @@ type DurableParts
 
     member _.Store = store
     member _.Sinks = sinks
+
+    /// How many replicas use the journal, as counted last; none where that is not known.
+    member _.Replicas: int option =
+        match Volatile.Read &replicas with
+        | 0 -> None
+        | count -> Some count
 
     /// Whether there is anything of a RequestClone in the journal.
     member _.Has(clone: ObjectKey) : bool =

@@ -89,7 +89,7 @@ let create
         Budget = plane.Budget
         Journal = plane.Journal |> Option.map statusOf
         DeadLetters = DeadLetterService(plane.Journal, plane.IsRouted)
-        Replicas = fun () -> None
+        Replicas = fun () -> plane.Durable |> Option.bind _.Replicas
     }
 
     // Of the probes, the metrics and the page: a few for each who has to do with them, out of the descriptors that are kept.

@@ -132,6 +132,7 @@ type Adoption(session: PostgresSession, owner: int64, packs: PackRows, letters: 
             Poisonous = poisonous
             Unsent = unsent
             Letters = None
+            Replicas = None
             IsMore =
                 packCount = packsAtOnce
                 || waiting.Length = copiesAtOnce

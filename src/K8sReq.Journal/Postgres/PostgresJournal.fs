@@ -28,7 +28,7 @@ type PostgresJournal
     let adoption = Adoption(session, owner, packs, letters)
     let waiting = WaitingRows(session, owner, requests, suspects)
     let opened = Stopwatch.GetTimestamp()
-    // Dead letters of others are counted no more often than once for so many upkeeps.
+    // Dead letters of others, and replicas, are counted no more often than once for so many upkeeps.
     let upkeepsToCount = 10
     let mutable upkeeps = 0
 
@@ -84,6 +84,7 @@ type PostgresJournal
             {
                 found with
                     Letters = Some(letters.Found())
+                    Replicas = Some(replicas.Count())
             }
         else
             found

@@ -101,6 +101,13 @@ type Replicas(session: PostgresSession, me: ReplicaId, times: ReplicaTimes) =
             seconds times.Lease
         )
 
+    /// How many there are, this one among them.
+    member _.Count() : int =
+        session.Number
+            "SELECT count(*) FROM k8sreq.replicas WHERE NOT fenced AND expires_at > clock_timestamp()"
+        |> ValueOption.get
+        |> int
+
     /// Those without a sign of life count as gone from now on. One that is in a transaction of its own has a little more time;
     /// then its connection is ended.
     member _.FenceExpired() : unit =

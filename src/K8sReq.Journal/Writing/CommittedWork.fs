@@ -24,6 +24,7 @@ type CommittedWork(usage: JournalUsage, letters: DeadLetterUsage, live: LivePack
             usage.Found(clone, copies)
 
         Option.iter letters.FoundAll upkeep.Letters
+        Option.iter events.Replicas upkeep.Replicas
 
         for clone in upkeep.Unsent do
             letters.AddUnsent clone

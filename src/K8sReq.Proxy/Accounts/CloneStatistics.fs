@@ -65,6 +65,7 @@ type CloneStatistics(clone: ObjectKey) =
     member _.Recover(copies: int64) = recovered.Add copies
     /// So many dead letters are copies again.
     member _.Replay(copies: int64) = replayed.Add copies
+
     /// So many copies were given up that waited in the journal.
     member _.Drop(copies: int64) =
         historyNow () |> ignore

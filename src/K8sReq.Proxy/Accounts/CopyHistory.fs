@@ -161,7 +161,8 @@ type CopyHistory() =
 
     /// Whether anything was lost in the time that is remembered, until these totals.
     member _.HasLost(totals: CopyTotals) : bool =
-        (since seen totals).Lost > 0 || points |> Array.exists (fun point -> point.Lost > 0)
+        (since seen totals).Lost > 0
+        || points |> Array.exists (fun point -> point.Lost > 0)
 
     /// How many deliveries of the last minutes were in each class of `DurationBuckets`.
     member _.Durations: int64[] =

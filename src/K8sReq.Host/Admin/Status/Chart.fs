@@ -32,9 +32,7 @@ let private bars (height: float) (width: int) (most: int) (counts: struct (int *
             let bottom = height - scale under
             let tall = min bottom (max (height / 24.0) (scale value))
 
-            path.Append(
-                $"M{index * (width + 1)} {text bottom}v-{text tall}h{width}v{text tall}z"
-            )
+            path.Append($"M{index * (width + 1)} {text bottom}v-{text tall}h{width}v{text tall}z")
             |> ignore)
 
     string path
@@ -80,7 +78,12 @@ let niceTop (most: int) : int =
 
 let private legend: XmlNode =
     ul [ _class "legend" ] [
-        for kind, words in [ "delivered", "delivered"; "failed", "failed or expired"; "dropped", "dropped" ] ->
+        for kind, words in
+            [
+                "delivered", "delivered"
+                "failed", "failed or expired"
+                "dropped", "dropped"
+            ] ->
             li [] [
                 Giraffe.ViewEngine.HtmlElements.span [ _class ("key " + kind); attr "aria-hidden" "true" ] []
                 str words
@@ -103,7 +106,7 @@ let private asTable (at: DateTimeOffset) (points: CopyWindow[]) : XmlNode =
             thead [] [
                 tr [] [
                     th [ attr "scope" "col" ] [ str "Minute to (UTC)" ]
-                    for name in [ "Delivered"; "Failed"; "Dropped" ] ->
+                    for name in [ "Delivered"; "Failed"; "Dropped" ] do
                         th [ attr "scope" "col"; _class "number" ] [ str name ]
                 ]
             ]
@@ -126,7 +129,11 @@ let outcomes (at: DateTimeOffset) (points: CopyWindow[]) : XmlNode =
     let width = points.Length * 8
 
     let line (y: float) =
-        tag "path" [ _class "grid"; attr "d" $"M0 {int y}h{width}"; attr "vector-effect" "non-scaling-stroke" ] []
+        tag "path" [
+            _class "grid"
+            attr "d" $"M0 {int y}h{width}"
+            attr "vector-effect" "non-scaling-stroke"
+        ] []
 
     let label (ago: float) (words: string) =
         li [] [ str words; str " "; shortTime at (at - TimeSpan.FromMinutes ago) ]

@@ -20,7 +20,9 @@ let private line (words: string list) : string =
 /// What each is for, and the line. The resource has its full name: `rc` is another one's.
 let ofRoute (status: RouteStatus) : (string * string) list =
     let key = status.Key
-    let kubectl words = line ("kubectl" :: "--namespace" :: key.Namespace :: words)
+
+    let kubectl words =
+        line ("kubectl" :: "--namespace" :: key.Namespace :: words)
 
     let service =
         match status.Clone.Clone.Spec with
@@ -34,7 +36,12 @@ let ofRoute (status: RouteStatus) : (string * string) list =
             "The Service", kubectl [ "get"; "services"; service; "--output"; "wide" ]
 
             "Its pods that are ready",
-            kubectl [ "get"; "endpointslices"; "--selector"; $"kubernetes.io/service-name={service}" ]
+            kubectl [
+                "get"
+                "endpointslices"
+                "--selector"
+                $"kubernetes.io/service-name={service}"
+            ]
         | None -> ()
         match status.Stored with
         | ValueSome _ -> "Its dead letters", line [ "k8sreq"; "dead"; "list"; "--clone"; string key ]

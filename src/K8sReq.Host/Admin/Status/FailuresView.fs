@@ -23,12 +23,7 @@ let private cell (label: string) (kind: string) (content: XmlNode list) : XmlNod
 let private figures (attempts: int) (took: TimeSpan) (traceId: string) : XmlNode list = [
     cell "Attempts" "number" [ str (string attempts) ]
     cell "Took" "number" [ str (duration took) ]
-    cell "Trace" "trace" [
-        if traceId = "" then
-            str "–"
-        else
-            code [] [ str traceId ]
-    ]
+    cell "Trace" "trace" [ if traceId = "" then str "–" else code [] [ str traceId ] ]
 ]
 
 let private figureColumns = [ "Attempts", "number"; "Took", "number"; "Trace", "trace" ]

@@ -36,7 +36,9 @@ let private troubled (overview: RouteOverview) : string =
         let count = overview.Count state
 
         // The first says of how many: "2 of 12 routes fail, 1 is slow".
-        if index = 0 then
+        if total = 1 then
+            $"The only route {verb state count}"
+        elif index = 0 then
             $"""{number (int64 count)} of {many total "route"} {verb state count}"""
         else
             $"{number (int64 count)} {verb state count}")
@@ -62,7 +64,9 @@ let verdict (now: StatusSummary) (overview: RouteOverview) : Verdict =
     let isLosing =
         overview.Count RouteState.Failing
         + overview.Count RouteState.Dropping
-        + overview.Count RouteState.NotRouted > 0
+        + overview.Count RouteState.NotRouted
+            >
+            0
 
     if now.LastSync.IsNone && overview.ByHost.Length = 0 then
         {

@@ -31,7 +31,8 @@ module RouteOverview =
         let ofState =
             RouteState.all
             |> List.map (fun state ->
-                byHost |> Array.filter (fun status -> RouteState.rank status.State = RouteState.rank state))
+                byHost
+                |> Array.filter (fun status -> RouteState.rank status.State = RouteState.rank state))
             |> Array.ofList
 
         {

@@ -60,8 +60,7 @@ type RouteStatus = {
     /// Since when it is in its state, where that is known.
     member status.Since: DateTimeOffset option =
         match status.State, status.History with
-        | (RouteState.Failing | RouteState.Dropping), ValueSome history ->
-            Some(history.LosingSince status.At)
+        | (RouteState.Failing | RouteState.Dropping), ValueSome history -> Some(history.LosingSince status.At)
         | RouteState.NotRouted, _ ->
             status.Clone.Clone.Observed
             |> Option.bind _.Ready

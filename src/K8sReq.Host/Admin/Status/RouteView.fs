@@ -18,7 +18,11 @@ let private text (name: string) (value: string) : XmlNode = pair name [ str valu
 
 /// What is the matter, and since when.
 let state (status: RouteStatus) (last: CopyFailure option) : XmlNode =
-    section [ _id "state"; _class (tone status.State); attr "aria-labelledby" "state-title" ] [
+    section [
+        _id "state"
+        _class (tone status.State)
+        attr "aria-labelledby" "state-title"
+    ] [
         h2 [ _id "state-title" ] (breakable (string status.Key))
         p [ _class "sentence" ] [ badge status.State; str (" " + reason status last + ".") ]
         match status.Since with
@@ -53,7 +57,11 @@ let outcomes (status: RouteStatus) : XmlNode =
         dl [ _class "figures" ] [
             figure "" "Rate" (RoutesView.rateOf status) "finished, last minute"
             figure "" "Last success" (lastSuccess status) "to ten seconds"
-            figure "" "Delivered" (number totals.Delivered) $"since the start, {number totals.Retries} retries"
+            figure
+                ""
+                "Delivered"
+                (number totals.Delivered)
+                $"since the start, {number totals.Retries} retries"
             figure (bad totals.Failed) "Failed" (number totals.Failed) "since the start"
             figure (bad totals.Dropped) "Dropped" (number totals.Dropped) "since the start"
             figure (bad totals.Expired) "Expired" (number totals.Expired) "since the start"
@@ -143,7 +151,8 @@ let spec (status: RouteStatus) : XmlNode =
         dl [ _class "pairs" ] [
             pair "Host" (breakable (status.Host |> Option.defaultValue "not valid"))
             match status.Clone.Clone.Spec with
-            | Ok spec -> pair "Service" [ yield! breakable spec.ServiceName; str $", port {spec.ServicePort}" ]
+            | Ok spec ->
+                pair "Service" [ yield! breakable spec.ServiceName; str $", port {spec.ServicePort}" ]
             | Error _ -> ()
             match status.Clone.Resolved with
             | Ok target -> pair "Address" (breakable target.Endpoint)
@@ -187,13 +196,16 @@ let parts (status: RouteStatus) (last: CopyFailure option) (recent: RecentCopy l
 ]
 
 let private trail: XmlNode list = [
-    nav [ attr "aria-label" "Breadcrumb" ] [
-        a [ _href root ] [ str "All routes" ]
-    ]
+    nav [ attr "aria-label" "Breadcrumb" ] [ a [ _href root ] [ str "All routes" ] ]
 ]
 
 /// The whole page.
-let page (now: StatusSummary) (status: RouteStatus) (last: CopyFailure option) (recent: RecentCopy list) : string =
+let page
+    (now: StatusSummary)
+    (status: RouteStatus)
+    (last: CopyFailure option)
+    (recent: RecentCopy list)
+    : string =
     StatusView.livePage
         root
         $"K8sReq: {status.Key}"
@@ -205,19 +217,12 @@ let page (now: StatusSummary) (status: RouteStatus) (last: CopyFailure option) (
 
 /// The page of a RequestClone that is not there, or no more.
 let missing (now: StatusSummary) (key: ObjectKey) : string =
-    StatusView.livePage
-        root
-        $"K8sReq: {key}"
-        ""
-        now
-        trail
-        [
-            titled "missing" "There is no such RequestClone" [
-                p [] [
-                    strong [] (breakable (string key))
-                    str " is not among the routes of this replica. It may have been deleted. "
-                    a [ _href root ] [ str "All routes" ]
-                ]
+    StatusView.livePage root $"K8sReq: {key}" "" now trail [
+        titled "missing" "There is no such RequestClone" [
+            p [] [
+                strong [] (breakable (string key))
+                str " is not among the routes of this replica. It may have been deleted. "
+                a [ _href root ] [ str "All routes" ]
             ]
         ]
-        [ "api/routes" ]
+    ] [ "api/routes" ]

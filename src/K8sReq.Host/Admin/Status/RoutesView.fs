@@ -58,18 +58,13 @@ let private row (status: RouteStatus) : XmlNode =
         cell "State" "state" [ badge status.State ]
         th [ attr "scope" "row"; attr "data-label" "Route"; _class "route" ] [
             a [ _href (pathOf status.Key) ] (breakable host)
-            small [] [
-                yield! breakable (string status.Key)
-                yield! targetOf status
-            ]
+            small [] [ yield! breakable (string status.Key); yield! targetOf status ]
         ]
         cell "Rate" "number" [ str (rateOf status) ]
         count "Delivered, 10 min" "" (int64 status.LastTenMinutes.Delivered)
         count "Lost, 10 min" "bad" (int64 status.LastTenMinutes.Lost)
         cell "Last success" "time" [ str (lastSuccess status) ]
-        cell "p99" "number" [
-            str (status.Quantile 0.99 |> Option.map duration |> Option.defaultValue "–")
-        ]
+        cell "p99" "number" [ str (status.Quantile 0.99 |> Option.map duration |> Option.defaultValue "–") ]
         count "Waiting" "" status.Waiting
         match status.Stored with
         | ValueSome stored -> deadLetters status.Key stored
@@ -104,7 +99,8 @@ let private pager (page: RoutePage) : XmlNode =
                     "No RequestClone matches."
             )
         else
-            str $"{number (int64 query.Offset + 1L)} to {number (int64 shownTo)} of {number (int64 page.Total)} "
+            str
+                $"{number (int64 query.Offset + 1L)} to {number (int64 shownTo)} of {number (int64 page.Total)} "
 
         if query.Offset > 0 then
             link "Previous" (max 0 (query.Offset - query.Limit))

@@ -47,7 +47,9 @@ let reason (status: RouteStatus) (last: CopyFailure option) : string =
             | None -> ""
 
         lost "failed" judged.Failed + outcome
-    | RouteState.Dropping -> lost "were dropped" judged.Dropped + ", because the queue is full or the route was removed"
+    | RouteState.Dropping ->
+        lost "were dropped" judged.Dropped
+        + ", because the queue is full or the route was removed"
     | RouteState.NotRouted -> (Conditions.wanted status.Clone.Resolved).Message
     | RouteState.Waiting ->
         $"""{many64 status.Waiting "copy" "copies"} wait{(if status.Waiting = 1L then "s" else "")}, and none was delivered in the last minute"""
@@ -68,4 +70,8 @@ let reason (status: RouteStatus) (last: CopyFailure option) : string =
 let lastSuccess (status: RouteStatus) : string =
     match status.LastSuccess with
     | Some at -> ago (status.At - at)
-    | None -> if status.Totals.Accepted + status.Totals.Recovered = 0L then "–" else "never"
+    | None ->
+        if status.Totals.Accepted + status.Totals.Recovered = 0L then
+            "–"
+        else
+            "never"

@@ -82,8 +82,7 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
         {
             Overview = overview
             Health = StatusView.part (HealthView.health snapshot.LastFailure summary overview)
-            UnknownHosts =
-                StatusView.part (UnknownHostsView.unknownHosts summary.At summary.UnknownHosts)
+            UnknownHosts = StatusView.part (UnknownHostsView.unknownHosts summary.At summary.UnknownHosts)
             Failures = StatusView.part (FailuresView.failures (snapshot.Failures()))
             Replica = StatusView.part (ReplicaView.replica summary)
         }
@@ -161,4 +160,3 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
     /// Looks on no more.
     member _.Leave(place: StatusPlace) : unit =
         exclusively gate (fun () -> places.Remove place |> ignore)
-

@@ -53,7 +53,8 @@ let private window (json: Utf8JsonWriter) (name: string) (window: CopyWindow) =
         json.WriteNumber("dropped", window.Dropped))
 
 // As conditions have their reasons.
-let private stateCode (state: RouteState) : string = (RouteState.name state).Replace("Not routed", "NotRouted")
+let private stateCode (state: RouteState) : string =
+    (RouteState.name state).Replace("Not routed", "NotRouted")
 
 // How many RequestClones are in each state, and what is the matter.
 let private health (json: Utf8JsonWriter) (summary: StatusSummary) (overview: RouteOverview) =
@@ -116,59 +117,59 @@ let ofSummary (summary: StatusSummary) (overview: RouteOverview) : byte[] =
                 json.WriteNumber("bufferLimitBytes", summary.BufferLimit))))
 
 let private routeFields (json: Utf8JsonWriter) (status: RouteStatus) =
-        let readiness = Conditions.wanted status.Clone.Resolved
+    let readiness = Conditions.wanted status.Clone.Resolved
 
-        match status.Clone.Clone.Spec with
-        | Ok spec -> json.WriteString("host", spec.Host.Value)
-        | Error _ -> json.WriteNull "host"
+    match status.Clone.Clone.Spec with
+    | Ok spec -> json.WriteString("host", spec.Host.Value)
+    | Error _ -> json.WriteNull "host"
 
-        clone json status.Clone.Clone.Key
+    clone json status.Clone.Clone.Key
 
-        match status.Clone.Resolved with
-        | Ok target ->
-            json.WriteString("service", target.Service.Name)
-            json.WriteString("address", target.Endpoint)
-        | Error _ ->
-            json.WriteNull "service"
-            json.WriteNull "address"
+    match status.Clone.Resolved with
+    | Ok target ->
+        json.WriteString("service", target.Service.Name)
+        json.WriteString("address", target.Endpoint)
+    | Error _ ->
+        json.WriteNull "service"
+        json.WriteNull "address"
 
-        field json "ready" (fun () ->
-            json.WriteBoolean("status", readiness.IsReady)
-            json.WriteString("reason", readiness.Reason)
-            json.WriteString("message", readiness.Message))
+    field json "ready" (fun () ->
+        json.WriteBoolean("status", readiness.IsReady)
+        json.WriteString("reason", readiness.Reason)
+        json.WriteString("message", readiness.Message))
 
-        json.WriteString("state", stateCode status.State)
-        time json "stateSince" status.Since
+    json.WriteString("state", stateCode status.State)
+    time json "stateSince" status.Since
 
-        time
-            json
-            "failingSince"
-            (match status.State with
-             | RouteState.Failing
-             | RouteState.Dropping -> status.Since
-             | _ -> None)
+    time
+        json
+        "failingSince"
+        (match status.State with
+         | RouteState.Failing
+         | RouteState.Dropping -> status.Since
+         | _ -> None)
 
-        time json "lastSuccess" status.LastSuccess
-        window json "lastMinute" status.LastMinute
-        window json "lastTenMinutes" status.LastTenMinutes
-        copies json status.Totals
-        queue json status.Load status.OldestWait
-        stored json status.Stored
+    time json "lastSuccess" status.LastSuccess
+    window json "lastMinute" status.LastMinute
+    window json "lastTenMinutes" status.LastTenMinutes
+    copies json status.Totals
+    queue json status.Load status.OldestWait
+    stored json status.Stored
 
-        seconds json "p50Seconds" (status.Quantile 0.5)
-        seconds json "p99Seconds" (status.Quantile 0.99)
+    seconds json "p50Seconds" (status.Quantile 0.5)
+    seconds json "p99Seconds" (status.Quantile 0.99)
 
-        match status.History with
-        | ValueNone -> json.WriteNull "history"
-        | ValueSome history ->
-            let points = history.Points status.Totals
+    match status.History with
+    | ValueNone -> json.WriteNull "history"
+    | ValueSome history ->
+        let points = history.Points status.Totals
 
-            field json "history" (fun () ->
-                seconds json "slotSeconds" (Some CopyHistory.SlotLength)
-                array json "delivered" points (fun point -> json.WriteNumberValue point.Delivered)
-                array json "lost" points (fun point -> json.WriteNumberValue point.Lost)
-                array json "failed" points (fun point -> json.WriteNumberValue point.Failed)
-                array json "dropped" points (fun point -> json.WriteNumberValue point.Dropped))
+        field json "history" (fun () ->
+            seconds json "slotSeconds" (Some CopyHistory.SlotLength)
+            array json "delivered" points (fun point -> json.WriteNumberValue point.Delivered)
+            array json "lost" points (fun point -> json.WriteNumberValue point.Lost)
+            array json "failed" points (fun point -> json.WriteNumberValue point.Failed)
+            array json "dropped" points (fun point -> json.WriteNumberValue point.Dropped))
 
 /// `/api/routes`
 let ofPage (page: RoutePage) : byte[] =
@@ -178,8 +179,7 @@ let ofPage (page: RoutePage) : byte[] =
             json.WriteNumber("offset", page.Query.Offset)
             json.WriteNumber("limit", page.Query.Limit)
 
-            array json "routes" page.Shown (fun status ->
-                object json (fun () -> routeFields json status))))
+            array json "routes" page.Shown (fun status -> object json (fun () -> routeFields json status))))
 
 let private traceId (json: Utf8JsonWriter) (id: string) =
     if id = "" then

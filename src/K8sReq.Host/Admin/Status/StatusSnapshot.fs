@@ -125,7 +125,10 @@ type StatusSnapshot(sources: StatusSources) =
     /// The states of all RequestClones. Of ten thousand it takes some milliseconds: whoever asks often shares it.
     member _.Overview() : RouteOverview =
         let now = sources.Clock.GetUtcNow()
-        ordered.Now |> Array.map (RouteStatus.read sources now) |> RouteOverview.ofRoutes now
+
+        ordered.Now
+        |> Array.map (RouteStatus.read sources now)
+        |> RouteOverview.ofRoutes now
 
     /// The RequestClones that a query asks for, of an overview.
     member _.Select(overview: RouteOverview, query: StatusQuery) : RoutePage =

@@ -61,21 +61,14 @@ let page
     (rows: string seq)
     (lost: CopyFailure list)
     : string =
-    livePage
-        ""
-        $"K8sReq: {now.Instance}"
-        "events"
-        now
-        []
-        [
-            HealthView.health lastFailure now overview
-            RoutesView.filterForm shown.Query
-            RoutesView.routes shown rows
-            UnknownHostsView.unknownHosts now.At now.UnknownHosts
-            FailuresView.failures lost
-            ReplicaView.replica now
-        ]
-        [ "api/status"; "api/routes"; "api/failures"; "api/unknown-hosts" ]
+    livePage "" $"K8sReq: {now.Instance}" "events" now [] [
+        HealthView.health lastFailure now overview
+        RoutesView.filterForm shown.Query
+        RoutesView.routes shown rows
+        UnknownHostsView.unknownHosts now.At now.UnknownHosts
+        FailuresView.failures lost
+        ReplicaView.replica now
+    ] [ "api/status"; "api/routes"; "api/failures"; "api/unknown-hosts" ]
 
 /// A part of the page, as it is sent when it has changed.
 let part (node: XmlNode) : string = RenderView.AsString.htmlNode node

@@ -36,9 +36,15 @@ let unknownHosts (now: DateTimeOffset) (unknown: UnknownHosts) : XmlNode =
                 tbody [] [
                     for host in List.truncate mostShown hosts ->
                         tr [] [
-                            th [ attr "scope" "row"; attr "data-label" "Host"; _class "name" ] (breakable host.Host)
-                            td [ attr "data-label" "Requests"; _class "number" ] [ str (number host.Requests) ]
-                            td [ attr "data-label" "Last seen"; _class "time" ] [ str (ago (now - host.LastSeen)) ]
+                            th
+                                [ attr "scope" "row"; attr "data-label" "Host"; _class "name" ]
+                                (breakable host.Host)
+                            td [ attr "data-label" "Requests"; _class "number" ] [
+                                str (number host.Requests)
+                            ]
+                            td [ attr "data-label" "Last seen"; _class "time" ] [
+                                str (ago (now - host.LastSeen))
+                            ]
                         ]
                 ]
             ]
