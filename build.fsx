@@ -605,6 +605,21 @@ let release platforms =
         for name, reason in missing do
             printfn "  %s: %s" name reason
 
+/// The pictures of the documents, as the tests of the page leave them.
+let screenshots () =
+    testOne "host" [ "--filter"; "Host.how the status page looks" ]
+
+    for picture, name in
+        [
+            "trouble-light", "status-light"
+            "trouble-dark", "status-dark"
+            "well-light", "status-well"
+            "route-light", "status-route"
+            "trouble-phone-light", "status-phone"
+        ] do
+        let source = Path.Combine(root, "artifacts", "status-page", picture + ".png")
+        File.Copy(source, Path.Combine(root, "docs", "images", name + ".png"), true)
+
 let targets = [
     "build", "compile everything (what is done without a target)", (fun _ -> build ())
     "run", "serve examples/local with two receivers; further arguments go to the proxy", runExample
@@ -629,6 +644,7 @@ let targets = [
     "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",
     bench
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
+    "screenshots", "make the pictures of docs/images again; needs Chromium", (fun _ -> screenshots ())
     "publish", "leave the program at artifacts/k8sreq/k8sreq", (fun _ -> publish ())
     "publish-native",
     "the same as native code, at artifacts/k8sreq-native/k8sreq: starts faster, takes minutes to build",

@@ -239,6 +239,10 @@ let tests =
             let wide =
                 "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
+            for width in [ 320; 375; 768; 1024; 1089; 1280; 1439; 1920 ] do
+                do! browser.Size(width, 800, width < 500)
+                do! browser.Shows($"nothing sticks out at {width}", wide)
+
             do! browser.Size(1280, 800, false)
 
             for theme in [ "light"; "dark" ] do

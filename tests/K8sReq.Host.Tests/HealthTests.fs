@@ -19,12 +19,19 @@ let tests =
             let verdict, losses = ask StatusScenes.well
             Expect.equal verdict.Tone "good" "green"
 
-            Expect.equal
-                verdict.Sentence
-                "All 5 routes deliver; 1 had nothing to deliver in the last 10 minutes."
-                "the sentence"
+            Expect.equal verdict.Sentence "All is well: 4 routes deliver, 1 is idle." "the sentence"
 
             Expect.stringContains losses ", none lost. None lost since the start." "nothing is lost"
+        }
+
+        test "all deliver" {
+            Expect.equal
+                (sentence {
+                    StatusScenes.well with
+                        Routes = List.truncate 4 StatusScenes.well.Routes
+                })
+                "All 4 routes deliver."
+                "the sentence"
         }
 
         test "one that delivers, and one that has nothing to deliver" {

@@ -73,8 +73,13 @@ let tests =
             inBrowser (fun proxy browser -> task {
                 do! browser.Go(urlOf proxy)
                 do! browser.Shows("it is live", isLive)
-                let row = "document.getElementById('route/shop/hostile')"
-                do! browser.Shows("the name", $"{row}.textContent.includes('<img src=x onerror=alert(1)>')")
+                let health = "document.getElementById('health')"
+
+                do!
+                    browser.Shows(
+                        "the name",
+                        $"{health}.textContent.includes('<img src=x onerror=alert(1)>')"
+                    )
 
                 let! elements =
                     browser.Evaluate "document.querySelectorAll('img, main script').length"

@@ -152,6 +152,11 @@ module Scene =
 
             for _ in 1..count do
                 statistics.Accept()
+
+                if not (TargetOutcome.isDelivered outcome || TargetOutcome.isDropped outcome) then
+                    for _ in 1 .. route.Delivery.Retry.Retries do
+                        statistics.Retry()
+
                 statistics.End(outcome, route.Took)
 
             match targets.TryFind key with
@@ -232,6 +237,7 @@ module Scene =
                     Delivered = sum.Delivered + totals.Delivered
                     Failed = sum.Failed + totals.Failed
                     Dropped = sum.Dropped + totals.Dropped
+                    Retries = sum.Retries + totals.Retries
             })
 
     let private journal (scene: Scene) : StatusJournal =

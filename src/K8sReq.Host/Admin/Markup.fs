@@ -9,6 +9,25 @@ open Giraffe.ViewEngine
 let number (value: int64) : string =
     value.ToString("N0", CultureInfo.InvariantCulture)
 
+/// In a column of figures: of more than a million, three digits are enough.
+let compact (value: int64) : string =
+    let short (unit: float) (name: string) =
+        let count = float value / unit
+
+        count.ToString((if count < 100.0 then "0.#" else "0"), CultureInfo.InvariantCulture)
+        + name
+
+    if value < 1_000_000L then number value
+    elif value < 1_000_000_000L then short 1e6 " M"
+    else short 1e9 " G"
+
+/// With a capital at its beginning.
+let capitalised (text: string) : string =
+    if text = "" then
+        ""
+    else
+        string (Char.ToUpperInvariant text[0]) + text.Substring 1
+
 /// So many of something that takes an s in the plural.
 let many (value: int) (what: string) : string =
     number (int64 value) + " " + (if value = 1 then what else what + "s")
@@ -68,16 +87,6 @@ let lasting (time: TimeSpan) : string =
     else
         $"{int64 time.TotalDays} days"
 
-/// So many in a minute, as a rate in the unit that suits it.
-let rate (perMinute: int) : string =
-    if perMinute < 120 then
-        $"{perMinute}/min"
-    else
-        let perSecond = float perMinute / 60.0
-
-        perSecond.ToString((if perSecond < 10.0 then "0.0" else "#,0"), CultureInfo.InvariantCulture)
-        + "/s"
-
 /// A share in percent. Of what is not all and not nothing, never 100 or 0.
 let percent (part: int) (whole: int) : string =
     if whole = 0 then
@@ -113,6 +122,16 @@ let shortTime (now: DateTimeOffset) (at: DateTimeOffset) : XmlNode =
             "HH:mm"
         else
             "yyyy-MM-dd HH:mm"
+
+    time [ attr "datetime" (JsonOutput.timeText at) ] [ str (at.UtcDateTime.ToString format) ]
+
+/// The same to the second.
+let timeOfDay (now: DateTimeOffset) (at: DateTimeOffset) : XmlNode =
+    let format =
+        if at.UtcDateTime.Date = now.UtcDateTime.Date then
+            "HH:mm:ss"
+        else
+            "yyyy-MM-dd HH:mm:ss"
 
     time [ attr "datetime" (JsonOutput.timeText at) ] [ str (at.UtcDateTime.ToString format) ]
 

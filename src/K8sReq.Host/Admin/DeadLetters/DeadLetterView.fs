@@ -80,7 +80,7 @@ let private row (letter: DeadLetter) : XmlNode =
     ]
 
 let private table (letters: DeadLetter list) : XmlNode =
-    table [] [
+    table [ _class "rows" ] [
         thead [] [
             tr [] [
                 for name, kind in columns do

@@ -52,8 +52,14 @@ let private mostOf (points: CopyWindow[]) : int =
 
 /// Ten minutes at a glance, a bar for each twenty seconds. Each as high as it can be: see the rate beside it.
 let sparkline (points: CopyWindow[]) : XmlNode =
+    // The slot that is open has less than the others only because it is not over: it is left out, unless it is all there is.
+    let closed = points[1 .. points.Length - 2]
+
     let pairs =
-        points
+        (if closed |> Array.exists (fun point -> point.Finished > 0) then
+             closed
+         else
+             points[2..])
         |> Array.chunkBySize 2
         |> Array.map (Array.fold CopyWindow.add CopyWindow.empty)
 
@@ -153,8 +159,8 @@ let outcomes (at: DateTimeOffset) (points: CopyWindow[]) : XmlNode =
             ] [
                 line 0.5
                 line (height / 2.0)
-                yield! stack height 7 top points
                 line (height - 0.5)
+                yield! stack height 7 top points
             ]
         ]
         ol [ _class "x-axis"; attr "aria-hidden" "true" ] [

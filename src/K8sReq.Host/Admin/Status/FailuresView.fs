@@ -20,27 +20,37 @@ let private heads (columns: (string * string) list) : XmlNode =
 let private cell (label: string) (kind: string) (content: XmlNode list) : XmlNode =
     td [ attr "data-label" label; _class kind ] content
 
-let private figures (attempts: int) (took: TimeSpan) (traceId: string) : XmlNode list = [
+// A column of traces is there where any copy has one.
+let private figures (hasTraces: bool) (attempts: int) (took: TimeSpan) (traceId: string) : XmlNode list = [
     cell "Attempts" "number" [ str (string attempts) ]
     cell "Took" "number" [ str (duration took) ]
-    cell "Trace" "trace" [ if traceId = "" then str "–" else code [] [ str traceId ] ]
+    if hasTraces then
+        cell "Trace" "trace" [ if traceId = "" then str "–" else code [] [ str traceId ] ]
 ]
 
-let private figureColumns = [ "Attempts", "number"; "Took", "number"; "Trace", "trace" ]
+let private figureColumns (hasTraces: bool) = [
+    "Attempts", "number"
+    "Took", "number"
+    if hasTraces then
+        "Trace", "trace"
+]
 
 /// The last copies of all routes that were not delivered.
-let failures (failures: CopyFailure list) : XmlNode =
+let failures (now: DateTimeOffset) (failures: CopyFailure list) : XmlNode =
+    let failures = List.truncate mostShown failures
+    let hasTraces = failures |> List.exists (fun failure -> failure.TraceId <> "")
+
     let line (failure: CopyFailure) =
         let key = failure.Target.Clone
 
         tr [] [
-            cell "Time (UTC)" "clock" [ clockTime failure.At ]
+            cell "Time (UTC)" "clock" [ timeOfDay now failure.At ]
             cell "RequestClone" "name" [
                 a [ _href (pathOf key) ] (breakable (string key))
                 small [] (breakable failure.Target.Endpoint)
             ]
             cell "Outcome" "outcome" [ str (TargetOutcome.describe failure.Outcome) ]
-            yield! figures failure.Attempts failure.Duration failure.TraceId
+            yield! figures hasTraces failure.Attempts failure.Duration failure.TraceId
         ]
 
     titled "failures" "Last failures" [
@@ -50,14 +60,21 @@ let failures (failures: CopyFailure list) : XmlNode =
             table [ _class "rows" ] [
                 heads (
                     [ "Time (UTC)", "clock"; "RequestClone", "name"; "Outcome", "outcome" ]
-                    @ figureColumns
+                    @ figureColumns hasTraces
                 )
-                tbody [] (failures |> List.truncate mostShown |> List.map line)
+                tbody [] (List.map line failures)
             ]
     ]
 
 /// What is remembered of one route's copies.
-let recent (copies: RecentCopy list) : XmlNode =
+let recent (now: DateTimeOffset) (copies: RecentCopy list) : XmlNode =
+    let hasTraces =
+        copies
+        |> List.exists (fun copy ->
+            match copy with
+            | RecentCopy.Delivered copy -> copy.TraceId <> ""
+            | RecentCopy.Lost failure -> failure.TraceId <> "")
+
     let line (copy: RecentCopy) =
         let kind, words, outcome, endpoint, figures =
             match copy with
@@ -66,7 +83,7 @@ let recent (copies: RecentCopy list) : XmlNode =
                 "Delivered",
                 $"answered {copy.Status}",
                 copy.Endpoint,
-                figures copy.Attempts copy.Duration copy.TraceId
+                figures hasTraces copy.Attempts copy.Duration copy.TraceId
             | RecentCopy.Lost failure ->
                 "bad",
                 (if TargetOutcome.isDropped failure.Outcome then "Dropped"
@@ -74,10 +91,10 @@ let recent (copies: RecentCopy list) : XmlNode =
                  else "Failed"),
                 TargetOutcome.describe failure.Outcome,
                 failure.Target.Endpoint,
-                figures failure.Attempts failure.Duration failure.TraceId
+                figures hasTraces failure.Attempts failure.Duration failure.TraceId
 
         tr [] [
-            cell "Time (UTC)" "clock" [ clockTime copy.At ]
+            cell "Time (UTC)" "clock" [ timeOfDay now copy.At ]
             cell "Result" "state" [ span [ _class $"badge {kind}" ] [ str words ] ]
             cell "Outcome" "outcome" [ str outcome; small [] (breakable endpoint) ]
             yield! figures
@@ -90,7 +107,7 @@ let recent (copies: RecentCopy list) : XmlNode =
             table [ _class "rows" ] [
                 heads (
                     [ "Time (UTC)", "clock"; "Result", "state"; "Outcome", "outcome" ]
-                    @ figureColumns
+                    @ figureColumns hasTraces
                 )
                 tbody [] (List.map line copies)
             ]

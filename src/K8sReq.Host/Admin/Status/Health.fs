@@ -51,13 +51,12 @@ let private well (overview: RouteOverview) : string =
         "No copy was sent in the last 10 minutes, and none waits."
     elif total = 1 then
         "The only route delivers."
+    elif idle = 0 then
+        $"All {number (int64 total)} routes deliver."
     else
-        let all = $"All {number (int64 total)} routes deliver"
+        let delivering = overview.Count RouteState.Delivering
 
-        if idle = 0 then
-            all + "."
-        else
-            $"{all}; {number (int64 idle)} had nothing to deliver in the last 10 minutes."
+        $"""All is well: {many delivering "route"} {verb RouteState.Delivering delivering}, {number (int64 idle)} {verb RouteState.Idle idle}."""
 
 /// What is failing, or that nothing is.
 let verdict (now: StatusSummary) (overview: RouteOverview) : Verdict =
@@ -81,7 +80,7 @@ let verdict (now: StatusSummary) (overview: RouteOverview) : Verdict =
     elif overview.Trouble.Length > 0 then
         {
             Tone = if isLosing then "bad" else "warn"
-            Sentence = troubled overview + "."
+            Sentence = (if now.IsReady then "" else "Not ready. ") + troubled overview + "."
         }
     elif not now.IsReady then
         {

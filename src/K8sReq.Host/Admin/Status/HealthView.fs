@@ -21,6 +21,8 @@ let private sinceOf (status: RouteStatus) : XmlNode list =
 let private lostOf (status: RouteStatus) : string =
     if status.Lost = 0L then
         ""
+    elif status.Lost = int64 status.LastTenMinutes.Lost then
+        $" Lost: {number status.Lost}, all in the last 10 minutes."
     else
         $" Lost: {number (int64 status.LastTenMinutes.Lost)} in 10 minutes, {number status.Lost} since the start."
 
@@ -33,7 +35,7 @@ let private item (lastFailure: ObjectKey -> CopyFailure option) (status: RouteSt
             | Some host -> span [ _class "for" ] (str " for " :: breakable host)
             | None -> ()
             p [] [
-                str (reason status (lastFailure status.Key) + ".")
+                str (reason status (lastFailure status.Key))
                 yield! sinceOf status
                 str (lostOf status)
             ]

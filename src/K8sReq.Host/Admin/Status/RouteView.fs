@@ -19,12 +19,12 @@ let private text (name: string) (value: string) : XmlNode = pair name [ str valu
 /// What is the matter, and since when.
 let state (status: RouteStatus) (last: CopyFailure option) : XmlNode =
     section [
-        _id "state"
+        _id "route-state"
         _class (tone status.State)
-        attr "aria-labelledby" "state-title"
+        attr "aria-labelledby" "route-title"
     ] [
-        h2 [ _id "state-title" ] (breakable (string status.Key))
-        p [ _class "sentence" ] [ badge status.State; str (" " + reason status last + ".") ]
+        h2 [ _id "route-title" ] (breakable (string status.Key))
+        p [ _class "sentence" ] [ badge status.State; str (" " + reason status last) ]
         match status.Since with
         | Some since ->
             p [] [
@@ -55,7 +55,7 @@ let outcomes (status: RouteStatus) : XmlNode =
         | ValueSome history -> Chart.outcomes status.At (history.Points status.Totals)
         | ValueNone -> p [] [ str "No copy has finished since the start." ]
         dl [ _class "figures" ] [
-            figure "" "Rate" (RoutesView.rateOf status) "finished, last minute"
+            figure "" "Finished per min" (number (int64 status.LastMinute.Finished)) "in the last minute"
             figure "" "Last success" (lastSuccess status) "to ten seconds"
             figure
                 ""
@@ -65,7 +65,8 @@ let outcomes (status: RouteStatus) : XmlNode =
             figure (bad totals.Failed) "Failed" (number totals.Failed) "since the start"
             figure (bad totals.Dropped) "Dropped" (number totals.Dropped) "since the start"
             figure (bad totals.Expired) "Expired" (number totals.Expired) "since the start"
-            figure "" "p50, p99" $"{quantile 0.5}, {quantile 0.99}" "from acceptance to delivery"
+            figure "" "p50" (quantile 0.5) "from acceptance to delivery"
+            figure "" "p99" (quantile 0.99) "from acceptance to delivery"
         ]
     ]
 
@@ -186,13 +187,13 @@ let private commands (status: RouteStatus) : XmlNode =
         ]
     ]
 
-/// The parts that change, in the order of the page.
+/// The parts that change.
 let parts (status: RouteStatus) (last: CopyFailure option) (recent: RecentCopy list) : XmlNode list = [
     state status last
     outcomes status
     waiting status
-    FailuresView.recent recent
     spec status
+    FailuresView.recent status.At recent
 ]
 
 let private trail: XmlNode list = [
@@ -211,9 +212,13 @@ let page
         $"K8sReq: {status.Key}"
         (Uri.EscapeDataString status.Key.Name + "/events")
         now
-        trail
-        (parts status last recent @ [ commands status ])
-        [ "api/" + pathOf status.Key ]
+        trail [
+            state status last
+            outcomes status
+            div [ _class "columns" ] [ waiting status; spec status ]
+            commands status
+            FailuresView.recent status.At recent
+        ] [ "api/" + pathOf status.Key ]
 
 /// The page of a RequestClone that is not there, or no more.
 let missing (now: StatusSummary) (key: ObjectKey) : string =

@@ -13,9 +13,9 @@ let usualOrder = RouteOrder.Trouble
 
 let private columns (hasJournal: bool) = [
     "State", "state"
-    "Route", "route"
-    "Rate", "number"
-    "Delivered, 10 min", "number"
+    "RequestClone", "route"
+    "Finished per min", "number"
+    "Delivered, 10 min", "number long"
     "Lost, 10 min", "number"
     "Last success", "time"
     "p99", "number"
@@ -32,35 +32,36 @@ let private cell (label: string) (kind: string) (content: XmlNode list) : XmlNod
     td [ attr "data-label" label; _class kind ] content
 
 let private count (label: string) (tone: string) (value: int64) : XmlNode =
-    cell label ("number " + (if value > 0L then tone else "")) [ str (number value) ]
+    cell label ("number " + (if value > 0L then tone else "")) [ str (compact value) ]
 
-// Where copies go, or that they go nowhere.
-let private targetOf (status: RouteStatus) : XmlNode list =
+// What is copied, and where to.
+let private aboutOf (status: RouteStatus) : XmlNode list = [
+    yield! breakable (status.Host |> Option.defaultValue "no valid host")
     match status.Clone.Resolved with
-    | Ok target -> str " to " :: breakable target.Service.Name
-    | Error _ -> [ str " not routed" ]
+    | Ok target ->
+        str " to Service "
+        yield! breakable target.Service.Name
+    | Error _ -> str ", not routed"
+]
 
 let private deadLetters (key: ObjectKey) (stored: StoredCopies) : XmlNode =
     cell "Dead letters" "number" [
         if stored.DeadLetters = 0L then
             str "0"
         else
-            a [ _href ("dead?clone=" + Uri.EscapeDataString(string key)) ] [ str (number stored.DeadLetters) ]
+            a [ _href ("dead?clone=" + Uri.EscapeDataString(string key)) ] [
+                str (compact stored.DeadLetters)
+            ]
     ]
 
-/// A route's rate: what finished in the last minute.
-let rateOf (status: RouteStatus) : string = rate status.LastMinute.Finished
-
 let private row (status: RouteStatus) : XmlNode =
-    let host = status.Host |> Option.defaultValue "not valid"
-
     tr [ _id (rowId status.Key) ] [
         cell "State" "state" [ badge status.State ]
-        th [ attr "scope" "row"; attr "data-label" "Route"; _class "route" ] [
-            a [ _href (pathOf status.Key) ] (breakable host)
-            small [] [ yield! breakable (string status.Key); yield! targetOf status ]
+        th [ attr "scope" "row"; attr "data-label" "RequestClone"; _class "route" ] [
+            a [ _href (pathOf status.Key) ] (breakable (string status.Key))
+            small [] (aboutOf status)
         ]
-        cell "Rate" "number" [ str (rateOf status) ]
+        count "Finished per min" "" (int64 status.LastMinute.Finished)
         count "Delivered, 10 min" "" (int64 status.LastTenMinutes.Delivered)
         count "Lost, 10 min" "bad" (int64 status.LastTenMinutes.Lost)
         cell "Last success" "time" [ str (lastSuccess status) ]

@@ -25,8 +25,8 @@ let badge (state: RouteState) : XmlNode =
 let pathOf (key: ObjectKey) : string =
     $"routes/{Uri.EscapeDataString key.Namespace}/{Uri.EscapeDataString key.Name}"
 
-/// What is the matter, in a sentence without its full stop.
-let reason (status: RouteStatus) (last: CopyFailure option) : string =
+// Without a capital and a full stop.
+let private words (status: RouteStatus) (last: CopyFailure option) : string =
     let judged, time =
         if status.LastMinute.Finished > 0 then
             status.LastMinute, "in the last minute"
@@ -65,6 +65,9 @@ let reason (status: RouteStatus) (last: CopyFailure option) : string =
         else
             $"{percent status.LastTenMinutes.Delivered status.LastTenMinutes.Finished} of copies were delivered in the last 10 minutes"
     | RouteState.Idle -> "no copy finished in the last 10 minutes, and none waits"
+
+/// What is the matter, in a sentence.
+let reason (status: RouteStatus) (last: CopyFailure option) : string = capitalised (words status last) + "."
 
 /// When the last copy was delivered, to ten seconds.
 let lastSuccess (status: RouteStatus) : string =

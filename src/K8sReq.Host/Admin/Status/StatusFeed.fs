@@ -83,7 +83,7 @@ type StatusFeed(snapshot: StatusSnapshot, clock: TimeProvider, interval: TimeSpa
             Overview = overview
             Health = StatusView.part (HealthView.health snapshot.LastFailure summary overview)
             UnknownHosts = StatusView.part (UnknownHostsView.unknownHosts summary.At summary.UnknownHosts)
-            Failures = StatusView.part (FailuresView.failures (snapshot.Failures()))
+            Failures = StatusView.part (FailuresView.failures summary.At (snapshot.Failures()))
             Replica = StatusView.part (ReplicaView.replica summary)
         }
 

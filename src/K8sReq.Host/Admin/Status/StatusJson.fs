@@ -150,6 +150,7 @@ let private routeFields (json: Utf8JsonWriter) (status: RouteStatus) =
          | _ -> None)
 
     time json "lastSuccess" status.LastSuccess
+    json.WriteNumber("ratePerSecond", Math.Round(float status.LastMinute.Finished / 60.0, 3))
     window json "lastMinute" status.LastMinute
     window json "lastTenMinutes" status.LastTenMinutes
     copies json status.Totals

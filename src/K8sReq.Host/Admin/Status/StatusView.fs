@@ -66,7 +66,7 @@ let page
         RoutesView.filterForm shown.Query
         RoutesView.routes shown rows
         UnknownHostsView.unknownHosts now.At now.UnknownHosts
-        FailuresView.failures lost
+        FailuresView.failures now.At lost
         ReplicaView.replica now
     ] [ "api/status"; "api/routes"; "api/failures"; "api/unknown-hosts" ]
 
