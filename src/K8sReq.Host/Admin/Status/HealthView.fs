@@ -18,14 +18,6 @@ let private sinceOf (status: RouteStatus) : XmlNode list =
       ]
     | None -> []
 
-let private lostOf (status: RouteStatus) : string =
-    if status.Lost = 0L then
-        ""
-    elif status.Lost = int64 status.LastTenMinutes.Lost then
-        $" Lost: {number status.Lost}, all in the last 10 minutes."
-    else
-        $" Lost: {number (int64 status.LastTenMinutes.Lost)} in 10 minutes, {number status.Lost} since the start."
-
 let private item (lastFailure: ObjectKey -> CopyFailure option) (status: RouteStatus) : XmlNode =
     li [] [
         badge status.State
@@ -37,7 +29,7 @@ let private item (lastFailure: ObjectKey -> CopyFailure option) (status: RouteSt
             p [] [
                 str (reason status (lastFailure status.Key))
                 yield! sinceOf status
-                str (lostOf status)
+                str (lost status)
             ]
         ]
     ]

@@ -24,7 +24,8 @@ let state (status: RouteStatus) (last: CopyFailure option) : XmlNode =
         attr "aria-labelledby" "route-title"
     ] [
         h2 [ _id "route-title" ] (breakable (string status.Key))
-        p [ _class "sentence" ] [ badge status.State; str (" " + reason status last) ]
+        p [ _class "note" ] (RoutesView.about status)
+        p [ _class "sentence" ] [ badge status.State; str (" " + reason status last + lost status) ]
         match status.Since with
         | Some since ->
             p [] [
@@ -65,8 +66,8 @@ let outcomes (status: RouteStatus) : XmlNode =
             figure (bad totals.Failed) "Failed" (number totals.Failed) "since the start"
             figure (bad totals.Dropped) "Dropped" (number totals.Dropped) "since the start"
             figure (bad totals.Expired) "Expired" (number totals.Expired) "since the start"
-            figure "" "p50" (quantile 0.5) "from acceptance to delivery"
-            figure "" "p99" (quantile 0.99) "from acceptance to delivery"
+            figure "" "p50" (quantile 0.5) "until delivered"
+            figure "" "p99" (quantile 0.99) "until delivered"
         ]
     ]
 

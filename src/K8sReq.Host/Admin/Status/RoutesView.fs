@@ -34,8 +34,8 @@ let private cell (label: string) (kind: string) (content: XmlNode list) : XmlNod
 let private count (label: string) (tone: string) (value: int64) : XmlNode =
     cell label ("number " + (if value > 0L then tone else "")) [ str (compact value) ]
 
-// What is copied, and where to.
-let private aboutOf (status: RouteStatus) : XmlNode list = [
+/// What is copied, and where to.
+let about (status: RouteStatus) : XmlNode list = [
     yield! breakable (status.Host |> Option.defaultValue "no valid host")
     match status.Clone.Resolved with
     | Ok target ->
@@ -59,7 +59,7 @@ let private row (status: RouteStatus) : XmlNode =
         cell "State" "state" [ badge status.State ]
         th [ attr "scope" "row"; attr "data-label" "RequestClone"; _class "route" ] [
             a [ _href (pathOf status.Key) ] (breakable (string status.Key))
-            small [] (aboutOf status)
+            small [] (about status)
         ]
         count "Finished per min" "" (int64 status.LastMinute.Finished)
         count "Delivered, 10 min" "" (int64 status.LastTenMinutes.Delivered)

@@ -69,6 +69,15 @@ let private words (status: RouteStatus) (last: CopyFailure option) : string =
 /// What is the matter, in a sentence.
 let reason (status: RouteStatus) (last: CopyFailure option) : string = capitalised (words status last) + "."
 
+/// How much is lost, recently and in all, with a blank before it; empty if nothing is.
+let lost (status: RouteStatus) : string =
+    if status.Lost = 0L then
+        ""
+    elif status.Lost = int64 status.LastTenMinutes.Lost then
+        $" Lost: {number status.Lost}, all in the last 10 minutes."
+    else
+        $" Lost: {number (int64 status.LastTenMinutes.Lost)} in 10 minutes, {number status.Lost} since the start."
+
 /// When the last copy was delivered, to ten seconds.
 let lastSuccess (status: RouteStatus) : string =
     match status.LastSuccess with
