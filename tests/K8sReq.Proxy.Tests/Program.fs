@@ -39,5 +39,6 @@ let main arguments =
             ObservedTests.tests
             BacklogFeederTests.tests
             CopyHistoryTests.tests
+            CloneStatisticsTests.tests
             AllocationTests.tests
         ])
