@@ -324,6 +324,7 @@ module Scene =
                     }
                 ]
             UnknownHosts = fun () -> unknown
+            Tap = Tap()
             Source = source
             Budget = BufferBudget(256L * 1048576L)
             Journal = if scene.HasJournal then Some(journal scene) else None
