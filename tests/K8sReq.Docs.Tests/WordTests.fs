@@ -22,6 +22,7 @@ let private isForUsers (path: string) =
                 "http-behaviour"
                 "metrics"
                 "security"
+                "status-page"
                 "troubleshooting"
                 "upgrade"
             ] -> $"docs/{name}.md"
