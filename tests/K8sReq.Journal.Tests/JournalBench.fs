@@ -104,6 +104,7 @@ type Bench(site: JournalSite, ?clock: TimeProvider, ?limit: int64) =
             {
                 Opened = found.SetResult
                 Adopted = adopted.Enqueue
+                Replicas = ignore
                 Recounted = fun clone copies -> recounted.Enqueue(clone, copies)
                 TakenOver = fun clone copies -> takenOver.Enqueue(clone, copies)
                 Arrived = arrived.Enqueue
