@@ -163,20 +163,20 @@ type DataPlane
                 http.Sent(request.Request.Method, outcome, duration)
         Ended =
             fun request lane (struct (outcome, attempts) as ended) duration ->
-                if tap.IsOn then
-                    tap.Tell(
-                        TapEvent.Copy {
-                            At = clock.GetUtcNow()
-                            Id = request.RequestId
-                            Method = request.Request.Method
-                            Target = lane.Target
-                            Outcome = outcome
-                            Attempts = attempts
-                            Duration = duration
-                        }
-                    )
-
                 try
+                    if tap.IsOn then
+                        tap.Tell(
+                            TapEvent.Copy {
+                                At = clock.GetUtcNow()
+                                Id = request.RequestId
+                                Method = request.Request.Method
+                                Target = lane.Target
+                                Outcome = outcome
+                                Attempts = attempts
+                                Duration = duration
+                            }
+                        )
+
                     reportCopy request lane ended duration
                 finally
                     accounts.Ended(lane.Statistics, outcome, duration)

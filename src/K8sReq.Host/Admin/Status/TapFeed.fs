@@ -116,7 +116,7 @@ let private ofMissed (count: int64) : byte[] =
 
 // Until the reader goes, or the program ends.
 let private follow (tap: TapReader) (filter: TapFilter) (body: Stream) (stop: CancellationToken) : Task = task {
-    // The head: whoever reads knows now that what happens from here on is shown.
+    // The headers, at once: the reader knows now that it sees what happens from here on.
     do! body.FlushAsync stop
     let mutable isOpen = true
 
