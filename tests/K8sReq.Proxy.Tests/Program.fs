@@ -35,6 +35,7 @@ let main arguments =
             HostileClientTests.tests
             RequestIdTests.tests
             RefusalTests.tests
+            TapTests.tests
             RequestTraceTests.tests
             ObservedTests.tests
             BacklogFeederTests.tests
