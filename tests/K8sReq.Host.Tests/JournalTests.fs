@@ -372,7 +372,7 @@ let tests =
             do! accepts port [ 1..5 ]
 
             folder.Delete "routes/a.yaml"
-            let! _ = program.Says "RequestClone shop/gone is gone: dropped 5 of its copies"
+            let! _ = program.Says "RequestClone shop/gone has not been routed for ORPHAN_KEEP: 5 copies dropped"
             let! _, pending = isBalanced metrics
             Expect.equal pending 0.0 "nothing is left"
         }

@@ -357,7 +357,7 @@ let tests =
 
             Expect.exists
                 proxy.Log
-                (fun line -> line.Contains "copies for shop/copy-0 (127.0.0.1:" && line.Contains ": 1 copies")
+                (fun line -> line.Contains "Shutdown timeout: 1 copy for shop/copy-0 (127.0.0.1:")
                 "and named by target"
         }
     ]
