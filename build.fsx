@@ -250,6 +250,9 @@ let nativeSuites () = [ withNative "K8sReq.Kubernetes.Tests" []; withNative "K8s
 /// This variable adds the native program to all tests; it needs a C compiler's linker.
 let testsNative = Environment.GetEnvironmentVariable "K8SREQ_TEST_NATIVE" = "1"
 
+/// Suites that judge files rather than the program, and load the machine little.
+let rendered = [ "K8sReq.Chart.Tests"; "K8sReq.Docs.Tests" ]
+
 let testAll () =
     build ()
     publish ()
@@ -257,25 +260,27 @@ let testAll () =
     if testsNative then
         publishNative ()
 
-    // The native program's tests wait for most of their time. The last two of the others load the machine: they come when those are
-    // most often over.
-    report [
-        [ for _, project, _ in suites -> expecto project [] ]
-        @ [
+    let ofSuites, ofFiles =
+        suites
+        |> List.map (fun (_, project, _) -> expecto project [])
+        |> List.partition (fun suite -> not (List.contains suite.Name rendered))
+
+    // The last two load the machine: they come when the native program's tests, which wait for most of their time, are most often over.
+    let loading = [
+        for name in [ "K8sReq.Attack"; "K8sReq.Crash" ] ->
             {
-                Name = "K8sReq.Attack"
+                Name = name
                 Arguments = [ "--short" ]
                 Program = None
             }
-            {
-                Name = "K8sReq.Crash"
-                Arguments = [ "--short" ]
-                Program = None
-            }
-        ]
-        if testsNative then
-            nativeSuites ()
     ]
+
+    report (
+        if testsNative then
+            [ ofSuites @ loading; nativeSuites () @ ofFiles ]
+        else
+            [ ofSuites @ ofFiles @ loading ]
+    )
 
 /// One test program, and what it needs alone; further arguments go to it, such as --filter.
 let testOne suite arguments =
