@@ -250,8 +250,8 @@ let nativeSuites () = [ withNative "K8sReq.Kubernetes.Tests" []; withNative "K8s
 /// This variable adds the native program to all tests; it needs a C compiler's linker.
 let testsNative = Environment.GetEnvironmentVariable "K8SREQ_TEST_NATIVE" = "1"
 
-/// Suites that judge files rather than the program, and load the machine little.
-let rendered = [ "K8sReq.Chart.Tests"; "K8sReq.Docs.Tests" ]
+/// The suite that waits longest, for browsers, servers that come back and leases that end.
+let waiting = "K8sReq.Host.Tests"
 
 let testAll () =
     build ()
@@ -260,13 +260,13 @@ let testAll () =
     if testsNative then
         publishNative ()
 
-    let ofSuites, ofFiles =
+    let waits, others =
         suites
         |> List.map (fun (_, project, _) -> expecto project [])
-        |> List.partition (fun suite -> not (List.contains suite.Name rendered))
+        |> List.partition (fun suite -> suite.Name = waiting)
 
-    // The last two load the machine: they come when the native program's tests, which wait for most of their time, are most often over.
-    let loading = [
+    // These load the machine: they come when what runs beside them is most often over.
+    let loads = [
         for name in [ "K8sReq.Attack"; "K8sReq.Crash" ] ->
             {
                 Name = name
@@ -275,12 +275,12 @@ let testAll () =
             }
     ]
 
-    report (
+    report [
+        others
+        waits @ loads
         if testsNative then
-            [ ofSuites @ loading; nativeSuites () @ ofFiles ]
-        else
-            [ ofSuites @ ofFiles @ loading ]
-    )
+            nativeSuites ()
+    ]
 
 /// One test program, and what it needs alone; further arguments go to it, such as --filter.
 let testOne suite arguments =
