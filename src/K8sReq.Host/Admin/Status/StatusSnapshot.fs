@@ -122,7 +122,7 @@ type StatusSnapshot(sources: StatusSources) =
             BufferLimit = sources.Budget.Total
         }
 
-    /// The states of all RequestClones. Of ten thousand it takes some milliseconds: whoever asks often shares it.
+    /// The states of all RequestClones. Of ten thousand it takes some milliseconds: ask once for many readers.
     member _.Overview() : RouteOverview =
         let now = sources.Clock.GetUtcNow()
 
