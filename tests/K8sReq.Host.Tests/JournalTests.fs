@@ -372,7 +372,10 @@ let tests =
             do! accepts port [ 1..5 ]
 
             folder.Delete "routes/a.yaml"
-            let! _ = program.Says "RequestClone shop/gone has not been routed for ORPHAN_KEEP: 5 copies dropped"
+
+            let! _ =
+                program.Says "RequestClone shop/gone has not been routed for ORPHAN_KEEP: 5 copies dropped"
+
             let! _, pending = isBalanced metrics
             Expect.equal pending 0.0 "nothing is left"
         }
