@@ -90,6 +90,20 @@ let tests =
                     let! _ = good.Take linesEach
                     Expect.isFalse program.HasExited "it goes on"
 
+                    // All have ended, and more lines were to be written than there is room for.
+                    do!
+                        Waiting.until "every copy to end" (fun () -> task {
+                            let! text = Scrape.text ports["Metrics"]
+
+                            let pending =
+                                Scrape.series text
+                                |> Map.toSeq
+                                |> Seq.filter (fun (name, _) -> name.StartsWith "k8sreq_copies_pending{")
+                                |> Seq.sumBy snd
+
+                            return pending = 0.0
+                        })
+
                     // Somebody reads again: each line is what lines are.
                     let read () = task {
                         let! line =
