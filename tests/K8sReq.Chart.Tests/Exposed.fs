@@ -13,29 +13,8 @@ open K8sReq.TestKit
 
 /// Names of series, as a scrape has them.
 let series: Set<string> =
-    use meter = new Diagnostics.Metrics.Meter "k8sreq"
-    use journal = new TestJournal()
-
-    let families =
-        Metrics.families {
-            Version = ""
-            Http = HttpMetrics meter
-            Clones = CloneDirectory()
-            Source = SourceMetrics TimeProvider.System
-            Budget = BufferBudget 1L
-            Journal =
-                Some {
-                    Store = journal.Store
-                    Limit = 1L
-                    Sinks = fun () -> { Sent = 0L; Refused = 0L; Failed = 0L }
-                }
-            UnknownHosts = fun () -> UnknownHosts.empty
-            Routes = fun () -> Routing.initial.Counts
-            IsReady = fun () -> false
-        }
-
     set [
-        for family in families do
+        for family in ExposedMetrics.families () do
             let name = Exposition.familyName family
 
             match family.Kind with

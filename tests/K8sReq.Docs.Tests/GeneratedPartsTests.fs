@@ -3,6 +3,7 @@ module K8sReq.Docs.Tests.GeneratedPartsTests
 open Expecto
 open FSharp.Reflection
 open K8sReq.Core
+open K8sReq.TestKit
 
 let tests =
     testList "generated parts" [
@@ -40,7 +41,7 @@ let tests =
         }
 
         test "every metric is shown with the labels of at least one series" {
-            for family in MetricsReference.families () do
+            for family in ExposedMetrics.families () do
                 Expect.isNonEmpty family.Samples family.Name
         }
 

@@ -4,6 +4,7 @@ module K8sReq.Docs.Tests.WordTests
 open System.Text.RegularExpressions
 open Expecto
 open K8sReq.Core
+open K8sReq.TestKit
 
 let private words =
     Regex(@"\b(whoever|anew|weigh|weighs|weighed|lane|lanes)\b", RegexOptions.IgnoreCase)
@@ -35,8 +36,8 @@ let private forUsers =
 let private metricNames =
     lazy
         (set [
-            for family in MetricsReference.families () do
-                let name = MetricsReference.name family
+            for family in ExposedMetrics.families () do
+                let name = ExposedMetrics.name family
                 name
                 name + "_bucket"
                 name + "_sum"

@@ -11,11 +11,8 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.TestKit
 
-let private run arguments variables = task {
-    use program = PublishedProgram.Start(arguments, variables)
-    let! code = program.ExitCode()
-    return code, program.Output, program.Errors
-}
+let private run arguments variables =
+    PublishedProgram.Run(arguments, variables)
 
 /// A receiver, a proxy with a route for a.example to it.
 [<Sealed>]

@@ -11,11 +11,8 @@ open System.Threading.Tasks
 open Expecto
 open K8sReq.TestKit
 
-let private run arguments variables = task {
-    use program = PublishedProgram.Start(arguments, variables)
-    let! code = program.ExitCode()
-    return code, program.Output, program.Errors
-}
+let private run arguments variables =
+    PublishedProgram.Run(arguments, variables)
 
 let private free = [
     "--http-addr=127.0.0.1:0"

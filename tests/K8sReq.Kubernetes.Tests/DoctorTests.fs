@@ -2,23 +2,10 @@
 module K8sReq.Kubernetes.Tests.DoctorTests
 
 open System
-open System.IO
 open System.Text.Json
 open System.Threading.Tasks
 open Expecto
 open K8sReq.TestKit
-
-let private crd =
-    lazy
-        (File.ReadAllText(
-            Path.Combine(
-                PublishedProgram.Root,
-                "chart",
-                "k8sreq-duplicator-controller",
-                "crds",
-                "proxy.infra.doodle.com_requestclones.yaml"
-            )
-        ))
 
 let private lease (renewed: DateTimeOffset) =
     $"""apiVersion: coordination.k8s.io/v1
@@ -37,7 +24,7 @@ endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: {isReady}}}}}]
 
 /// A cluster in which nothing is wrong.
 let private healthy (server: ApiServer) =
-    server.Put crd.Value
+    server.Put ClusterObjects.definition.Value
     server.Put(Manifests.route "a.example" [ 9001 ])
     server.Put(lease DateTimeOffset.UtcNow)
     server.Put(endpoints "app-0" "true")
@@ -138,7 +125,8 @@ let tests =
         finds
             "an older definition"
             []
-            (fun server -> server.Put(crd.Value.Replace("deadLetterSink:", "olderSink:")))
+            (fun server ->
+                server.Put(ClusterObjects.definition.Value.Replace("deadLetterSink:", "olderSink:")))
             "crd"
             "failed"
             "delivery.deadLetterSink"

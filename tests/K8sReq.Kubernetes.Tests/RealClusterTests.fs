@@ -22,16 +22,7 @@ let private crdName = "requestclones.proxy.infra.doodle.com"
 
 let private crd =
     lazy
-        (let path =
-            Path.Combine(
-                PublishedProgram.Root,
-                "chart",
-                "k8sreq-duplicator-controller",
-                "crds",
-                "proxy.infra.doodle.com_requestclones.yaml"
-            )
-
-         match ManifestYaml.parse (File.ReadAllText path) with
+        (match ManifestYaml.parse ClusterObjects.definition.Value with
          | Ok [ document ] -> document.Root.GetRawText()
          | other -> failwith $"{other}")
 

@@ -1,7 +1,21 @@
 /// Objects of a cluster as JSON, the way kubectl would send them.
 module K8sReq.TestKit.ClusterObjects
 
+open System.IO
 open System.Text.Json.Nodes
+
+/// The CustomResourceDefinition, in YAML, as the chart has it.
+let definition: Lazy<string> =
+    lazy
+        File.ReadAllText(
+            Path.Combine(
+                PublishedProgram.Root,
+                "chart",
+                "k8sreq-duplicator-controller",
+                "crds",
+                "proxy.infra.doodle.com_requestclones.yaml"
+            )
+        )
 
 let clone (ns: string) (name: string) (host: string) (service: string) (port: string) =
     $$"""{"apiVersion":"proxy.infra.doodle.com/v1beta1","kind":"RequestClone","metadata":{"namespace":"{{ns}}","name":"{{name}}"},"spec":{"host":"{{host}}","backend":{"serviceName":"{{service}}","servicePort":"{{port}}"} } }"""

@@ -117,6 +117,16 @@ type PublishedProgram
         if Native.kill (running.Id, number) <> 0 then
             failwith $"signal {number} could not be sent"
 
+    /// Runs it to its end with these arguments and only these variables set: its exit code, and what it printed to standard output
+    /// and to standard error.
+    static member Run
+        (arguments: string list, variables: (string * string) list)
+        : Task<int * string * string> = task {
+        use program = PublishedProgram.Start(arguments, variables)
+        let! code = program.ExitCode()
+        return code, program.Output, program.Errors
+    }
+
     /// Tells it to end.
     member program.Terminate() = program.Signal 15
 

@@ -123,6 +123,14 @@ module TargetOutcome =
         | TargetOutcome.TakenOver -> "taken_over"
         | TargetOutcome.Faulted _ -> "fault"
 
+    /// How a copy that ended so is counted: the `outcome` label of `k8sreq_copies_total`, and part of the interface.
+    let countedAs (outcome: TargetOutcome) : string =
+        if isDelivered outcome then "delivered"
+        elif isDropped outcome then "dropped"
+        elif isExpired outcome then "expired"
+        elif isTakenOver outcome then "taken_over"
+        else "failed"
+
     /// A few words for a log line.
     let rec describe (outcome: TargetOutcome) : string =
         match outcome with

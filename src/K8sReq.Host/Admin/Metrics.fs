@@ -120,9 +120,6 @@ let private copies (clones: CloneDirectory) : MetricFamily list =
         ]
     ]
 
-let private unixSeconds (time: DateTimeOffset) =
-    float (time.ToUnixTimeMilliseconds()) / 1000.0
-
 let private routing (sources: MetricSources) : MetricFamily list =
     let routes = sources.Routes()
 
@@ -140,7 +137,11 @@ let private routing (sources: MetricSources) : MetricFamily list =
             "k8sreq.last_sync.timestamp"
             "s"
             "Unix time of the last sync with the route source; 0 before the first."
-            (one (sources.Source.LastSync |> Option.map unixSeconds |> Option.defaultValue 0.0))
+            (one (
+                sources.Source.LastSync
+                |> Option.map ProcessMetrics.unixSeconds
+                |> Option.defaultValue 0.0
+            ))
         MetricFamily.gauge
             "k8sreq.leader"
             ""
@@ -157,73 +158,6 @@ let private routing (sources: MetricSources) : MetricFamily list =
             "RequestClone status updates, by result."
             (byWord "result" sources.Source.Writes)
     ]
-
-let private openDescriptors () =
-    try
-        if Directory.Exists "/proc/self/fd" then
-            // The listing itself is one.
-            [
-                number [] (float ((Directory.GetFileSystemEntries "/proc/self/fd").Length - 1))
-            ]
-        else
-            []
-    with :? IOException -> []
-
-let private started =
-    lazy (DateTimeOffset(Process.GetCurrentProcess().StartTime.ToUniversalTime()))
-
-let private runtime () : MetricFamily list = [
-    MetricFamily.counter
-        "process.cpu"
-        "s"
-        "User and system CPU time."
-        (one Environment.CpuUsage.TotalTime.TotalSeconds)
-    MetricFamily.gauge "process.resident_memory" "By" "Resident memory." (one (float Environment.WorkingSet))
-    MetricFamily.gauge "process.open_fds" "" "Open file descriptors." (openDescriptors ())
-    MetricFamily.gauge
-        "process.start_time"
-        "s"
-        "Unix time at which the process started."
-        (one (unixSeconds started.Value))
-    MetricFamily.counter "dotnet.gc.collections" "{collection}" "Garbage collections, by generation." [
-        for generation in 0 .. GC.MaxGeneration ->
-            let older =
-                if generation < GC.MaxGeneration then
-                    GC.CollectionCount(generation + 1)
-                else
-                    0
-
-            number
-                [ "dotnet.gc.heap.generation", $"gen{generation}" ]
-                (float (GC.CollectionCount generation - older))
-    ]
-    MetricFamily.counter
-        "dotnet.gc.pause.time"
-        "s"
-        "Time that the process was paused for garbage collections."
-        (one (GC.GetTotalPauseDuration()).TotalSeconds)
-    MetricFamily.counter
-        "dotnet.gc.heap.total_allocated"
-        "By"
-        "Bytes allocated."
-        (one (float (GC.GetTotalAllocatedBytes false)))
-    MetricFamily.gauge
-        "dotnet.gc.last_collection.memory.committed_size"
-        "By"
-        "Committed heap memory after the last garbage collection."
-        (one (float (GC.GetGCMemoryInfo().TotalCommittedBytes)))
-    // The conventions call it dotnet.thread_pool.thread.count. A name that ends so is a histogram's in both formats.
-    MetricFamily.gauge
-        "dotnet.thread_pool.threads"
-        "{thread}"
-        "Thread pool threads."
-        (one (float ThreadPool.ThreadCount))
-    MetricFamily.gauge
-        "dotnet.thread_pool.queue.length"
-        "{work_item}"
-        "Work items waiting for a thread pool thread."
-        (one (float ThreadPool.PendingWorkItemCount))
-]
 
 /// Everything that is measured. Reading the samples reads them as they are then.
 let families (sources: MetricSources) : MetricFamily list = [
@@ -266,7 +200,7 @@ let families (sources: MetricSources) : MetricFamily list = [
     | None -> ()
     yield! routing sources
     yield! sources.Http.Families
-    yield! runtime ()
+    yield! ProcessMetrics.families ()
 ]
 
 // A text is sent in pieces: that of ten thousand RequestClones takes megabytes.

@@ -20,9 +20,9 @@ let private readers environment : CommandReader list = [
     TapReader.reader
     DoctorReader.reader (readSettings environment)
     DeadReader.reader
-    OtherReaders.journal
-    OtherReaders.completion
-    OtherReaders.version
+    JournalReader.reader
+    CompletionReader.reader
+    VersionReader.reader
 ]
 
 let private rootExamples = [
@@ -152,46 +152,41 @@ let private problems (result: ParseResult) : string list =
                 describe error
     ]
 
-    match ofWords @ ofValues with
-    | [] -> []
+    match ofWords with
     // What comes after a command that is wrong may belong to the right one.
-    | _ when not ofWords.IsEmpty && syntax.Subcommands.Count > 0 -> [ ofWords.Head ]
-    | problems -> List.distinct problems
+    | first :: _ when syntax.Subcommands.Count > 0 -> [ first ]
+    // A group without a command below it: its reader says which there are.
+    | [] when syntax.Subcommands.Count > 0 -> []
+    | _ -> List.distinct (ofWords @ ofValues)
 
 // What the library prints by itself: help, and what a shell may complete.
 let private tryPrint (result: ParseResult) : Command option =
     let isSuggestion =
         result.Tokens |> Seq.exists (fun token -> token.Type = TokenType.Directive)
 
-    match result.Action with
-    | :? HelpText -> true
-    | _ -> isSuggestion
-    |> function
-        | false -> None
-        | true ->
-            use output = new StringWriter()
-            result.Invoke(InvocationConfiguration(Output = output)) |> ignore
-            Some(Command.Print(output.ToString()))
+    if isSuggestion || result.Action :? HelpText then
+        use output = new StringWriter()
+        result.Invoke(InvocationConfiguration(Output = output)) |> ignore
+        Some(Command.Print(output.ToString()))
+    else
+        None
 
 let private readSyntax environment (arguments: string list) : Result<Command, string list> =
     let readers = readers environment
     let result = (root readers).Parse(Array.ofList arguments, configuration)
 
-    match tryPrint result with
-    | Some command -> Ok command
-    | None ->
+    match tryPrint result, problems result with
+    | Some command, _ -> Ok command
+    | None, (_ :: _ as problems) -> Error problems
+    | None, [] ->
         let syntax = result.CommandResult.Command
 
+        // A first word that is none of them is among the problems.
         let reader =
             CommandReader.all readers
-            |> List.tryFind (fun reader -> Object.ReferenceEquals(reader.Syntax, syntax))
+            |> List.find (fun reader -> Object.ReferenceEquals(reader.Syntax, syntax))
 
-        match reader, problems result with
-        | Some { Below = _ :: _ } & Some reader, [] -> reader.Read result
-        | Some { Below = _ :: _ } & Some reader, _ when result.UnmatchedTokens.Count = 0 -> reader.Read result
-        | _, (_ :: _ as problems) -> Error problems
-        | Some reader, [] -> reader.Read result
-        | None, [] -> Error [ "unknown command" ]
+        reader.Read result
 
 let private asksForHelp (arguments: string list) =
     arguments

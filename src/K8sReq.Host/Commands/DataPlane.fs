@@ -11,58 +11,6 @@ open K8sReq.Host
 open K8sReq.Journal
 open K8sReq.Proxy
 
-module private CopyReport =
-    let private traceIdOf (request: AcceptedRequest) =
-        match request.Trace with
-        | null -> ""
-        | trace -> trace.TraceId
-
-    // What became of copies, for the operator.
-    let reportCopy
-        (clock: TimeProvider)
-        (http: HttpMetrics)
-        (failures: FailureLog)
-        (abandoned: ConcurrentDictionary<Target, int>)
-        (isAbandoning: unit -> bool)
-        : AcceptedRequest -> Lane -> CopyEnd -> TimeSpan -> unit =
-        fun request lane (struct (outcome, attempts)) duration ->
-            if TargetOutcome.isDelivered outcome then
-                http.Delivered duration
-
-                if lane.Statistics.WantsDelivery then
-                    lane.Statistics.KeepDelivered {
-                        At = clock.GetUtcNow()
-                        Endpoint = lane.Target.Endpoint
-                        Status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
-                        Attempts = attempts
-                        Duration = duration
-                        TraceId = traceIdOf request
-                    }
-            elif not (TargetOutcome.isTakenOver outcome) then
-                let failure = {
-                    At = clock.GetUtcNow()
-                    Target = lane.Target
-                    Outcome = outcome
-                    Attempts = attempts
-                    Duration = duration
-                    TraceId = traceIdOf request
-                }
-
-                lane.Statistics.Keep failure
-
-                match outcome with
-                // A full lane tells of its drops itself.
-                | TargetOutcome.Overflowed -> ()
-                | TargetOutcome.Cancelled when isAbandoning () ->
-                    abandoned.AddOrUpdate(lane.Target, 1, (fun _ count -> count + 1)) |> ignore
-                | _ -> failures.Tell failure
-
-    let laneEvents (logger: ILogger) : LaneEvents = {
-        Overflowed = fun target -> ProxyLog.laneOverflowed logger (string target.Clone) target.Endpoint
-        Recovered =
-            fun target count -> ProxyLog.laneRecovered logger (string target.Clone) target.Endpoint count
-    }
-
 /// What takes requests and sends copies: lanes, connections to targets, accounts, and the handler of the proxy's port.
 /// Disposed after the copies have ended.
 [<Sealed>]

@@ -60,16 +60,6 @@ let private ask (command: DeadCommand) : Task<struct (int * string)> = task {
     return struct (int response.StatusCode, body)
 }
 
-let private textOf (name: string) (letter: JsonElement) : string =
-    match letter.TryGetProperty name with
-    | true, value when value.ValueKind = JsonValueKind.String -> string (value.GetString())
-    | true, value -> value.GetRawText()
-    | false, _ -> ""
-
-// Control characters of a request are not written to a terminal.
-let private plain (text: string) : string =
-    String.map (fun character -> if Char.IsControl character then '?' else character) text
-
 let private columns = [
     "ID", [ "id" ]
     "ENDED", [ "endedAt" ]
@@ -91,9 +81,9 @@ let private listLines (answer: JsonElement) : string list =
             for letter in letters ->
                 [
                     for _, names in columns ->
-                        match List.map (fun name -> textOf name letter) names with
-                        | [ method; host; target ] -> plain $"{method} {host}{target}"
-                        | texts -> plain (String.concat " " texts)
+                        match List.map (fun name -> AnswerText.field name letter) names with
+                        | [ method; host; target ] -> AnswerText.plain $"{method} {host}{target}"
+                        | texts -> AnswerText.plain (String.concat " " texts)
                 ]
         ]
 
@@ -104,10 +94,10 @@ let private showLines (letter: JsonElement) : string list = [
             ""
 
             for field in property.Value.EnumerateArray() do
-                plain $"""{textOf "name" field}: {textOf "value" field}"""
+                AnswerText.plain $"""{AnswerText.field "name" field}: {AnswerText.field "value" field}"""
         | "body"
         | "encoding" -> ()
-        | name -> $"{name, -12}{plain (textOf name letter)}"
+        | name -> $"{name, -12}{AnswerText.plain (AnswerText.field name letter)}"
 ]
 
 let private changeLine (answer: JsonElement) (name: string) (was: string) : string =
@@ -127,7 +117,7 @@ let private changeLine (answer: JsonElement) (name: string) (was: string) : stri
 
 // The bytes as they came, and nothing else: to be put into a file or a pipe.
 let private writeBody (output: TextWriter) (letter: JsonElement) : unit =
-    match letter.TryGetProperty "body", textOf "encoding" letter with
+    match letter.TryGetProperty "body", AnswerText.field "encoding" letter with
     | (true, body), "base64" ->
         output.Flush()
         use raw = Console.OpenStandardOutput()
@@ -159,7 +149,7 @@ let private tell (output: TextWriter) (command: DeadCommand) (body: string) : un
 let private reasonOf (body: string) : string =
     try
         use document = JsonDocument.Parse body
-        textOf "error" document.RootElement
+        AnswerText.field "error" document.RootElement
     with :? JsonException ->
         body.Trim()
 
@@ -177,8 +167,7 @@ let run (output: TextWriter) (errors: TextWriter) (command: DeadCommand) : Task<
     | :? HttpRequestException
     | :? TaskCanceledException
     | :? JsonException as error ->
-        errors.WriteLine
-            $"k8sreq: no proxy answers at {command.Addr} ({error.GetBaseException().Message}). --addr is the address of its status page (STATUS_ADDR)"
+        errors.WriteLine(AnswerText.unreachable command.Addr error)
 
         return 1
 }

@@ -14,6 +14,7 @@ open K8sReq.Host.Admin
 open K8sReq.Host.Manifests
 open K8sReq.Journal.Postgres
 open K8sReq.Kubernetes
+open K8sReq.Kubernetes.Doctor
 
 let private folderFindings (folder: string) : Finding list =
     if not (Directory.Exists folder) then

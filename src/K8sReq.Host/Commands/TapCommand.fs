@@ -29,16 +29,8 @@ let private uriOf (command: TapCommand) : string =
 
     command.Addr.TrimEnd '/' + "/api/tap" + (if query = "" then "" else "?" + query)
 
-// What comes from requests is not written to a terminal as it is.
-let private plain (text: string) : string =
-    String.map (fun character -> if Char.IsControl character then '?' else character) text
-
 let private textOf (name: string) (event: JsonElement) : string =
-    match event.TryGetProperty name with
-    | true, value when value.ValueKind = JsonValueKind.String -> plain (string (value.GetString()))
-    | true, value when value.ValueKind = JsonValueKind.Null -> ""
-    | true, value -> value.GetRawText()
-    | false, _ -> ""
+    AnswerText.plain (AnswerText.field name event)
 
 let private clockTime (event: JsonElement) : string =
     event.GetProperty("time").GetDateTimeOffset().UtcDateTime.ToString "HH:mm:ss.fff"
@@ -128,9 +120,6 @@ let private follow
                 output.WriteLine(line: string)
 }
 
-let private unreachable (command: TapCommand) (error: exn) =
-    $"k8sreq: no proxy answers at {command.Addr} ({error.GetBaseException().Message}). --addr is the address of its status page (STATUS_ADDR)"
-
 /// Prints until `stop`, and returns the exit code: 0 if it was stopped, 1 if there is no proxy or it has ended.
 let run
     (output: TextWriter)
@@ -160,6 +149,6 @@ let run
     | :? HttpRequestException
     | :? IOException
     | :? JsonException as error ->
-        errors.WriteLine(unreachable command error)
+        errors.WriteLine(AnswerText.unreachable command.Addr error)
         return 1
 }

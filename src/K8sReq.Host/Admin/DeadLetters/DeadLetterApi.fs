@@ -7,6 +7,7 @@ open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin
 
 // A replay or removal of which nobody says how many takes all that fit.
 let private mostChanged = Int32.MaxValue
@@ -26,13 +27,9 @@ let private refuseFor (error: DeadLetterError) : HttpHandler =
     | DeadLetterError.Unavailable ->
         refuse StatusCodes.Status503ServiceUnavailable "the journal cannot be used now; the log says why"
 
-let private fieldOf (ctx: HttpContext) (name: string) : string option =
-    match ctx.Request.Query.TryGetValue name with
-    | true, values when values.Count > 0 -> Option.ofObj values[0]
-    | _ -> None
-
 let private isTrue (ctx: HttpContext) (name: string) : bool =
-    fieldOf ctx name = Some "true" || fieldOf ctx name = Some ""
+    QueryField.tryFind ctx name = Some "true"
+    || QueryField.tryFind ctx name = Some ""
 
 let private known =
     set [ "id"; "clone"; "outcome"; "since"; "until"; "limit"; "rate"; "dryRun"; "all" ]
@@ -54,7 +51,7 @@ let private filtered
             |> Seq.map _.Key
             |> List.ofSeq
 
-        match unknown, repeated, DeadLetterQuery.ofFields (now ()) byDefault (fieldOf ctx) with
+        match unknown, repeated, DeadLetterQuery.ofFields (now ()) byDefault (QueryField.tryFind ctx) with
         | name :: _, _, _ -> refuse StatusCodes.Status400BadRequest $"there is no field \"{name}\"" next ctx
         | [], name :: _, _ ->
             refuse StatusCodes.Status400BadRequest $"{name} is given more than once" next ctx
@@ -130,7 +127,7 @@ let private change
     })
 
 let private rateOf (ctx: HttpContext) : Result<int option, string> =
-    match fieldOf ctx "rate" with
+    match QueryField.tryFind ctx "rate" with
     | None -> Ok None
     | Some text ->
         match Int32.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture) with

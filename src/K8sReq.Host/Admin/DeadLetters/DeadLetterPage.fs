@@ -12,13 +12,6 @@ open K8sReq.Host.Admin.DeadLetters.DeadLetterView
 
 let private known = set [ "id"; "clone"; "outcome"; "since"; "until" ]
 
-// A form sends fields that are empty: those are not given.
-let private fieldOf (ctx: HttpContext) (name: string) : string option =
-    match ctx.Request.Query.TryGetValue name with
-    | true, values when values.Count > 0 -> Some((string values[0]).Trim())
-    | _ -> None
-    |> Option.filter (fun value -> value <> "")
-
 let private faultsOf (ctx: HttpContext) : string list = [
     for field in ctx.Request.Query do
         if not (known.Contains field.Key) then
@@ -29,7 +22,7 @@ let private faultsOf (ctx: HttpContext) : string list = [
 
 let private contentOf (service: DeadLetterService) (clock: TimeProvider) (ctx: HttpContext) = task {
     let filter =
-        DeadLetterQuery.ofFields (clock.GetUtcNow()) (mostShown + 1) (fieldOf ctx)
+        DeadLetterQuery.ofFields (clock.GetUtcNow()) (mostShown + 1) (QueryField.given ctx)
 
     match service.Now, faultsOf ctx, filter with
     | None, _, _ -> return DeadLetterContent.NoJournal
@@ -60,7 +53,7 @@ let private page (service: DeadLetterService) (clock: TimeProvider) (instance: s
         let! content = contentOf service clock ctx
 
         let given name =
-            fieldOf ctx name |> Option.defaultValue ""
+            QueryField.given ctx name |> Option.defaultValue ""
 
         let body = DeadLetterView.page instance given content |> Encoding.UTF8.GetBytes
 

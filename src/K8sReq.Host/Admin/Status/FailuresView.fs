@@ -86,9 +86,7 @@ let recent (now: DateTimeOffset) (copies: RecentCopy list) : XmlNode =
                 figures hasTraces copy.Attempts copy.Duration copy.TraceId
             | RecentCopy.Lost failure ->
                 "bad",
-                (if TargetOutcome.isDropped failure.Outcome then "Dropped"
-                 elif TargetOutcome.isExpired failure.Outcome then "Expired"
-                 else "Failed"),
+                capitalised (TargetOutcome.countedAs failure.Outcome),
                 TargetOutcome.describe failure.Outcome,
                 failure.Target.Endpoint,
                 figures hasTraces failure.Attempts failure.Duration failure.TraceId

@@ -63,10 +63,7 @@ let private onlyLocal (address: ListenAddress) : HttpHandler =
             next ctx
 
 let private queryOf (usual: RouteOrder) (ctx: HttpContext) : StatusQuery =
-    StatusQuery.ofFields usual (fun name ->
-        match ctx.Request.Query.TryGetValue name with
-        | true, values when values.Count > 0 -> Option.ofObj values[0]
-        | _ -> None)
+    StatusQuery.ofFields usual (QueryField.tryFind ctx)
 
 // Made again for each request.
 let private answering (contentType: string) (body: HttpContext -> byte[]) : HttpHandler =

@@ -9,6 +9,7 @@ open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 open K8sReq.Proxy
+open K8sReq.Host.Admin
 open K8sReq.Host.Admin.JsonOutput
 
 /// What one reader wants to see.
@@ -21,16 +22,11 @@ type TapFilter = {
     Paths: bool
 }
 
-let private fieldOf (ctx: HttpContext) (name: string) : string option =
-    match ctx.Request.Query.TryGetValue name with
-    | true, values when values.Count > 0 -> Option.ofObj values[0] |> Option.filter ((<>) "")
-    | _ -> None
-
 let private filterOf (ctx: HttpContext) : TapFilter = {
-    Host = fieldOf ctx "host"
-    Clone = fieldOf ctx "clone"
-    OnlyFailed = fieldOf ctx "failed" = Some "true"
-    Paths = fieldOf ctx "paths" = Some "true"
+    Host = QueryField.given ctx "host"
+    Clone = QueryField.given ctx "clone"
+    OnlyFailed = QueryField.given ctx "failed" = Some "true"
+    Paths = QueryField.given ctx "paths" = Some "true"
 }
 
 // As routes find them: without a port or a trailing dot, in any case.
@@ -75,13 +71,6 @@ let private writeRequest (json: Utf8JsonWriter) (paths: bool) (request: TappedRe
 
     json.WriteNumber("copies", request.Copies)
 
-let private outcomeName (outcome: TargetOutcome) =
-    if TargetOutcome.isDelivered outcome then "delivered"
-    elif TargetOutcome.isDropped outcome then "dropped"
-    elif TargetOutcome.isExpired outcome then "expired"
-    elif TargetOutcome.isTakenOver outcome then "taken_over"
-    else "failed"
-
 let private writeCopy (json: Utf8JsonWriter) (copy: TappedCopy) =
     json.WriteString("kind", "copy")
     time json "time" (Some copy.At)
@@ -90,7 +79,7 @@ let private writeCopy (json: Utf8JsonWriter) (copy: TappedCopy) =
     json.WriteString("host", copy.Target.Host.Value)
     json.WriteString("clone", string copy.Target.Clone)
     json.WriteString("address", copy.Target.Endpoint)
-    json.WriteString("outcome", outcomeName copy.Outcome)
+    json.WriteString("outcome", TargetOutcome.countedAs copy.Outcome)
     json.WriteString("detail", TargetOutcome.describe copy.Outcome)
 
     match TargetOutcome.status copy.Outcome with
