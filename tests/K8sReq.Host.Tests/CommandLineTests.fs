@@ -304,13 +304,21 @@ let tests =
                     Command.Tap {
                         Addr = "http://127.0.0.1:9558"
                         Host = Some "a"
-                        Clone = Some "b/c"
+                        Clone = Some(ObjectKey.create "b" "c")
                         OnlyFailed = true
                         Paths = true
                         Output = OutputFormat.Json
                     }
                 ))
                 "all of it"
+        }
+
+        test "a RequestClone has a namespace and a name" {
+            for given in [ "ci"; "/ci"; "shop/"; "a/b/c" ] do
+                Expect.equal
+                    (errorsOf $"tap --clone {given}")
+                    [ $"--clone is \"{given}\"; accepted is NAMESPACE/NAME" ]
+                    given
         }
 
         test "doctor takes the settings of the proxy, from flags and variables" {

@@ -11,3 +11,9 @@ type ObjectKey = {
 
 module ObjectKey =
     let create ns name = { Namespace = ns; Name = name }
+
+    /// `namespace/name`; None if it is not written so. Makes no judgement on either.
+    let tryParse (text: string) : ObjectKey option =
+        match text.Split '/' with
+        | [| ns; name |] when ns <> "" && name <> "" -> Some(create ns name)
+        | _ -> None

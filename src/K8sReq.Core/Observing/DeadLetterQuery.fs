@@ -22,11 +22,6 @@ module DeadLetterQuery =
             | Some value -> Ok(Some value)
             | None -> Error $"{name} is \"{given}\", but must be {accepted}"
 
-    let private tryClone (text: string) : ObjectKey option =
-        match text.Split '/' with
-        | [| ns; name |] when ns <> "" && name <> "" -> Some(ObjectKey.create ns name)
-        | _ -> None
-
     // A time, or how long ago it was.
     let private tryTime (now: DateTimeOffset) (text: string) : DateTimeOffset option =
         match GoDuration.tryParse text with
@@ -82,7 +77,7 @@ module DeadLetterQuery =
         (read: string -> string option)
         : Validation<DeadLetterFilter, Fault> = validation {
         let! id = field read "id" "as \"1234-0\"" CopyId.tryParse
-        and! clone = field read "clone" "NAMESPACE/NAME" tryClone
+        and! clone = field read "clone" "NAMESPACE/NAME" ObjectKey.tryParse
         and! cause = field read "outcome" $"one of {causeAccepted}" DeadCause.tryParse
         and! since = field read "since" timeAccepted (tryTime now)
         and! until = field read "until" timeAccepted (tryTime now)

@@ -47,8 +47,7 @@ type TapCommand = {
     /// Of the status page, as an address with its scheme.
     Addr: string
     Host: string option
-    /// NAMESPACE/NAME
-    Clone: string option
+    Clone: ObjectKey option
     OnlyFailed: bool
     /// Show path and query too.
     Paths: bool

@@ -42,6 +42,6 @@ let reader: CommandReader =
         [
             "check examples/local"
             "check services.yaml requestclones.yaml --output json"
-            "check - < <(kubectl get requestclones,services -A -o yaml)"
+            "check - < requestclones.yaml"
         ]
         read

@@ -18,18 +18,21 @@ type CommandReader = {
 }
 
 module CommandReader =
-    let output: unit -> Flag<OutputFormat> =
-        fun () ->
-            Flag.choice "--output" "FORMAT" "How to print it (default: table)" [
-                "table", OutputFormat.Table
-                "json", OutputFormat.Json
-            ]
+    /// `--output`: a table, or JSON.
+    let output () : Flag<OutputFormat> =
+        Flag.choice "--output" "FORMAT" "How to print it (default: table)" [
+            "table", OutputFormat.Table
+            "json", OutputFormat.Json
+        ]
 
+    /// Where the status page of a proxy is that runs with its default settings.
     let pageAddress = "http://127.0.0.1:9558"
 
+    /// `--addr` of commands that ask a running proxy.
     let addr () : Flag<string> =
         Flag.address "--addr" $"Status page of the running proxy, STATUS_ADDR (default: {pageAddress})."
 
+    /// A command that does something: its flags and arguments, and how it is read once they are right.
     let create
         (name: string)
         (help: string)
@@ -75,5 +78,6 @@ module CommandReader =
             Below = below
         }
 
+    /// With those below them.
     let rec all (readers: CommandReader list) : CommandReader list =
         readers |> List.collect (fun reader -> reader :: all reader.Below)

@@ -8,8 +8,15 @@ let private addr = CommandReader.addr ()
 
 let private host = Flag.text "--host" "HOST" "a host" "Only requests for this host."
 
+// A name alone would be none of any RequestClone, and nothing would be shown.
 let private clone =
-    Flag.text "--clone" "NAMESPACE/NAME" "NAMESPACE/NAME" "Only copies for this RequestClone."
+    Flag<ObjectKey>(
+        "--clone",
+        "NAMESPACE/NAME",
+        "NAMESPACE/NAME",
+        "Only copies for this RequestClone.",
+        ObjectKey.tryParse
+    )
 
 let private failed =
     Flag.switch "--failed" "Only copies that were not delivered, and requests that were refused."

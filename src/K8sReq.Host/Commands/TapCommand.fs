@@ -17,7 +17,7 @@ let private uriOf (command: TapCommand) : string =
             | Some host -> "host", host
             | None -> ()
             match command.Clone with
-            | Some clone -> "clone", clone
+            | Some clone -> "clone", string clone
             | None -> ()
             if command.OnlyFailed then
                 "failed", "true"
