@@ -24,7 +24,7 @@ let private printed (request: string) = task {
     match!
         HttpServer.start
             log
-            false
+            ServerTransport.Pooled
             {
                 Headers = Waiting.patience
                 Idle = Waiting.patience

@@ -355,7 +355,7 @@ type SceneServer private (server: HttpServer) =
         let handler =
             StatusPage.handler (Scene.sources scene) address StatusPage.usualInterval CancellationToken.None
 
-        match! HttpServer.start NullLoggerFactory.Instance false limits address handler with
+        match! HttpServer.start NullLoggerFactory.Instance ServerTransport.Pooled limits address handler with
         | Ok server -> return new SceneServer(server)
         | Error error -> return failwith $"{error}"
     }

@@ -87,8 +87,9 @@ let private run create (script: TargetScript) = task {
     return kind result.Outcome, target.Bytes |> List.map inOrder
 }
 
-let private ownConnections clock timeouts stop =
+let private ownConnections (transport: Transport) clock timeouts stop =
     TargetClient.create
+        transport
         clock
         {
             Timeouts = timeouts
@@ -98,17 +99,18 @@ let private ownConnections clock timeouts stop =
 
 let tests =
     testList "both clients, with a target that" [
-        for script in all do
-            testCaseTask script.Name
-            <| fun () -> task {
-                let! ours, received = run ownConnections script
-                let! theirs, expected = run Baseline.SocketsHttpClient.create script
+        for name, transport in Transports.all do
+            for script in all do
+                testCaseTask $"{script.Name}, {name}"
+                <| fun () -> task {
+                    let! ours, received = run (ownConnections (transport ())) script
+                    let! theirs, expected = run Baseline.SocketsHttpClient.create script
 
-                // Where the target alone does not decide it, either may be.
-                if script.Outcomes.Length = 1 then
-                    Expect.equal ours theirs "the outcome"
+                    // Where the target alone does not decide it, either may be.
+                    if script.Outcomes.Length = 1 then
+                        Expect.equal ours theirs "the outcome"
 
-                if receivesAll script then
-                    Expect.equal received expected "what the target has received"
-            }
+                    if receivesAll script then
+                        Expect.equal received expected "what the target has received"
+                }
     ]

@@ -353,13 +353,15 @@ let private suite (name: string) (create: Create) =
 
 let tests =
     testList "TargetClient" [
-        suite "over connections of its own" (fun clock timeouts stop ->
-            TargetClient.create
-                clock
-                {
-                    Timeouts = timeouts
-                    MaxAge = TimeSpan.Zero
-                }
-                stop)
+        for name, transport in Transports.all do
+            suite name (fun clock timeouts stop ->
+                TargetClient.create
+                    (transport ())
+                    clock
+                    {
+                        Timeouts = timeouts
+                        MaxAge = TimeSpan.Zero
+                    }
+                    stop)
         suite "over SocketsHttpHandler" Baseline.SocketsHttpClient.create
     ]

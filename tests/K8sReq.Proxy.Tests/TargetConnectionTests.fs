@@ -18,8 +18,8 @@ let private timeouts = {
     Read = TimeSpan.FromSeconds 20.0
 }
 
-let private create (clock: TimeProvider) (age: TimeSpan) (stop: CancellationToken) =
-    TargetClient.create clock { Timeouts = timeouts; MaxAge = age } stop
+let private create (transport: Transport) (clock: TimeProvider) (age: TimeSpan) (stop: CancellationToken) =
+    TargetClient.create transport clock { Timeouts = timeouts; MaxAge = age } stop
 
 let private send (client: TargetClient) port request = task {
     let! result =
@@ -63,7 +63,7 @@ let private reads = [
 // was taken before sending failed.
 let private rounds size = if size > 1000 then 10 else 1
 
-let private isSentOnce read close size : Task<unit> = task {
+let private isSentOnce transport read close size : Task<unit> = task {
     let mutable heads = 0
 
     use target =
@@ -79,7 +79,7 @@ let private isSentOnce read close size : Task<unit> = task {
         })
 
     let client, connections =
-        create TimeProvider.System TimeSpan.Zero CancellationToken.None
+        create transport TimeProvider.System TimeSpan.Zero CancellationToken.None
 
     use _ = connections
 
@@ -93,7 +93,7 @@ let private isSentOnce read close size : Task<unit> = task {
     Expect.equal (target.Connections, Volatile.Read &heads) (1, 1) "came once"
 }
 
-let private sentOnce =
+let private sentOnce (transport: Transport) =
     testList "what a target may have taken is not sent again" [
         for how, close in ends do
             for what, read in reads do
@@ -101,7 +101,7 @@ let private sentOnce =
                     testCaseTask $"it reads {what}, of {size} bytes, and {how}"
                     <| fun () -> task {
                         for _ in 1 .. rounds size do
-                            do! isSentOnce read close size
+                            do! isSentOnce transport read close size
                     }
     ]
 
@@ -169,13 +169,13 @@ type private IdleCloser() =
     interface IDisposable with
         member _.Dispose() = listener.Stop()
 
-let private idleClosing =
+let private idleClosing (transport: Transport) =
     testCaseTask "a target that closes idle connections gets every copy, and each once"
     <| fun () -> task {
         use target = new IdleCloser()
 
         let client, connections =
-            create TimeProvider.System TimeSpan.Zero CancellationToken.None
+            create transport TimeProvider.System TimeSpan.Zero CancellationToken.None
 
         use _ = connections
         let failures = ResizeArray<TargetOutcome>()
@@ -195,7 +195,7 @@ let private idleClosing =
         Expect.equal bodies.Length (sent.Length - failures.Count) "what was delivered came"
     }
 
-let private wholly =
+let private wholly (transport: Transport) =
     testList "an answer before the end of the request" [
         testCaseTask "2xx: the rest is sent, and then it is delivered"
         <| fun () -> task {
@@ -213,7 +213,7 @@ let private wholly =
                 })
 
             let client, connections =
-                create TimeProvider.System TimeSpan.Zero CancellationToken.None
+                create transport TimeProvider.System TimeSpan.Zero CancellationToken.None
 
             use _ = connections
             let! outcome = send client target.Port (post (Array.zeroCreate size))
@@ -233,7 +233,7 @@ let private wholly =
                 })
 
             let client, connections =
-                create TimeProvider.System TimeSpan.Zero CancellationToken.None
+                create transport TimeProvider.System TimeSpan.Zero CancellationToken.None
 
             use _ = connections
             let! outcome = send client target.Port (post (Array.zeroCreate 50_000_000))
@@ -253,7 +253,7 @@ let private wholly =
                 })
 
             let clock = TestClock()
-            let client, connections = create clock TimeSpan.Zero CancellationToken.None
+            let client, connections = create transport clock TimeSpan.Zero CancellationToken.None
             use _ = connections
             let sending = send client target.Port (post (Array.zeroCreate 50_000_000))
             do! answered.Task |> Waiting.within "the answer"
@@ -268,13 +268,13 @@ let private wholly =
         }
     ]
 
-let private ages =
+let private ages (transport: Transport) =
     testList "a connection's age" [
         testCaseTask "copies follow the Service to another pod"
         <| fun () -> task {
             let clock = TestClock()
             let age = TimeSpan.FromSeconds 30.0
-            let client, connections = create clock age CancellationToken.None
+            let client, connections = create transport clock age CancellationToken.None
             use _ = connections
             use listener = new TcpListener(IPAddress.Loopback, 0)
             listener.Start()
@@ -323,7 +323,7 @@ let private ages =
         <| fun () -> task {
             use target = TestTarget.ok ()
             let clock = TestClock()
-            let client, connections = create clock TimeSpan.Zero CancellationToken.None
+            let client, connections = create transport clock TimeSpan.Zero CancellationToken.None
             use _ = connections
 
             for _ in 1..10 do
@@ -349,7 +349,7 @@ let private ages =
             let clock = TestClock()
 
             let client, connections =
-                create clock (TimeSpan.FromSeconds 5.0) CancellationToken.None
+                create transport clock (TimeSpan.FromSeconds 5.0) CancellationToken.None
 
             use _ = connections
             let sending = send client target.Port get
@@ -384,7 +384,7 @@ let private ages =
                 })
 
             let client, connections =
-                create TimeProvider.System (TimeSpan.FromHours 1.0) CancellationToken.None
+                create transport TimeProvider.System (TimeSpan.FromHours 1.0) CancellationToken.None
 
             use _ = connections
             // Four at once: four connections.
@@ -449,7 +449,7 @@ let private hostile _ (stream: NetworkStream) (reader: HttpMessage.MessageReader
                 do! stream.WriteAsync(answer, 0, answer.Length)
 }
 
-let private storm =
+let private storm (transport: Transport) =
     testCaseTask
         "from many threads to a hostile target: every attempt ends once, with its own answer; the stop ends all"
     <| fun () -> task {
@@ -468,6 +468,7 @@ let private storm =
 
             let client, connections =
                 TargetClient.create
+                    transport
                     TimeProvider.System
                     {
                         Timeouts = {
@@ -513,4 +514,15 @@ let private storm =
     }
 
 let tests =
-    testList "Connections to targets" [ sentOnce; idleClosing; wholly; ages; storm ]
+    testList "Connections to targets" [
+        for name, transport in Transports.all do
+            let transport = transport ()
+
+            testList name [
+                sentOnce transport
+                idleClosing transport
+                wholly transport
+                ages transport
+                storm transport
+            ]
+    ]

@@ -261,6 +261,15 @@ let targetConnectionMaxAge =
         "maximum age of a connection to a target, so that copies reach new pods of the Service"
         Setting.tryDelay
 
+let eventLoops =
+    Setting.create
+        "event-loops"
+        "auto"
+        "a whole number from 0 to 64, or auto"
+        "threads that serve clients and targets, Linux only; auto: one per processor; 0: the runtime's sockets"
+        (Setting.tryAuto (fun text ->
+            Setting.tryInteger 0L 64L text |> Option.map int))
+
 let enableLeaderElection =
     let setting =
         Setting.create
@@ -335,6 +344,7 @@ let specs: SettingSpec list = [
     writeTimeout.Spec
     idleTimeout.Spec
     targetConnectionMaxAge.Spec
+    eventLoops.Spec
     bodySizeLimit.Spec
     maxConcurrentRequests.Spec
     queueBytes.Spec

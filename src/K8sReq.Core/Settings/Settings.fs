@@ -36,6 +36,8 @@ type Settings = {
     WriteTimeout: TimeSpan
     /// How old a connection to a target may grow before it is closed between two copies; zero for no limit.
     TargetConnectionMaxAge: TimeSpan
+    /// Threads that serve clients and targets; None for as many as there are processors, 0 for the runtime's sockets.
+    EventLoops: int option
     /// Bytes; None for no limit.
     BodySizeLimit: int64 option
     /// Of each target.
@@ -156,6 +158,7 @@ module Settings =
             and! writeTimeout = read KnownSettings.writeTimeout
             and! idleTimeout = read KnownSettings.idleTimeout
             and! targetConnectionMaxAge = read KnownSettings.targetConnectionMaxAge
+            and! eventLoops = read KnownSettings.eventLoops
             and! bodySizeLimit = read KnownSettings.bodySizeLimit
             and! concurrency = read KnownSettings.maxConcurrentRequests
             and! queueBytes = read KnownSettings.queueBytes
@@ -196,6 +199,7 @@ module Settings =
                 WriteTimeout = writeTimeout
                 IdleTimeout = idleTimeout
                 TargetConnectionMaxAge = targetConnectionMaxAge
+                EventLoops = eventLoops
                 BodySizeLimit = if bodySizeLimit = 0L then None else Some bodySizeLimit
                 Lane = {
                     Concurrency = concurrency

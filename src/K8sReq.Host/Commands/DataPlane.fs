@@ -48,8 +48,16 @@ type DataPlane
     let turns = Turns Environment.ProcessorCount
     let abandoned = ConcurrentDictionary<Target, int>()
 
+    let transport =
+        match settings.EventLoops with
+        | Some 0 -> Transport.Sockets
+        | _ when not Transport.hasLoops -> Transport.Sockets
+        | count ->
+            Transport.startLoops (defaultArg count Environment.ProcessorCount) (Log.unexpected logger)
+
     let client, connections =
         TargetClient.create
+            transport
             clock
             {
                 Timeouts = {
@@ -182,6 +190,15 @@ type DataPlane
         clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
 
     member _.Handler: HttpHandler = handler
+
+    /// Of the port that takes requests.
+    member _.Transport: ServerTransport =
+        match transport with
+        | Transport.Sockets -> ServerTransport.Inline
+        | Transport.Loops loops -> ServerTransport.Loops(loops, None)
+
+    /// How often something kept a loop from all else for longer than it may.
+    member _.Stalls: LoopStalls = Transport.stalls transport
     member _.Snapshots = holder
     member _.Accounts = accounts
     member _.Clones = clones
@@ -273,6 +290,7 @@ type DataPlane
             | None -> ()
 
             connections.Dispose()
+            Transport.stop transport
             (failures :> IDisposable).Dispose()
             meter.Dispose()
             (tracing :> IDisposable).Dispose()

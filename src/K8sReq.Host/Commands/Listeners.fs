@@ -17,7 +17,7 @@ type Listener = {
     Name: string
     Setting: string
     Address: ListenAddress
-    RunsInline: bool
+    Transport: ServerTransport
     /// Told of requests that the server refuses by itself.
     Refused: ServerRefused
     Limits: ServerLimits
@@ -38,7 +38,7 @@ let startAll
         let loggers = ServerRefusals.observe listener.Refused loggers
 
         match!
-            HttpServer.start loggers listener.RunsInline listener.Limits listener.Address listener.Handler
+            HttpServer.start loggers listener.Transport listener.Limits listener.Address listener.Handler
         with
         | Ok server ->
             Log.listening logger listener.Name server.Port

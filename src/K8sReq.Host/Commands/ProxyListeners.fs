@@ -117,7 +117,7 @@ let create
         Name = name
         Setting = setting
         Address = address
-        RunsInline = false
+        Transport = ServerTransport.Pooled
         Refused = fun _ _ -> ()
         Limits = adminLimits
         Handler = handler
@@ -139,7 +139,7 @@ let create
             Name = "Proxy"
             Setting = "HTTP_ADDR"
             Address = settings.HttpAddr
-            RunsInline = true
+            Transport = plane.Transport
             // Of the request no more is known than that it is none.
             Refused =
                 fun status reason ->

@@ -101,7 +101,7 @@ let run
     (output: TextWriter)
     (settings: ReceiverSettings)
     : Task<int> = task {
-    match! HttpServer.start loggers false limits settings.Addr (handler settings output) with
+    match! HttpServer.start loggers ServerTransport.Pooled limits settings.Addr (handler settings output) with
     | Error error ->
         eprintfn $"""k8sreq: {BindError.describe "--addr" "--addr" error}"""
         return 1

@@ -38,67 +38,70 @@ let traced (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
                         trace.End status
                   }
 
+/// Tells of an answer: to the metrics, and where the request was refused to the log and to those who watch. `request` is null
+/// where its head was not read. `began` is when its head came.
+let answered
+    (services: DuplicateServices)
+    (request: IngressRequest | null)
+    (method: string)
+    (protocol: string)
+    (status: int)
+    (began: int64)
+    : unit =
+    // The word of the refusal.
+    let tellRefused (host: string) (refused: Refusal voption) : string =
+        match refused with
+        | ValueNone ->
+            services.Refusals.Tell(status, "", host)
+            Refusal.wordOfStatus status
+        | ValueSome refusal ->
+            if services.Refusals.IsOn then
+                services.Refusals.Tell(status, Refusal.reason refusal, host)
+
+            if refusal.IsNoTarget then
+                services.UnknownHosts.Met host
+
+            Refusal.word refusal
+
+    let tapRefused (word: string) =
+        let struct (host, target) =
+            match request with
+            | null -> struct ("", "")
+            | request -> struct (request.Head.Host, request.Head.Target)
+
+        TapEvent.Request {
+            At = services.Clock.GetUtcNow()
+            Id = Guid.Empty
+            Method = method
+            Host = host
+            Target = target
+            Status = status
+            Reason = word
+            Copies = 0
+        }
+        |> services.Tap.Tell
+
+    let word =
+        if status < StatusCodes.Status400BadRequest then
+            ""
+        else
+            match request with
+            | null -> tellRefused "" ValueNone
+            | request -> tellRefused request.Head.Host request.Refused
+
+    if word <> "" && services.Tap.IsOn then
+        tapRefused word
+
+    services.Answered method protocol status word (services.Clock.GetElapsedTime began)
+
 /// Tells of every answer, and gives one where no handler does: an exception ends here.
 let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
     fun next ->
         let pipeline = handler next
 
-        // The word of the refusal.
-        let tellRefused (status: int) (host: string) (refused: Refusal voption) : string =
-            match refused with
-            | ValueNone ->
-                services.Refusals.Tell(status, "", host)
-                Refusal.wordOfStatus status
-            | ValueSome refusal ->
-                if services.Refusals.IsOn then
-                    services.Refusals.Tell(status, Refusal.reason refusal, host)
-
-                if refusal.IsNoTarget then
-                    services.UnknownHosts.Met host
-
-                Refusal.word refusal
-
-        let tapRefused (ctx: HttpContext) (status: int) (word: string) =
-            let struct (method, host, target) =
-                match IngressRequest.TryOf ctx with
-                | null -> struct (ctx.Request.Method, "", "")
-                | request -> struct (request.Head.Method, request.Head.Host, request.Head.Target)
-
-            TapEvent.Request {
-                At = services.Clock.GetUtcNow()
-                Id = Guid.Empty
-                Method = method
-                Host = host
-                Target = target
-                Status = status
-                Reason = word
-                Copies = 0
-            }
-            |> services.Tap.Tell
-
-        let tell (ctx: HttpContext) (began: int64) =
-            let status = ctx.Response.StatusCode
-
-            let word =
-                if status < StatusCodes.Status400BadRequest then
-                    ""
-                else
-                    match IngressRequest.TryOf ctx with
-                    | null -> tellRefused status "" ValueNone
-                    | request -> tellRefused status request.Head.Host request.Refused
-
-            if word <> "" && services.Tap.IsOn then
-                tapRefused ctx status word
-
-            services.Answered
-                ctx.Request.Method
-                ctx.Request.Protocol
-                status
-                word
-                (services.Clock.GetElapsedTime began)
-
         let finish (ctx: HttpContext) (began: int64) =
-            tell ctx began
+            let request = IngressRequest.TryOf ctx
+            answered services request ctx.Request.Method ctx.Request.Protocol ctx.Response.StatusCode began
             IngressRequest.Forget ctx
 
         // The client may have gone while it was answered; all else is a defect.

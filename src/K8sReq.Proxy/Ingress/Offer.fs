@@ -3,11 +3,12 @@ module K8sReq.Proxy.Offer
 
 open System
 open System.Collections.Generic
+open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 
-// The headers that copies carry.
-let private carried (via: string) (request: IngressRequest) : HeaderLine[] =
+/// The headers that copies carry.
+let carried (via: string) (request: IngressRequest) : HeaderLine[] =
     let lines = ForwardHeaders.carried via request.Head.Lines
 
     match request.Trace with
@@ -89,12 +90,11 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
     else
         now.TryFind request.Head.Host |> ValueOption.toObj
 
-/// Offers a copy to every target that the host has now, starts those that found room, and calls the next handler.
-/// Nothing here waits for a target. 503 if no lane has room; the memory is given back then.
-let private offer (services: DuplicateServices) : Captured -> IngressRequest -> HttpHandler =
-    let noTarget = Refusals.refuseReceived Refusal.NoTarget
-    let busy = Refusals.refuseReceived Refusal.Busy
-    let notKept = Refusals.refuseReceived Refusal.NotKept
+/// Offers a copy to every target that the host has now, and starts those that found room. Nothing here waits for a target.
+/// ValueNone once the request is accepted; else why it is not, and then the memory is given back.
+let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTask<Refusal voption> =
+    let refused (refusal: Refusal) =
+        ValueTask<Refusal voption>(ValueSome refusal)
 
     // A copy that found no room in its queue has ended with its acceptance.
     let drop accepted lane =
@@ -140,10 +140,6 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
         for lane in offered.Spilled do
             lane.NudgeNow()
 
-    let goOn accepted offered request (next: HttpFunc) ctx =
-        accept accepted offered request
-        next ctx
-
     // Nothing of the request is copied: everything is given back.
     let withdraw (buffer: RequestBuffer) (offered: Offered) bytes =
         for slot in offered.Slots do
@@ -178,7 +174,26 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
                     }
             |]
 
-    fun captured request next ctx ->
+    // The answer of the store, which has one only later.
+    let awaitStore (kept: ValueTask<bool>) accepted offered request (buffer: RequestBuffer) bytes = task {
+        // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
+        let! isKept = task {
+            try
+                return! kept
+            with error ->
+                services.Failed error
+                return false
+        }
+
+        if isKept then
+            accept accepted offered request
+            return ValueNone
+        else
+            withdraw buffer offered bytes
+            return ValueSome Refusal.NotKept
+    }
+
+    fun captured request ->
         let copied, buffer = captured.Request, captured.Buffer
         let bytes = buffer.Weight
         let offered = Offered()
@@ -187,7 +202,7 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
 
         if offered.IsRefused then
             withdraw buffer offered bytes
-            busy ctx
+            refused Refusal.Busy
         elif offered.Slots.Count > 0 || offered.Spilled.Count > 0 then
             let accepted =
                 AcceptedRequest(
@@ -204,36 +219,27 @@ let private offer (services: DuplicateServices) : Captured -> IngressRequest -> 
             let kept = store.Append accepted
 
             if not kept.IsCompletedSuccessfully then
-                task {
-                    // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
-                    let! isKept = task {
-                        try
-                            return! kept
-                        with error ->
-                            services.Failed error
-                            return false
-                    }
-
-                    return!
-                        if isKept then
-                            goOn accepted offered request next ctx
-                        else
-                            withdraw buffer offered bytes
-                            notKept ctx
-                }
+                ValueTask<Refusal voption>(awaitStore kept accepted offered request buffer bytes)
             elif kept.Result then
-                goOn accepted offered request next ctx
+                accept accepted offered request
+                ValueTask<Refusal voption> ValueNone
             else
                 withdraw buffer offered bytes
-                notKept ctx
+                refused Refusal.NotKept
         else
             buffer.Release()
-            if offered.Full.Count = 0 then noTarget ctx else busy ctx
+
+            refused (
+                if offered.Full.Count = 0 then
+                    Refusal.NoTarget
+                else
+                    Refusal.Busy
+            )
 
 /// Receives the request whole, sends its copies on their way, and goes on. Refuses it where it cannot be received or no
 /// target has room for it.
 let copies (services: DuplicateServices) : HttpHandler =
-    let offer = offer services
+    let submit = submit services
     let via = ForwardHeaders.viaValue services.ViaName
 
     fun next ctx ->
@@ -247,7 +253,7 @@ let copies (services: DuplicateServices) : HttpHandler =
 
         let allowance = Allowance(services.Budget, share, ctx.Features.Get<BudgetShare>())
 
-        // As long as its body is waited for, the server holds the head.
+        // As long as its body is waited for, the server has the head too.
         let headWeight = RequestCapture.headWeight request.Head.Lines
 
         if not (allowance.TryTake headWeight) then
@@ -265,7 +271,10 @@ let copies (services: DuplicateServices) : HttpHandler =
                             lines
                             ctx
                     with
-                    | Ok captured -> return! offer captured request next ctx
+                    | Ok captured ->
+                        match! submit captured request with
+                        | ValueNone -> return! next ctx
+                        | ValueSome refusal -> return! Refusals.refuseReceived refusal ctx
                     | Error refusal -> return! Refusals.refuse services.Clock refusal ctx
                 finally
                     allowance.Return headWeight

@@ -46,6 +46,17 @@ type ServerLimits = {
     Exhausted: string -> unit
 }
 
+/// What carries a server's connections, and where its pipeline runs.
+[<RequireQualifiedAccess; NoEquality; NoComparison>]
+type ServerTransport =
+    /// The runtime's sockets; the pipeline may block.
+    | Pooled
+    /// The runtime's sockets. The pipeline runs where its bytes were received, on a thread that others wait for too: it must
+    /// not block (see `InlineSockets`).
+    | Inline
+    /// Event loops, on which the pipeline runs, too; before that, if it is given, what serves connections itself.
+    | Loops of EventLoop[] * LoopServer option
+
 /// A request, and how its connection reads heads: null for HTTP/2.
 [<Struct; NoEquality; NoComparison>]
 type private Exchange = {
@@ -190,11 +201,33 @@ module HttpServer =
     // What the system said, without the layers that Kestrel wraps it in.
     let private reasonOf (error: exn) = error.GetBaseException().Message
 
-    /// Listens on the address and sends what comes in through the pipeline. A pipeline that `runsInline` runs where its bytes were received, on a
-    /// thread that others wait for too: it must not block (see `InlineSockets`).
+    let private socketTransport (loggers: ILoggerFactory) (runsInline: bool) (limits: ServerLimits) =
+        PatientListenerFactory(
+            SocketTransportOptions(
+                UnsafePreferInlineScheduling = runsInline,
+                // A connection that waits has a block of memory; asking twice for each request costs more.
+                WaitForDataBeforeAllocatingBuffer = not runsInline
+            ),
+            loggers,
+            limits.HighestDescriptor,
+            limits.Exhausted
+        )
+        :> IConnectionListenerFactory
+
+    let private loopTransport (loops: EventLoop[]) (server: LoopServer option) (limits: ServerLimits) =
+        LoopListenerFactory {
+            Loops = loops
+            MostConnections = limits.Connections
+            HighestDescriptor = limits.HighestDescriptor
+            Exhausted = limits.Exhausted
+            Server = server
+        }
+        :> IConnectionListenerFactory
+
+    /// Listens on the address and sends what comes in through the pipeline.
     let start
         (loggers: ILoggerFactory)
-        (runsInline: bool)
+        (transport: ServerTransport)
         (limits: ServerLimits)
         (address: ListenAddress)
         (handler: HttpHandler)
@@ -203,16 +236,10 @@ module HttpServer =
         listen options (configureEndpoint limits) address
 
         let transport =
-            PatientListenerFactory(
-                SocketTransportOptions(
-                    UnsafePreferInlineScheduling = runsInline,
-                    // A connection that waits has a block of memory; asking twice for each request costs more.
-                    WaitForDataBeforeAllocatingBuffer = not runsInline
-                ),
-                loggers,
-                limits.HighestDescriptor,
-                limits.Exhausted
-            )
+            match transport with
+            | ServerTransport.Pooled -> socketTransport loggers false limits
+            | ServerTransport.Inline -> socketTransport loggers true limits
+            | ServerTransport.Loops(loops, server) -> loopTransport loops server limits
 
         let server = new KestrelServer(Options.Create options, transport, loggers)
 

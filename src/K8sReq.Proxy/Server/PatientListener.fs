@@ -105,19 +105,7 @@ type PatientListenerFactory
     (options: SocketTransportOptions, loggers: ILoggerFactory, highest: int, exhausted: string -> unit) =
     interface IConnectionListenerFactory with
         member _.BindAsync(endpoint: EndPoint, _: CancellationToken) =
-            let socket =
-                try
-                    let socket = options.CreateBoundListenSocket.Invoke endpoint
-
-                    try
-                        socket.Listen options.Backlog
-                        socket
-                    with _ ->
-                        socket.Dispose()
-                        reraise ()
-                // The server tells this exception from others: it does not look for another family of addresses then.
-                with :? SocketException as error when error.SocketErrorCode = SocketError.AddressAlreadyInUse ->
-                    raise (AddressInUseException(error.Message, error))
+            let socket = ListenSocket.bind options endpoint
 
             let connections =
                 new SocketConnectionContextFactory(

@@ -13,52 +13,106 @@ open K8sReq.Core
 /// not block (see `Attempt`).
 type TargetClient = Target -> CapturedRequest -> ValueTask<SendResult>
 
+/// The pools of connections that are made in one way.
+[<Sealed>]
+type private TargetPools
+    (
+        clock: TimeProvider,
+        maxAge: TimeSpan,
+        make: IPEndPoint -> ConnectionOwner -> TimeSpan -> TargetConnection,
+        stop: CancellationToken
+    ) =
+    let pools = ConcurrentDictionary<struct (IPAddress * int), TargetPool>()
+
+    member private them.Create(key: struct (IPAddress * int)) =
+        let struct (address, port) = key
+        let endpoint = IPEndPoint(address, port)
+
+        TargetPool(
+            clock,
+            maxAge,
+            (fun owner retiresAt -> make endpoint owner retiresAt),
+            {
+                Retired = fun pool -> pools.TryRemove(KeyValuePair(key, pool)) |> ignore
+                Resend = fun attempt -> them.Send(key, attempt)
+            }
+        )
+
+    member them.Send(key: struct (IPAddress * int), attempt: Attempt) : unit =
+        let mutable isSent = false
+
+        while not isSent do
+            let mutable pool = Unchecked.defaultof<TargetPool>
+
+            if not (pools.TryGetValue(key, &pool)) then
+                pool <- pools.GetOrAdd(key, them.Create key)
+
+            isSent <- pool.TrySend attempt
+
+            if not isSent then
+                // It has retired, and is about to say so.
+                pools.TryRemove(KeyValuePair(key, pool)) |> ignore
+            // The others may have been given up before this pool was there.
+            elif stop.IsCancellationRequested then
+                pool.Cancel()
+
+    member _.Cancel() : unit =
+        for pool in pools.Values do
+            pool.Cancel()
+
+    member _.Close() : unit =
+        for pool in pools.Values do
+            pool.Close()
+
 module TargetClient =
+    let private onSockets (clock: TimeProvider) (limits: ConnectionLimits) =
+        fun (endpoint: IPEndPoint) (owner: ConnectionOwner) (retiresAt: TimeSpan) ->
+            SocketTargetConnection(clock, limits.Timeouts, retiresAt, endpoint, owner) :> TargetConnection
+
+    let private onLoop (clock: TimeProvider) (limits: ConnectionLimits) (loop: EventLoop) =
+        fun (endpoint: IPEndPoint) (owner: ConnectionOwner) (retiresAt: TimeSpan) ->
+            LoopTargetConnection(loop, clock, limits.Timeouts, retiresAt, endpoint, owner) :> TargetConnection
+
+    // Sends over the connections of the loop on which it is asked, so that a request and its copies stay there. What is asked
+    // elsewhere goes to the same loop for each target, whose connections are used again there.
+    let private sendOnLoops
+        (loops: EventLoop[])
+        (pools: TargetPools[])
+        : struct (IPAddress * int) -> Attempt -> unit =
+        fun (struct (address, port) as key) attempt ->
+            let index = Array.IndexOf(loops, EventLoop.Current)
+
+            if index >= 0 then
+                pools[index].Send(key, attempt)
+            else
+                let index = int (uint32 (address.GetHashCode() + port) % uint32 loops.Length)
+                loops[index].Post(fun () -> pools[index].Send(key, attempt))
+
     /// Sends over connections of its own, which are kept and shared among all sends. `stop` ends the sends that are under
     /// way, and all that come later. Disposing the second value closes the connections.
     let create
+        (transport: Transport)
         (clock: TimeProvider)
         (limits: ConnectionLimits)
         (stop: CancellationToken)
         : TargetClient * IDisposable =
-        let pools = ConcurrentDictionary<struct (IPAddress * int), TargetPool>()
+        let poolsOf make =
+            TargetPools(clock, limits.MaxAge, make, stop)
 
-        // A pool and what sends over pools know each other.
-        let resend = ref (fun (_: struct (IPAddress * int)) (_: Attempt) -> ())
-
-        let createPool =
-            Func<_, _>(fun (struct (address, port) as key: struct (IPAddress * int)) ->
-                TargetPool(
-                    clock,
-                    limits,
-                    IPEndPoint(address, port),
-                    {
-                        Retired = fun pool -> pools.TryRemove(KeyValuePair(key, pool)) |> ignore
-                        Resend = fun attempt -> resend.Value key attempt
-                    }
-                ))
-
-        let send (key: struct (IPAddress * int)) (attempt: Attempt) : unit =
-            let mutable isSent = false
-
-            while not isSent do
-                let pool = pools.GetOrAdd(key, createPool)
-                isSent <- pool.TrySend attempt
-
-                if not isSent then
-                    // It has retired, and is about to say so.
-                    pools.TryRemove(KeyValuePair(key, pool)) |> ignore
-                // The others may have been given up before this pool was there.
-                elif stop.IsCancellationRequested then
-                    pool.Cancel()
-
-        resend.Value <- send
+        let pools, send =
+            match transport with
+            | Transport.Sockets ->
+                let pools = poolsOf (onSockets clock limits)
+                [| pools |], (fun key attempt -> pools.Send(key, attempt))
+            | Transport.Loops loops ->
+                let pools = loops |> Array.map (onLoop clock limits >> poolsOf)
+                pools, sendOnLoops loops pools
 
         // One registration for all sends: one for each would cost more than the rest of this.
         let stopping =
             stop.Register(fun () ->
-                for pool in pools.Values do
-                    pool.Cancel())
+                for pools in pools do
+                    pools.Cancel())
 
         let client: TargetClient =
             fun target request ->
@@ -80,6 +134,6 @@ module TargetClient =
                 member _.Dispose() =
                     stopping.Dispose()
 
-                    for pool in pools.Values do
-                        pool.Close()
+                    for pools in pools do
+                        pools.Close()
         }

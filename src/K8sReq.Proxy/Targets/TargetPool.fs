@@ -2,7 +2,6 @@ namespace K8sReq.Proxy
 
 open System
 open System.Collections.Generic
-open System.Net
 open System.Net.Sockets
 open System.Threading
 open K8sReq.Core
@@ -14,6 +13,9 @@ type ConnectionLimits = {
     /// connection leads to one pod, and only a new one follows the Service. Zero for no limit.
     MaxAge: TimeSpan
 }
+
+/// Makes a connection of this owner that is used until then on the clock. Throws a `SocketException` where it cannot.
+type ConnectionMaker = delegate of owner: ConnectionOwner * retiresAt: TimeSpan -> TargetConnection
 
 /// What a pool tells of itself. Called outside of its lock.
 type PoolEvents = {
@@ -28,7 +30,7 @@ type PoolEvents = {
 /// Mostly the one that was used last is used next. Every fourth send takes the one that has been idle for the longest
 /// instead: behind one address are several pods, and the last one used is always the same pod's.
 and [<Sealed>] TargetPool
-    (clock: TimeProvider, limits: ConnectionLimits, endpoint: IPEndPoint, events: PoolEvents) =
+    (clock: TimeProvider, maxAge: TimeSpan, make: ConnectionMaker, events: PoolEvents) =
     // Guards everything below: `idle` is a part of `all`, and neither has a connection that was reported closed. No
     // connection is called with it held.
     let gate = Lock()
@@ -43,17 +45,17 @@ and [<Sealed>] TargetPool
 
     // Connections that are made together are not closed together.
     let retiresAt () =
-        if limits.MaxAge = TimeSpan.Zero then
+        if maxAge = TimeSpan.Zero then
             TimeSpan.MaxValue
         else
             clock.GetElapsedTime 0L
-            + limits.MaxAge * (0.75 + 0.25 * Random.Shared.NextDouble())
+            + maxAge * (0.75 + 0.25 * Random.Shared.NextDouble())
 
     // To be called under the lock.
     let takeIdle () : TargetConnection =
         sends <- sends + 1
         // Without an age limit, those that are not needed any more have to grow idle to be closed.
-        let takesOldest = sends % 4 = 0 && limits.MaxAge > TimeSpan.Zero
+        let takesOldest = sends % 4 = 0 && maxAge > TimeSpan.Zero
         let index = if takesOldest then 0 else idle.Count - 1
         let taken = idle[index]
         idle.RemoveAt index
@@ -67,9 +69,7 @@ and [<Sealed>] TargetPool
     // To be called under the lock: a new connection, which belongs to the pool from here on.
     let create (pool: ConnectionOwner) =
         try
-            let connection =
-                TargetConnection(clock, limits.Timeouts, retiresAt (), endpoint, pool)
-
+            let connection = make.Invoke(pool, retiresAt ())
             all.Add connection |> ignore
             Ok connection
         // The process has no descriptor left for it.

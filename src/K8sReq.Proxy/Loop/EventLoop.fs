@@ -1,0 +1,242 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Collections.Concurrent
+open System.Collections.Generic
+open System.Diagnostics
+open System.Threading
+open System.Threading.Tasks
+
+/// Something whose descriptor a loop watches.
+type LoopHandler =
+    /// These `Events` have happened to its descriptor. Must not throw and must not block.
+    abstract Happened: events: int -> unit
+
+/// How often something kept a loop from all else for longer than it may.
+[<Struct>]
+type LoopStalls = {
+    Count: int64
+    /// The longest.
+    Longest: TimeSpan
+}
+
+module LoopStalls =
+    let none: LoopStalls = { Count = 0L; Longest = TimeSpan.Zero }
+
+    let add (one: LoopStalls) (other: LoopStalls) : LoopStalls = {
+        Count = one.Count + other.Count
+        Longest = max one.Longest other.Longest
+    }
+
+/// A thread that waits for sockets and does what follows from what happens to them, one thing after the other: a request and
+/// its copies never leave it. Linux only.
+///
+/// **What runs on a loop must not block**, for everything else on it waits then. `Stalls` counts what took too long.
+[<Sealed>]
+type EventLoop private (name: string, failed: exn -> unit) =
+    [<ThreadStatic; DefaultValue>]
+    static val mutable private current: EventLoop | null
+
+    // Longer than anything that does not block takes; a collection of the heap counts too.
+    static let longestTurn = TimeSpan.FromMilliseconds 10.0
+    static let ticksEvery = TimeSpan.FromSeconds 1.0
+    static let wakeUpNumber = 0L
+
+    let epoll = new Libc.Epoll()
+    let wakeUp = new Libc.WakeUp()
+
+    // Of the loop's thread alone. By descriptor: who watches it, and the number of that watch. A descriptor that was closed is
+    // soon another connection's: what was still to be told of the one before bears another number.
+    let mutable handlers: (LoopHandler | null)[] = Array.zeroCreate 64
+    let mutable numbers: int64[] = Array.zeroCreate 64
+    let mutable watches = 0L
+    // What is to be done after what has happened, and before waiting again.
+    let later = Queue<Action>()
+    let ticks = List<Action>()
+    let mutable isOver = false
+
+    // From any thread.
+    let posted = ConcurrentQueue<Action>()
+    let mutable isSignalled = 0
+    let mutable stalls = 0L
+    let mutable longest = 0L
+    let ended = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+    let guarded (work: Action) =
+        try
+            work.Invoke()
+        with error ->
+            failed error
+
+    // What has taken since `began`; told to be too long where it was.
+    let observe (began: int64) =
+        let took = Stopwatch.GetElapsedTime began
+
+        if took > longestTurn then
+            stalls <- stalls + 1L
+            longest <- max longest took.Ticks
+
+    // The number of a watch names the descriptor, too.
+    let numberOf (watch: int64) (descriptor: int) = (watch <<< 32) ||| int64 descriptor
+
+    let tell (number: int64) (events: int) =
+        let descriptor = int (number &&& 0xFFFFFFFFL)
+
+        if numbers[descriptor] = number then
+            match handlers[descriptor] with
+            | null -> ()
+            | handler ->
+                try
+                    handler.Happened events
+                with error ->
+                    failed error
+
+    let runPosted () =
+        // In this order. What is posted before the exchange is found in the queue; what is posted after it signals again. The
+        // other way round the reset would swallow that signal, and nobody would signal any more.
+        wakeUp.Reset()
+        Interlocked.Exchange(&isSignalled, 0) |> ignore
+        let mutable work = Unchecked.defaultof<Action>
+
+        while posted.TryDequeue &work do
+            guarded work
+
+    // What these add is done in the next turn.
+    let runLater () =
+        for _ in 1 .. later.Count do
+            guarded (later.Dequeue())
+
+    let timeout (nextTick: int64) =
+        if later.Count > 0 then
+            0
+        elif ticks.Count = 0 then
+            -1
+        else
+            let left =
+                ticksEvery - Stopwatch.GetElapsedTime(nextTick - Stopwatch.Frequency, Stopwatch.GetTimestamp())
+
+            max 0 (int (Math.Ceiling left.TotalMilliseconds))
+
+    let run () =
+        let mutable nextTick = Stopwatch.GetTimestamp() + Stopwatch.Frequency
+
+        while not isOver do
+            let count = epoll.Wait(timeout nextTick)
+            let began = Stopwatch.GetTimestamp()
+            let mutable isCalled = false
+
+            for index in 0 .. count - 1 do
+                let number = epoll.Number index
+
+                if number = wakeUpNumber then
+                    isCalled <- true
+                else
+                    tell number (epoll.Happened index)
+
+            if isCalled then
+                runPosted ()
+
+            if later.Count > 0 then
+                runLater ()
+
+            if ticks.Count > 0 && began >= nextTick then
+                nextTick <- began + Stopwatch.Frequency
+
+                for tick in ticks.ToArray() do
+                    guarded tick
+
+            observe began
+
+        (epoll :> IDisposable).Dispose()
+        (wakeUp :> IDisposable).Dispose()
+        ended.SetResult()
+
+    member private loop.Start() =
+        epoll.Add(wakeUp.Descriptor, Events.readable, wakeUpNumber)
+
+        let thread =
+            Thread(
+                (fun () ->
+                    EventLoop.current <- loop
+                    run ()),
+                Name = name,
+                IsBackground = true
+            )
+
+        thread.UnsafeStart()
+
+    /// Starts one. `failed` is told of exceptions, which are defects: the loop goes on.
+    static member Start(name: string, failed: exn -> unit) : EventLoop =
+        let loop = EventLoop(name, failed)
+        loop.Start()
+        loop
+
+    /// The loop that this code runs on, if it runs on one.
+    static member Current: EventLoop | null = EventLoop.current
+
+    /// Whether this code runs on this loop.
+    member loop.IsHere = Object.ReferenceEquals(EventLoop.current, loop)
+
+    /// How often a turn of the loop took longer than 10 ms.
+    member _.Stalls: LoopStalls = {
+        Count = Volatile.Read &stalls
+        Longest = TimeSpan.FromTicks(Volatile.Read &longest)
+    }
+
+    /// Does it on the loop, after what is under way there. From any thread.
+    member _.Post(work: Action) : unit =
+        posted.Enqueue work
+
+        // Without this one more would not be heard: whoever finds it set knows that the queue will be looked at.
+        if Interlocked.Exchange(&isSignalled, 1) = 0 then
+            wakeUp.Signal()
+
+    /// Does it at once if this is the loop, else soon. From any thread.
+    member loop.Run(work: Action) : unit =
+        if loop.IsHere then work.Invoke() else loop.Post work
+
+    /// Does it once everything that has happened has been told of. On the loop.
+    member _.Later(work: Action) : unit = later.Enqueue work
+
+    /// Does it every second or so, until it is told not to. On the loop.
+    member _.Tick(work: Action) : unit = ticks.Add work
+
+    /// On the loop.
+    member _.StopTick(work: Action) : unit = ticks.Remove work |> ignore
+
+    /// Tells the handler of these events from now on. On the loop.
+    member _.Watch(descriptor: int, events: int, handler: LoopHandler) : unit =
+        if descriptor >= handlers.Length then
+            let size = max (descriptor + 1) (2 * handlers.Length)
+            Array.Resize(&handlers, size)
+            Array.Resize(&numbers, size)
+
+        watches <- watches + 1L
+        let number = numberOf watches descriptor
+        epoll.Add(descriptor, events, number)
+        handlers[descriptor] <- handler
+        numbers[descriptor] <- number
+
+    /// Tells of these events instead. On the loop.
+    member _.Rewatch(descriptor: int, events: int) : unit =
+        epoll.Modify(descriptor, events, numbers[descriptor])
+
+    /// Tells another one of what happens from now on. On the loop.
+    member _.HandOver(descriptor: int, handler: LoopHandler) : unit = handlers[descriptor] <- handler
+
+    /// Tells of nothing any more that happens to a descriptor which somebody else closes. On the loop.
+    member _.Forget(descriptor: int) : unit =
+        epoll.Remove descriptor
+        handlers[descriptor] <- null
+        numbers[descriptor] <- 0L
+
+    /// Closes a descriptor that it watches. On the loop.
+    member _.Close(descriptor: int) : unit =
+        handlers[descriptor] <- null
+        numbers[descriptor] <- 0L
+        Libc.close descriptor
+
+    /// Ends the thread. What is still watched or posted is forgotten.
+    member loop.StopAsync() : Task =
+        loop.Post(fun () -> isOver <- true)
+        ended.Task

@@ -1,0 +1,508 @@
+namespace K8sReq.Proxy
+
+#nowarn "9"
+
+open System
+open System.Buffers
+open System.Net
+open System.Net.Sockets
+open System.Runtime.InteropServices
+open System.Threading
+open Microsoft.FSharp.NativeInterop
+
+// Every argument is a number: nothing has to be converted on the way, and what failed is asked of the system at once (errno).
+[<assembly: System.Runtime.CompilerServices.DisableRuntimeMarshalling>]
+do ()
+
+/// What can have happened to a descriptor.
+module Events =
+    let readable = 0x001
+    let writable = 0x004
+    let failed = 0x008
+    let hungUp = 0x010
+    /// The other side sends no more.
+    let inputEnded = 0x2000
+    /// Told once of each change, not for as long as it is so.
+    let edgeTriggered = 0x80000000
+
+/// The calls of Linux that the event loop makes: epoll(7), eventfd(2) and sockets that never block.
+module Libc =
+    module private Native =
+        [<DllImport("libc")>]
+        extern int epoll_create1(int flags)
+
+        [<DllImport("libc")>]
+        extern int epoll_ctl(int epoll, int operation, int descriptor, nativeint event)
+
+        [<DllImport("libc")>]
+        extern int epoll_wait(int epoll, nativeint events, int most, int timeout)
+
+        [<DllImport("libc")>]
+        extern int eventfd(uint32 initial, int flags)
+
+        [<DllImport("libc")>]
+        extern nativeint read(int descriptor, nativeint buffer, unativeint count)
+
+        [<DllImport("libc")>]
+        extern nativeint write(int descriptor, nativeint buffer, unativeint count)
+
+        [<DllImport("libc")>]
+        extern int close(int descriptor)
+
+        [<DllImport("libc")>]
+        extern int socket(int domain, int kind, int protocol)
+
+        [<DllImport("libc")>]
+        extern int accept4(int descriptor, nativeint address, nativeint length, int flags)
+
+        [<DllImport("libc")>]
+        extern int connect(int descriptor, nativeint address, int length)
+
+        [<DllImport("libc")>]
+        extern int getsockname(int descriptor, nativeint address, nativeint length)
+
+        [<DllImport("libc")>]
+        extern int setsockopt(int descriptor, int level, int name, nativeint value, int length)
+
+        [<DllImport("libc")>]
+        extern int getsockopt(int descriptor, int level, int name, nativeint value, nativeint length)
+
+        [<DllImport("libc")>]
+        extern int shutdown(int descriptor, int how)
+
+        [<DllImport("libc")>]
+        extern nativeint recv(int descriptor, nativeint buffer, unativeint length, int flags)
+
+        [<DllImport("libc")>]
+        extern nativeint send(int descriptor, nativeint buffer, unativeint length, int flags)
+
+        [<DllImport("libc")>]
+        extern nativeint sendmsg(int descriptor, nativeint message, int flags)
+
+    // errno.h, as it is on x64 and arm64.
+    module private Errno =
+        let interrupted = 4
+        let again = 11
+        let tooManyInSystem = 23
+        let tooMany = 24
+        let inProgress = 115
+
+    // The network's errors (errno.h) as the runtime names them.
+    let private toSocketError (errno: int) : SocketError =
+        match errno with
+        | 1
+        | 13 -> SocketError.AccessDenied
+        | 23
+        | 24 -> SocketError.TooManyOpenSockets
+        | 22 -> SocketError.InvalidArgument
+        | 32
+        | 108 -> SocketError.Shutdown
+        | 97 -> SocketError.AddressFamilyNotSupported
+        | 98 -> SocketError.AddressAlreadyInUse
+        | 99 -> SocketError.AddressNotAvailable
+        | 100 -> SocketError.NetworkDown
+        | 101 -> SocketError.NetworkUnreachable
+        | 103 -> SocketError.ConnectionAborted
+        | 104 -> SocketError.ConnectionReset
+        | 12
+        | 105 -> SocketError.NoBufferSpaceAvailable
+        | 107 -> SocketError.NotConnected
+        | 110 -> SocketError.TimedOut
+        | 111 -> SocketError.ConnectionRefused
+        | 112 -> SocketError.HostDown
+        | 113 -> SocketError.HostUnreachable
+        | _ -> SocketError.SocketError
+
+    let private lastError () : SocketError =
+        toSocketError (Marshal.GetLastSystemError())
+
+    /// What came of a call that moves bytes.
+    [<Struct>]
+    type Moved = {
+        /// 0 and `Success`: the other side sends no more.
+        Count: int
+        /// `WouldBlock`: not now; the loop tells when.
+        Error: SocketError
+    }
+
+    let private moved (count: nativeint) : Moved =
+        if count >= 0n then
+            {
+                Count = int count
+                Error = SocketError.Success
+            }
+        else
+            let errno = Marshal.GetLastSystemError()
+
+            {
+                Count = 0
+                Error =
+                    if errno = Errno.again then
+                        SocketError.WouldBlock
+                    else
+                        toSocketError errno
+            }
+
+    // MSG_DONTWAIT, and MSG_NOSIGNAL: a connection that is closed is an error, not a signal.
+    let private dontWait = 0x40
+    let private noSignal = 0x4000
+
+    let private receiveOnce (descriptor: int) (start: nativeint) (length: int) : Moved =
+        moved (Native.recv (descriptor, start, unativeint length, dontWait))
+
+    let private sendOnce (descriptor: int) (start: nativeint) (length: int) : Moved =
+        moved (Native.send (descriptor, start, unativeint length, dontWait ||| noSignal))
+
+    /// Receives what is there.
+    let receive (descriptor: int) (space: Span<byte>) : Moved =
+        use start = fixed space
+        let mutable result = receiveOnce descriptor (NativePtr.toNativeInt start) space.Length
+
+        while result.Error <> SocketError.Success
+              && Marshal.GetLastSystemError() = Errno.interrupted do
+            result <- receiveOnce descriptor (NativePtr.toNativeInt start) space.Length
+
+        result
+
+    /// Sends what there is room for.
+    let send (descriptor: int) (bytes: ReadOnlySpan<byte>) : Moved =
+        use start = fixed bytes
+        let mutable result = sendOnce descriptor (NativePtr.toNativeInt start) bytes.Length
+
+        while result.Error <> SocketError.Success
+              && Marshal.GetLastSystemError() = Errno.interrupted do
+            result <- sendOnce descriptor (NativePtr.toNativeInt start) bytes.Length
+
+        result
+
+    // struct iovec, and struct msghdr with an iovec at its place and all else empty, as 64-bit systems have them.
+    let private vectorSize = 16
+    let private headerSize = 56
+    let private vectorsAt = 16
+    let private mostVectors = 16
+
+    /// Sends what there is room for of these pieces, of the first few at the most, by one call.
+    let sendPieces (descriptor: int) (pieces: ReadOnlySequence<byte>) : Moved =
+        if pieces.IsSingleSegment then
+            send descriptor pieces.FirstSpan
+        else
+            let header = NativePtr.stackalloc<byte> headerSize
+            let vectors = NativePtr.stackalloc<byte>(mostVectors * vectorSize)
+            let pins = Array.zeroCreate<MemoryHandle> mostVectors
+            let mutable count = 0
+            let mutable rest = pieces.GetEnumerator()
+
+            while count < mostVectors && rest.MoveNext() do
+                let pin = rest.Current.Pin()
+                pins[count] <- pin
+                let vector = NativePtr.toNativeInt vectors + nativeint (count * vectorSize)
+                Marshal.WriteIntPtr(vector, NativePtr.toNativeInt (NativePtr.ofVoidPtr<byte> pin.Pointer))
+                Marshal.WriteIntPtr(vector, 8, nativeint rest.Current.Length)
+                count <- count + 1
+
+            NativePtr.initBlock header 0uy (uint32 headerSize)
+            let head = NativePtr.toNativeInt header
+            Marshal.WriteIntPtr(head, vectorsAt, NativePtr.toNativeInt vectors)
+            Marshal.WriteIntPtr(head, vectorsAt + 8, nativeint count)
+
+            let once () =
+                moved (Native.sendmsg (descriptor, head, dontWait ||| noSignal))
+
+            let mutable result = once ()
+
+            while result.Error <> SocketError.Success
+                  && Marshal.GetLastSystemError() = Errno.interrupted do
+                result <- once ()
+
+            for index in 0 .. count - 1 do
+                pins[index].Dispose()
+
+            result
+
+    let close (descriptor: int) : unit = Native.close descriptor |> ignore
+
+    let private shutWrite = 1
+
+    /// Sends no more: the other side sees the end.
+    let endOutput (descriptor: int) : unit =
+        Native.shutdown (descriptor, shutWrite) |> ignore
+
+    let private solSocket = 1
+    let private ipprotoTcp = 6
+
+    let private setOption (descriptor: int) (level: int) (name: int) (value: int) =
+        let cell = NativePtr.stackalloc<int> 1
+        NativePtr.write cell value
+
+        Native.setsockopt (descriptor, level, name, NativePtr.toNativeInt cell, sizeof<int>)
+        |> ignore
+
+    let noDelay (descriptor: int) : unit = setOption descriptor ipprotoTcp 1 1
+
+    /// What has failed on it, to be asked once: SO_ERROR.
+    let pendingError (descriptor: int) : SocketError =
+        let cells = NativePtr.stackalloc<int> 2
+        NativePtr.set cells 0 0
+        NativePtr.set cells 1 sizeof<int>
+
+        let asked =
+            Native.getsockopt (
+                descriptor,
+                solSocket,
+                4,
+                NativePtr.toNativeInt cells,
+                NativePtr.toNativeInt (NativePtr.add cells 1)
+            )
+
+        if asked < 0 then lastError ()
+        elif NativePtr.get cells 0 = 0 then SocketError.Success
+        else toSocketError (NativePtr.get cells 0)
+
+    /// An option of TCP as bytes: how many were written, none where the system does not know it.
+    let tcpOption (descriptor: int) (name: int) (into: Span<byte>) : int =
+        let length = NativePtr.stackalloc<int> 1
+        NativePtr.write length into.Length
+        use start = fixed into
+
+        if
+            Native.getsockopt (
+                descriptor,
+                ipprotoTcp,
+                name,
+                NativePtr.toNativeInt start,
+                NativePtr.toNativeInt length
+            ) < 0
+        then
+            0
+        else
+            NativePtr.read length
+
+    // MSG_PEEK.
+    let private peek = 0x2
+
+    /// Whether anything has come that was not received: bytes, the end, or an error.
+    let hasUnread (descriptor: int) : bool =
+        let cell = NativePtr.stackalloc<byte> 1
+
+        let count =
+            Native.recv (descriptor, NativePtr.toNativeInt cell, 1un, dontWait ||| peek)
+
+        count >= 0n || Marshal.GetLastSystemError() <> Errno.again
+
+    // SOCK_STREAM with SOCK_NONBLOCK and SOCK_CLOEXEC.
+    let private nonBlocking = 0x800
+    let private closeOnExec = 0x80000
+    let private stream = 1
+
+    // AF_INET and AF_INET6, as Linux numbers them.
+    let private domainOf (family: AddressFamily) =
+        if family = AddressFamily.InterNetworkV6 then 10 else 2
+
+    // sockaddr_storage.
+    let private longestAddress = 128
+
+    let private addressOf (bytes: ReadOnlySpan<byte>) : IPEndPoint | null =
+        let family =
+            match int bytes[0] ||| (int bytes[1] <<< 8) with
+            | 2 -> AddressFamily.InterNetwork
+            | 10 -> AddressFamily.InterNetworkV6
+            | _ -> AddressFamily.Unknown
+
+        if family = AddressFamily.Unknown then
+            null
+        else
+            let address = SocketAddress(family, bytes.Length)
+            // The family is there already, as the runtime numbers it.
+            bytes.Slice(2).CopyTo(address.Buffer.Span.Slice 2)
+
+            match IPEndPoint(IPAddress.Any, 0).Create address with
+            | :? IPEndPoint as endpoint -> endpoint
+            | _ -> null
+
+    /// A connection that was accepted.
+    [<Struct; NoEquality; NoComparison>]
+    type Accepted = {
+        /// -1 if there is none: `Error` says why.
+        Descriptor: int
+        /// Of the client; null where the system does not say.
+        Remote: IPEndPoint | null
+        Error: SocketError
+    }
+
+    /// The next connection that waits.
+    let accept (listener: int) : Accepted =
+        let address = NativePtr.stackalloc<byte> longestAddress
+        let length = NativePtr.stackalloc<int> 1
+        NativePtr.write length longestAddress
+
+        let descriptor =
+            Native.accept4 (
+                listener,
+                NativePtr.toNativeInt address,
+                NativePtr.toNativeInt length,
+                nonBlocking ||| closeOnExec
+            )
+
+        if descriptor < 0 then
+            let errno = Marshal.GetLastSystemError()
+
+            {
+                Descriptor = -1
+                Remote = null
+                Error =
+                    if errno = Errno.again then
+                        SocketError.WouldBlock
+                    elif errno = Errno.interrupted then
+                        SocketError.ConnectionAborted
+                    else
+                        toSocketError errno
+            }
+        else
+            {
+                Descriptor = descriptor
+                Remote = addressOf (ReadOnlySpan(NativePtr.toVoidPtr address, NativePtr.read length))
+                Error = SocketError.Success
+            }
+
+    /// The address of this side; null where the system does not say.
+    let localAddress (descriptor: int) : IPEndPoint | null =
+        let address = NativePtr.stackalloc<byte> longestAddress
+        let length = NativePtr.stackalloc<int> 1
+        NativePtr.write length longestAddress
+
+        if
+            Native.getsockname (descriptor, NativePtr.toNativeInt address, NativePtr.toNativeInt length) < 0
+        then
+            null
+        else
+            addressOf (ReadOnlySpan(NativePtr.toVoidPtr address, NativePtr.read length))
+
+    /// A socket for a connection to an address of this family.
+    let openSocket (family: AddressFamily) : Result<int, SocketError> =
+        let descriptor =
+            Native.socket (domainOf family, stream ||| nonBlocking ||| closeOnExec, 0)
+
+        if descriptor < 0 then Error(lastError ()) else Ok descriptor
+
+    /// Begins to connect. `InProgress`: the loop tells when it can be written to, or has failed.
+    let connect (descriptor: int) (endpoint: IPEndPoint) : SocketError =
+        let address = endpoint.Serialize()
+        let bytes = NativePtr.stackalloc<byte> longestAddress
+        address.Buffer.Span.Slice(0, address.Size).CopyTo(Span(NativePtr.toVoidPtr bytes, longestAddress))
+        // The family as Linux numbers it, whatever the runtime's number is.
+        NativePtr.set bytes 0 (byte (domainOf endpoint.AddressFamily))
+        NativePtr.set bytes 1 0uy
+
+        if Native.connect (descriptor, NativePtr.toNativeInt bytes, address.Size) = 0 then
+            SocketError.Success
+        else
+            let errno = Marshal.GetLastSystemError()
+
+            // An interrupted one goes on by itself.
+            if errno = Errno.inProgress || errno = Errno.interrupted then
+                SocketError.InProgress
+            else
+                toSocketError errno
+
+    /// What tells of changes to descriptors, each with a number of its own. Not for more than one thread.
+    [<Sealed>]
+    type Epoll() =
+        static let most = 256
+
+        // struct epoll_event: packed on x64 alone.
+        static let isPacked =
+            RuntimeInformation.ProcessArchitecture = Architecture.X64
+
+        static let size = if isPacked then 12 else 16
+        static let dataAt = if isPacked then 4 else 8
+        static let closeOnExec = 0x80000
+        static let add = 1
+        static let remove = 2
+        static let modify = 3
+
+        let descriptor = Native.epoll_create1 closeOnExec
+
+        do
+            if descriptor < 0 then
+                raise (SocketException(int (lastError ())))
+
+        // For as long as this is there: the system writes into it.
+        let events = NativeMemory.AllocZeroed(unativeint (most * size))
+        let start: nativeptr<byte> = NativePtr.ofVoidPtr events
+
+        let control (operation: int) (watched: int) (wanted: int) (number: int64) =
+            let event = NativePtr.stackalloc<byte> 16
+            NativePtr.write (NativePtr.ofNativeInt<int> (NativePtr.toNativeInt event)) wanted
+            Marshal.WriteInt64(NativePtr.toNativeInt event, dataAt, number)
+
+            if Native.epoll_ctl (descriptor, operation, watched, NativePtr.toNativeInt event) < 0 then
+                raise (SocketException(int (lastError ())))
+
+        /// Tells of these events on the descriptor from now on, until it is closed.
+        member _.Add(watched: int, wanted: int, number: int64) : unit = control add watched wanted number
+
+        /// Tells of these instead.
+        member _.Modify(watched: int, wanted: int, number: int64) : unit = control modify watched wanted number
+
+        /// Tells of none any more.
+        member _.Remove(watched: int) : unit = control remove watched 0 0L
+
+        /// Waits for events: so many came. -1 for no limit of time (ms).
+        member _.Wait(timeout: int) : int =
+            // An interrupted wait has brought nothing.
+            max 0 (Native.epoll_wait (descriptor, NativePtr.toNativeInt start, most, timeout))
+
+        /// Of the event at this place.
+        member _.Happened(index: int) : int =
+            NativePtr.read (NativePtr.ofNativeInt<int> (NativePtr.toNativeInt start + nativeint (index * size)))
+
+        member _.Number(index: int) : int64 =
+            Marshal.ReadInt64(NativePtr.toNativeInt start, index * size + dataAt)
+
+        interface IDisposable with
+            member _.Dispose() =
+                Native.close descriptor |> ignore
+                NativeMemory.Free events
+
+    /// Wakes a thread that waits by an `Epoll`.
+    [<Sealed>]
+    type WakeUp() =
+        static let nonBlocking = 0x800
+        static let closeOnExec = 0x80000
+        let descriptor = Native.eventfd (0u, nonBlocking ||| closeOnExec)
+
+        do
+            if descriptor < 0 then
+                raise (SocketException(int (lastError ())))
+
+        // Nobody writes to a descriptor that is somebody else's by now.
+        let gate = Lock()
+        let mutable isClosed = false
+
+        member _.Descriptor = descriptor
+
+        /// From any thread.
+        member _.Signal() : unit =
+            let one = NativePtr.stackalloc<int64> 1
+            NativePtr.write one 1L
+            gate.Enter()
+
+            if not isClosed then
+                Native.write (descriptor, NativePtr.toNativeInt one, 8un) |> ignore
+
+            gate.Exit()
+
+        /// It has been heard.
+        member _.Reset() : unit =
+            let count = NativePtr.stackalloc<int64> 1
+            Native.read (descriptor, NativePtr.toNativeInt count, 8un) |> ignore
+
+        interface IDisposable with
+            member _.Dispose() =
+                gate.Enter()
+
+                if not isClosed then
+                    isClosed <- true
+                    Native.close descriptor |> ignore
+
+                gate.Exit()
