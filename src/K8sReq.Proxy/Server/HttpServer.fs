@@ -190,30 +190,16 @@ module HttpServer =
     // What the system said, without the layers that Kestrel wraps it in.
     let private reasonOf (error: exn) = error.GetBaseException().Message
 
-    /// Listens on the address and sends what comes in through the pipeline. A pipeline that `runsInline` runs where its bytes were received, on a
-    /// thread that others wait for too: it must not block (see `InlineSockets`).
-    let start
+    /// Listens on the address by `transport` and sends what comes in through the pipeline.
+    let startOn
+        (transport: IConnectionListenerFactory)
         (loggers: ILoggerFactory)
-        (runsInline: bool)
         (limits: ServerLimits)
         (address: ListenAddress)
         (handler: HttpHandler)
         : Task<Result<HttpServer, BindError>> = task {
         let options = optionsFor limits
         listen options (configureEndpoint limits) address
-
-        let transport =
-            PatientListenerFactory(
-                SocketTransportOptions(
-                    UnsafePreferInlineScheduling = runsInline,
-                    // A connection that waits has a block of memory; asking twice for each request costs more.
-                    WaitForDataBeforeAllocatingBuffer = not runsInline
-                ),
-                loggers,
-                limits.HighestDescriptor,
-                limits.Exhausted
-            )
-
         let server = new KestrelServer(Options.Create options, transport, loggers)
 
         try
@@ -231,3 +217,26 @@ module HttpServer =
                     Reason = reasonOf error
                 }
     }
+
+    /// Listens on the address and sends what comes in through the pipeline. A pipeline that `runsInline` runs where its bytes were received, on a
+    /// thread that others wait for too: it must not block (see `InlineSockets`).
+    let start
+        (loggers: ILoggerFactory)
+        (runsInline: bool)
+        (limits: ServerLimits)
+        (address: ListenAddress)
+        (handler: HttpHandler)
+        : Task<Result<HttpServer, BindError>> =
+        let transport =
+            PatientListenerFactory(
+                SocketTransportOptions(
+                    UnsafePreferInlineScheduling = runsInline,
+                    // A connection that waits has a block of memory; asking twice for each request costs more.
+                    WaitForDataBeforeAllocatingBuffer = not runsInline
+                ),
+                loggers,
+                limits.HighestDescriptor,
+                limits.Exhausted
+            )
+
+        startOn transport loggers limits address handler
