@@ -344,7 +344,7 @@ let attack = runAgainstPublished "tests" "K8sReq.Attack"
 let crash = runAgainstPublished "tests" "K8sReq.Crash"
 let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
-/// Answers of targets and manifests, spoilt at random, against what reads them.
+/// Answers of targets, manifests and heads of requests, spoilt at random, against what reads them.
 let fuzz arguments =
     build ()
 
@@ -643,7 +643,7 @@ let targets = [
     "kill -9 and power cuts (root) under load: nothing that was acknowledged is lost; -- --kills N --cuts N --seed N",
     crash
     "fuzz",
-    "read ten million spoilt answers of targets, and a million spoilt manifests; -- COUNT SEED for others",
+    "read ten million spoilt answers of targets, a million spoilt manifests and ten million heads; -- --heads N --seed N: only these",
     fuzz
     "bench",
     "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",

@@ -50,6 +50,7 @@ let main arguments =
             LifecycleTests.tests
             SettingsTests.tests
             PurityTests.tests
+            PlainHeadTests.tests
             WireHeadTests.tests
             RetryAfterTests.tests
             AnswerTests.tests

@@ -1,5 +1,9 @@
-/// Reads spoilt answers of targets, ten million of them if nothing else is said, and a tenth as many spoilt manifests; ends
-/// with 1 at the first that is read wrongly, and says how to make it again.
+/// Reads spoilt responses of targets, spoilt manifests and heads of requests; ends with 1 at the first that is read wrongly, and
+/// says how to make it again.
+///
+///     dotnet fsi build.fsx fuzz [-- --answers N] [--manifests N] [--heads N] [--seed N] [--threads N]
+///
+/// Without a number it is ten million responses, a million manifests and ten million heads.
 module K8sReq.Fuzz.Program
 
 open System
@@ -53,26 +57,86 @@ let private run
         eprintfn "%s" (errors.GetBaseException().Message)
         false
 
+// Whether all that are plain were read as the server reads them.
+let private runHeads (threads: int) (count: int) (seed: int) : bool =
+    let watch = Stopwatch.StartNew()
+    printfn "%d heads, seed %d" count seed
+
+    try
+        let tally = HeadChecks.run threads count seed
+
+        for KeyValue(what, number) in tally.Counts do
+            printfn "  %10d %s" number what
+
+        printfn "all that are plain were read rightly, in %.0f s" watch.Elapsed.TotalSeconds
+        true
+    with :? InvalidOperationException as error ->
+        eprintfn "%s" error.Message
+        false
+
+type private Options = {
+    Answers: int
+    Manifests: int
+    Heads: int
+    Seed: int
+    Threads: int
+}
+
+let rec private parse (options: Options) (arguments: string list) : Options =
+    match arguments with
+    | "--answers" :: count :: rest -> parse { options with Answers = int count } rest
+    | "--manifests" :: count :: rest -> parse { options with Manifests = int count } rest
+    | "--heads" :: count :: rest -> parse { options with Heads = int count } rest
+    | "--seed" :: seed :: rest -> parse { options with Seed = int seed } rest
+    | "--threads" :: count :: rest -> parse { options with Threads = int count } rest
+    | [] -> options
+    | other ->
+        failwith $"{other} is not understood: --answers N, --manifests N, --heads N, --seed N, --threads N"
+
+let private nothing = {
+    Answers = 0
+    Manifests = 0
+    Heads = 0
+    Seed = Random.Shared.Next(Int32.MaxValue / 2)
+    Threads = Environment.ProcessorCount
+}
+
 [<EntryPoint>]
 let main arguments =
-    let count =
-        if arguments.Length > 0 then
-            int arguments[0]
+    let asked = parse nothing (List.ofArray arguments)
+
+    let options =
+        if asked.Answers = 0 && asked.Manifests = 0 && asked.Heads = 0 then
+            {
+                asked with
+                    Answers = 10_000_000
+                    Manifests = 1_000_000
+                    Heads = 10_000_000
+            }
         else
-            10_000_000
+            asked
 
-    let seed =
-        if arguments.Length > 1 then
-            int arguments[1]
-        else
-            Random.Shared.Next()
+    let parts = [
+        if options.Answers > 0 then
+            fun () ->
+                run "answers" options.Answers options.Seed Answers.spoil Answers.check (fun answer ->
+                    Convert.ToHexString(answer: byte[]))
 
-    let answers =
-        run "answers" count seed Answers.spoil Answers.check (fun answer ->
-            Convert.ToHexString(answer: byte[]))
+        if options.Manifests > 0 then
+            fun () ->
+                run
+                    "manifests"
+                    options.Manifests
+                    options.Seed
+                    Manifests.spoil
+                    (fun _ text -> Manifests.check text)
+                    (fun text -> Convert.ToBase64String(Encoding.Unicode.GetBytes text))
 
-    let manifests =
-        run "manifests" (count / 10) seed Manifests.spoil (fun _ text -> Manifests.check text) (fun text ->
-            Convert.ToBase64String(Encoding.Unicode.GetBytes text))
+        if options.Heads > 0 then
+            fun () -> runHeads options.Threads options.Heads options.Seed
+    ]
 
-    if answers && manifests then 0 else 1
+    if parts |> List.map (fun part -> part ()) |> List.forall id then
+        0
+    else
+        1

@@ -155,6 +155,8 @@ type private IdleCloser() =
                 )
                     .Start()
         with
+        // Stopped between two connections.
+        | :? InvalidOperationException
         | :? SocketException
         | :? ObjectDisposedException -> ()
 
@@ -253,7 +255,10 @@ let private wholly (transport: Transport) =
                 })
 
             let clock = TestClock()
-            let client, connections = create transport clock TimeSpan.Zero CancellationToken.None
+
+            let client, connections =
+                create transport clock TimeSpan.Zero CancellationToken.None
+
             use _ = connections
             let sending = send client target.Port (post (Array.zeroCreate 50_000_000))
             do! answered.Task |> Waiting.within "the answer"
@@ -323,7 +328,10 @@ let private ages (transport: Transport) =
         <| fun () -> task {
             use target = TestTarget.ok ()
             let clock = TestClock()
-            let client, connections = create transport clock TimeSpan.Zero CancellationToken.None
+
+            let client, connections =
+                create transport clock TimeSpan.Zero CancellationToken.None
+
             use _ = connections
 
             for _ in 1..10 do

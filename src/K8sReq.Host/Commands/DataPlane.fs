@@ -52,8 +52,7 @@ type DataPlane
         match settings.EventLoops with
         | Some 0 -> Transport.Sockets
         | _ when not Transport.hasLoops -> Transport.Sockets
-        | count ->
-            Transport.startLoops (defaultArg count Environment.ProcessorCount) (Log.unexpected logger)
+        | count -> Transport.startLoops (defaultArg count Environment.ProcessorCount) (Log.unexpected logger)
 
     let client, connections =
         TargetClient.create
@@ -158,27 +157,29 @@ type DataPlane
             lane.NudgeNow()
             lane)
 
-    let handler =
-        DuplicateHandler.create {
-            RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
-            Hosts = fun () -> holder.Current.Hosts
-            Delivery = delivery
-            Answered =
-                fun method protocol status reason duration ->
-                    http.Served(method, protocol, status, reason, duration)
-            Refusals = refusals
-            UnknownHosts = unknownHosts
-            Tap = tap
-            Failed = Log.unexpected logger
-            IsDraining = fun () -> Volatile.Read &isStopping
-            Budget = budget
-            Accounts = accounts
-            Tracing = tracing
-            Clock = clock
-            ReadTimeout = settings.ReadTimeout
-            BodySizeLimit = settings.BodySizeLimit
-            ViaName = settings.ViaName
-        }
+    let duplicating: DuplicateServices = {
+        RoutesKnown = holder.WaitUntilKnown(clock, settings.ReadTimeout, refusing.Token)
+        Hosts = fun () -> holder.Current.Hosts
+        Delivery = delivery
+        Answered =
+            fun method protocol status reason duration ->
+                http.Served(method, protocol, status, reason, duration)
+        Refusals = refusals
+        UnknownHosts = unknownHosts
+        Tap = tap
+        Failed = Log.unexpected logger
+        IsDraining = fun () -> Volatile.Read &isStopping
+        Budget = budget
+        Accounts = accounts
+        Tracing = tracing
+        Clock = clock
+        ReadTimeout = settings.ReadTimeout
+        BodySizeLimit = settings.BodySizeLimit
+        ViaName = settings.ViaName
+    }
+
+    let handler = DuplicateHandler.create duplicating
+    let shares = ClientShares()
 
     let closeSlots (_: obj | null) =
         let now = clock.GetUtcNow()
@@ -195,7 +196,18 @@ type DataPlane
     member _.Transport: ServerTransport =
         match transport with
         | Transport.Sockets -> ServerTransport.Inline
-        | Transport.Loops loops -> ServerTransport.Loops(loops, None)
+        // What is traced, the server serves.
+        | Transport.Loops loops when tracing.IsOn -> ServerTransport.Loops(loops, None)
+        | Transport.Loops loops ->
+            let limits = {
+                Headers = settings.ReadTimeout
+                Idle = settings.IdleTimeout
+            }
+
+            ServerTransport.Loops(loops, Some(PlainServer(duplicating, shares, limits, loops)))
+
+    /// What each client holds of the memory.
+    member _.Shares = shares
 
     /// How often something kept a loop from all else for longer than it may.
     member _.Stalls: LoopStalls = Transport.stalls transport

@@ -109,7 +109,7 @@ let create
             Memory =
                 Some {
                     Budget = plane.Budget
-                    Shares = ClientShares()
+                    Shares = plane.Shares
                 }
     }
 

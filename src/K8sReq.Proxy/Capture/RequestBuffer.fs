@@ -170,6 +170,27 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     /// Copies these bytes to the end; false if the budget does not reach for all of them.
     member buffer.TryAppend(bytes: ReadOnlySpan<byte>) : bool = buffer.TryAppend(bytes, 0L)
 
+    /// Where the next bytes of the body can be received into, at most so many; empty if the budget does not reach. To be called
+    /// once something of the body is there.
+    member _.TrySpace(most: int) : ArraySegment<byte> =
+        let hasRoom =
+            usedOfLast < blocks[blocks.Count - 1].Length
+            || (if blocks.Count = 1 && blocks[0].Length < largestBlock then
+                    tryGrow 1
+                else
+                    addBlock 1)
+
+        if hasRoom then
+            let last = blocks[blocks.Count - 1]
+            ArraySegment(last, usedOfLast, min most (last.Length - usedOfLast))
+        else
+            ArraySegment.Empty
+
+    /// So many bytes were received into the space.
+    member _.Received(count: int) : unit =
+        usedOfLast <- usedOfLast + count
+        length <- length + int64 count
+
     interface IBodySink with
         member _.BodyLength = length
 

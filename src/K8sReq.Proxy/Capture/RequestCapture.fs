@@ -184,8 +184,8 @@ module RequestCapture =
                 }
             )
 
-    // The head of the copies, with these lines.
-    let private wireHead (head: RequestHead) (lines: HeaderLine[]) (contentLength: int64 voption) : WireHead = {
+    /// The head of the copies, with these lines. `contentLength` is none for a request without a body.
+    let wireHead (head: RequestHead) (lines: HeaderLine[]) (contentLength: int64 voption) : WireHead = {
         Method = head.Method
         Target = RequestTarget.originForm head.Target
         Host = head.Host
@@ -193,7 +193,8 @@ module RequestCapture =
         ContentLength = contentLength
     }
 
-    let private captured (head: WireHead) (buffer: RequestBuffer) = {
+    /// A request of which all is there: its copies have this head.
+    let captured (head: WireHead) (buffer: RequestBuffer) = {
         Request = {
             Host = head.Host
             Method = head.Method

@@ -113,7 +113,8 @@ type EventLoop private (name: string, failed: exn -> unit) =
             -1
         else
             let left =
-                ticksEvery - Stopwatch.GetElapsedTime(nextTick - Stopwatch.Frequency, Stopwatch.GetTimestamp())
+                ticksEvery
+                - Stopwatch.GetElapsedTime(nextTick - Stopwatch.Frequency, Stopwatch.GetTimestamp())
 
             max 0 (int (Math.Ceiling left.TotalMilliseconds))
 

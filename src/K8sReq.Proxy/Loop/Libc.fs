@@ -156,7 +156,9 @@ module Libc =
     /// Receives what is there.
     let receive (descriptor: int) (space: Span<byte>) : Moved =
         use start = fixed space
-        let mutable result = receiveOnce descriptor (NativePtr.toNativeInt start) space.Length
+
+        let mutable result =
+            receiveOnce descriptor (NativePtr.toNativeInt start) space.Length
 
         while result.Error <> SocketError.Success
               && Marshal.GetLastSystemError() = Errno.interrupted do
@@ -271,7 +273,9 @@ module Libc =
                 name,
                 NativePtr.toNativeInt start,
                 NativePtr.toNativeInt length
-            ) < 0
+            )
+                <
+                0
         then
             0
         else
@@ -382,7 +386,10 @@ module Libc =
         let descriptor =
             Native.socket (domainOf family, stream ||| nonBlocking ||| closeOnExec, 0)
 
-        if descriptor < 0 then Error(lastError ()) else Ok descriptor
+        if descriptor < 0 then
+            Error(lastError ())
+        else
+            Ok descriptor
 
     /// Begins to connect. `InProgress`: the loop tells when it can be written to, or has failed.
     let connect (descriptor: int) (endpoint: IPEndPoint) : SocketError =
@@ -410,8 +417,7 @@ module Libc =
         static let most = 256
 
         // struct epoll_event: packed on x64 alone.
-        static let isPacked =
-            RuntimeInformation.ProcessArchitecture = Architecture.X64
+        static let isPacked = RuntimeInformation.ProcessArchitecture = Architecture.X64
 
         static let size = if isPacked then 12 else 16
         static let dataAt = if isPacked then 4 else 8
@@ -432,7 +438,7 @@ module Libc =
 
         let control (operation: int) (watched: int) (wanted: int) (number: int64) =
             let event = NativePtr.stackalloc<byte> 16
-            NativePtr.write (NativePtr.ofNativeInt<int> (NativePtr.toNativeInt event)) wanted
+            NativePtr.write (NativePtr.ofNativeInt<int>(NativePtr.toNativeInt event)) wanted
             Marshal.WriteInt64(NativePtr.toNativeInt event, dataAt, number)
 
             if Native.epoll_ctl (descriptor, operation, watched, NativePtr.toNativeInt event) < 0 then
@@ -442,7 +448,8 @@ module Libc =
         member _.Add(watched: int, wanted: int, number: int64) : unit = control add watched wanted number
 
         /// Tells of these instead.
-        member _.Modify(watched: int, wanted: int, number: int64) : unit = control modify watched wanted number
+        member _.Modify(watched: int, wanted: int, number: int64) : unit =
+            control modify watched wanted number
 
         /// Tells of none any more.
         member _.Remove(watched: int) : unit = control remove watched 0 0L
@@ -454,7 +461,9 @@ module Libc =
 
         /// Of the event at this place.
         member _.Happened(index: int) : int =
-            NativePtr.read (NativePtr.ofNativeInt<int> (NativePtr.toNativeInt start + nativeint (index * size)))
+            NativePtr.read (
+                NativePtr.ofNativeInt<int>(NativePtr.toNativeInt start + nativeint (index * size))
+            )
 
         member _.Number(index: int) : int64 =
             Marshal.ReadInt64(NativePtr.toNativeInt start, index * size + dataAt)

@@ -172,11 +172,11 @@ type LoopConnection
         base.LocalEndPoint <- local
         base.RemoteEndPoint <- remote
 
-        base.Transport <-
-            { new IDuplexPipe with
+        base.Transport <- {
+            new IDuplexPipe with
                 member _.Input = input.Reader
                 member _.Output = output.Writer
-            }
+        }
 
         loop.HandOver(descriptor, connection)
         connection.Send() |> ignore
@@ -200,8 +200,7 @@ type LoopConnection
                 | null -> ()
                 | waiting -> waiting.TrySetResult() |> ignore
 
-    override connection.Abort(_: ConnectionAbortedException) =
-        loop.Run(fun () -> connection.Close())
+    override connection.Abort(_: ConnectionAbortedException) = loop.Run(fun () -> connection.Close())
 
     override connection.DisposeAsync() =
         let finish () : Task = task {

@@ -42,10 +42,14 @@ type LoopClient
         loop.Close descriptor
         ended ()
 
+    /// Instead of `Watch`: closes the connection.
+    member _.Refuse() : unit =
+        Libc.close descriptor
+        ended ()
+
     /// Gives the connection to the server, with what was received and not used. After `Watch`; the last thing that is done with it.
     member client.GiveToServer(first: byte[]) : unit =
-        let connection =
-            LoopConnection(loop, descriptor, id, local, remote, first, ended)
+        let connection = LoopConnection(loop, descriptor, id, local, remote, first, ended)
 
         connection.Start()
 
@@ -58,6 +62,9 @@ type LoopClient
 type LoopServer =
     /// A connection has been accepted. On its loop.
     abstract Serve: LoopClient -> unit
+    /// No connection comes any more: closes those that wait for a request, lets requests that are being answered finish, and
+    /// closes what is left when the token says so.
+    abstract StopAsync: giveUp: CancellationToken -> Task
 
 /// What loops need to accept connections.
 [<NoEquality; NoComparison>]
@@ -148,8 +155,9 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
             | Some server -> server.Serve served
             | None ->
                 served.Watch
-                    { new LoopHandler with
-                        member _.Happened _ = ()
+                    {
+                        new LoopHandler with
+                            member _.Happened _ = ()
                     }
 
                 served.GiveToServer [||])
@@ -222,7 +230,8 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
             )
 
         member _.UnbindAsync _ =
-            let unbound = TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+            let unbound =
+                TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
 
             loop.Run(fun () ->
                 if not isOver then

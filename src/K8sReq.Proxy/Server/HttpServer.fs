@@ -124,7 +124,7 @@ type private PipelineApplication(handler: HttpHandler) =
 /// Kestrel with one pipeline behind one address. Each address has a server of its own: the admin ports go on
 /// answering while the proxy's is stopped, and no header a client controls decides which pipeline it reaches.
 [<Sealed>]
-type HttpServer private (server: KestrelServer, address: ListenAddress) =
+type HttpServer private (server: KestrelServer, before: LoopServer option, address: ListenAddress) =
     /// The port that is listened on, also where port 0 was asked for.
     member _.Port =
         match server.Features.Get<IServerAddressesFeature>() with
@@ -137,11 +137,18 @@ type HttpServer private (server: KestrelServer, address: ListenAddress) =
 
     /// Stops listening, lets requests that are being answered finish, and closes what is left when the token says so.
     member _.StopAsync(giveUp: CancellationToken) : Task = task {
-        do! server.StopAsync giveUp
+        // It stops listening before the first wait.
+        let stopping = server.StopAsync giveUp
+
+        match before with
+        | Some before -> do! before.StopAsync giveUp
+        | None -> ()
+
+        do! stopping
         server.Dispose()
     }
 
-    static member internal Create(server, address) = HttpServer(server, address)
+    static member internal Create(server, before, address) = HttpServer(server, before, address)
 
 module HttpServer =
     let private configureEndpoint (limits: ServerLimits) (endpoint: ListenOptions) =
@@ -214,38 +221,31 @@ module HttpServer =
         )
         :> IConnectionListenerFactory
 
-    let private loopTransport (loops: EventLoop[]) (server: LoopServer option) (limits: ServerLimits) =
+    let private loopTransport (loops: EventLoop[]) (before: LoopServer option) (limits: ServerLimits) =
         LoopListenerFactory {
             Loops = loops
             MostConnections = limits.Connections
             HighestDescriptor = limits.HighestDescriptor
             Exhausted = limits.Exhausted
-            Server = server
+            Server = before
         }
         :> IConnectionListenerFactory
 
-    /// Listens on the address and sends what comes in through the pipeline.
-    let start
+    let private startBehind
+        (before: LoopServer option)
+        (transport: IConnectionListenerFactory)
         (loggers: ILoggerFactory)
-        (transport: ServerTransport)
         (limits: ServerLimits)
         (address: ListenAddress)
         (handler: HttpHandler)
         : Task<Result<HttpServer, BindError>> = task {
         let options = optionsFor limits
         listen options (configureEndpoint limits) address
-
-        let transport =
-            match transport with
-            | ServerTransport.Pooled -> socketTransport loggers false limits
-            | ServerTransport.Inline -> socketTransport loggers true limits
-            | ServerTransport.Loops(loops, server) -> loopTransport loops server limits
-
         let server = new KestrelServer(Options.Create options, transport, loggers)
 
         try
             do! server.StartAsync(PipelineApplication handler, CancellationToken.None)
-            return Ok(HttpServer.Create(server, address))
+            return Ok(HttpServer.Create(server, before, address))
         with
         | :? IOException
         | :? SocketException
@@ -258,3 +258,29 @@ module HttpServer =
                     Reason = reasonOf error
                 }
     }
+
+    /// Listens on the address by `transport` and sends what comes in through the pipeline.
+    let startOn
+        (transport: IConnectionListenerFactory)
+        (loggers: ILoggerFactory)
+        (limits: ServerLimits)
+        (address: ListenAddress)
+        (handler: HttpHandler)
+        : Task<Result<HttpServer, BindError>> =
+        startBehind None transport loggers limits address handler
+
+    /// Listens on the address and sends what comes in through the pipeline.
+    let start
+        (loggers: ILoggerFactory)
+        (transport: ServerTransport)
+        (limits: ServerLimits)
+        (address: ListenAddress)
+        (handler: HttpHandler)
+        : Task<Result<HttpServer, BindError>> =
+        match transport with
+        | ServerTransport.Pooled ->
+            startOn (socketTransport loggers false limits) loggers limits address handler
+        | ServerTransport.Inline ->
+            startOn (socketTransport loggers true limits) loggers limits address handler
+        | ServerTransport.Loops(loops, before) ->
+            startBehind before (loopTransport loops before limits) loggers limits address handler

@@ -234,8 +234,7 @@ type LoopTargetConnection
         // The context of the request that happens to be the first is not to live as long as the connection.
         use _ = ExecutionContext.SuppressFlow()
 
-        let onTime =
-            TimerCallback(fun _ -> loop.Post(fun () -> connection.Expire()))
+        let onTime = TimerCallback(fun _ -> loop.Post(fun () -> connection.Expire()))
 
         timerEndsAt <- state.Deadline
         timer <- clock.CreateTimer(onTime, connection, timeLeft (), Timeout.InfiniteTimeSpan)

@@ -29,8 +29,7 @@ type PoolEvents = {
 ///
 /// Mostly the one that was used last is used next. Every fourth send takes the one that has been idle for the longest
 /// instead: behind one address are several pods, and the last one used is always the same pod's.
-and [<Sealed>] TargetPool
-    (clock: TimeProvider, maxAge: TimeSpan, make: ConnectionMaker, events: PoolEvents) =
+and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: ConnectionMaker, events: PoolEvents) =
     // Guards everything below: `idle` is a part of `all`, and neither has a connection that was reported closed. No
     // connection is called with it held.
     let gate = Lock()
@@ -48,8 +47,7 @@ and [<Sealed>] TargetPool
         if maxAge = TimeSpan.Zero then
             TimeSpan.MaxValue
         else
-            clock.GetElapsedTime 0L
-            + maxAge * (0.75 + 0.25 * Random.Shared.NextDouble())
+            clock.GetElapsedTime 0L + maxAge * (0.75 + 0.25 * Random.Shared.NextDouble())
 
     // To be called under the lock.
     let takeIdle () : TargetConnection =

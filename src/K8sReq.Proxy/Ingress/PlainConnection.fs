@@ -1,0 +1,554 @@
+namespace K8sReq.Proxy
+
+open System
+open System.Collections.Generic
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Microsoft.AspNetCore.Http
+open K8sReq.Core
+
+/// What the plain connections of one loop share. Of the loop's thread alone.
+[<Sealed>]
+type internal PlainLoop(services: DuplicateServices, shares: ClientShares, limits: PlainLimits) =
+    // A head with its body fits in, most of the time. What is larger is received into the request's own memory.
+    static let scratchSize = 16 * 1024
+
+    member val Scratch = GC.AllocateUninitializedArray<byte>(scratchSize, pinned = true)
+    member val Answers = PlainAnswers services.Clock
+    member val Submit = Offer.submit services
+    member val Via = ForwardHeaders.viaValue services.ViaName
+    member val Connections = HashSet<PlainConnection>()
+    member _.Services = services
+    member _.Shares = shares
+    member _.Limits = limits
+    /// No more requests are waited for.
+    member val IsStopping = false with get, set
+
+/// What a client may take of time, where it does not send a body (`DuplicateServices.ReadTimeout`).
+and PlainLimits = {
+    /// From the start of a connection to its first request.
+    Headers: TimeSpan
+    /// Between two requests.
+    Idle: TimeSpan
+}
+
+and [<RequireQualifiedAccess; Struct>] internal PlainPhase =
+    /// Between two requests.
+    | Idle
+    /// Of a request the head has come, and more of the body is to come.
+    | Body
+    /// The request is there; whether it is kept is not known yet.
+    | Deciding
+    /// The system takes no more of the response at the moment.
+    | Answering
+    /// The response to a request that was not read to its end has been sent: what the client still sends is thrown away for a
+    /// while, for a connection that is closed over unread bytes takes the response with it.
+    | Lingering
+    /// Closed, or the server's.
+    | Over
+
+/// A client's connection on a loop, for as long as its requests are plain ones (`PlainHead`) that nothing speaks against: they
+/// are received, copied and answered here. Whatever else comes is left, unread, to the server, and the connection with it. So
+/// nothing here decides what is refused but what can be known only later: a body that does not come, or no room.
+and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as connection =
+    static let mostAtOnce = 256 * 1024
+    static let mostLingering = 64 * 1024
+    static let longestLingering = 1000L
+    // Below this the time for a body is not left to the sweep, which comes once a second.
+    static let shortTimeout = TimeSpan.FromSeconds 2.0
+
+    let services = own.Services
+    let share = own.Shares.Enter client.Remote
+
+    let mutable phase = PlainPhase.Idle
+    // Something has come that was not received.
+    let mutable isReadable = false
+    // The client sends no more, or something has failed: what is there is received to its end.
+    let mutable isInputEnding = false
+    // What came with a request that is not answered yet: the next ones.
+    let mutable kept: byte[] = Array.Empty()
+    let mutable isTaking = false
+    let mutable hasHadRequest = false
+    // Of `Environment.TickCount64`.
+    let mutable since = Environment.TickCount64
+    let mutable lingered = 0
+    // What has not been sent of the response.
+    let mutable unsent = ReadOnlyMemory<byte>.Empty
+
+    // Of the request that is under way.
+    let mutable request: IngressRequest | null = null
+    let mutable wire = Unchecked.defaultof<WireHead>
+    let mutable buffer: RequestBuffer | null = null
+    let mutable allowance = Unchecked.defaultof<Allowance>
+    let mutable headWeight = 0L
+    let mutable bodyLength = 0L
+    let mutable began = 0L
+    let mutable closesAfter = false
+    let mutable timer: ITimer | null = null
+
+    let stopTimer () =
+        match timer with
+        | null -> ()
+        | running ->
+            timer <- null
+            running.Dispose()
+
+    // Gives back what the request has, but for the memory that its copies read.
+    let forget () =
+        stopTimer ()
+        allowance.Return headWeight
+        headWeight <- 0L
+        request <- null
+        buffer <- null
+        wire <- Unchecked.defaultof<WireHead>
+
+    let releaseBuffer () =
+        match buffer with
+        | null -> ()
+        | held -> held.Release()
+
+    let leave () =
+        phase <- PlainPhase.Over
+        own.Connections.Remove connection |> ignore
+        own.Shares.Leave client.Remote
+
+    let answered (current: IngressRequest) (status: int) =
+        Observed.answered services current current.Head.Method HttpProtocol.Http11 status began
+
+    // The body has not come whole: nothing of the request is left.
+    let giveUp (refusal: Refusal) : IngressRequest =
+        match request with
+        | null -> invalidOp "No request is under way."
+        | current ->
+            current.Refused <- ValueSome refusal
+            answered current (Refusal.status refusal)
+            releaseBuffer ()
+            forget ()
+            current
+
+    // Whether nothing speaks against the request: what does is for the server to say. Then it is under way.
+    let tryBegin (plain: PlainHead) : bool =
+        let head = plain.Head
+        let routes = services.RoutesKnown()
+
+        if
+            not (routes.IsCompletedSuccessfully && routes.Result)
+            || (Admission.check head).IsSome
+        then
+            false
+        else
+            let hosts = services.Hosts()
+
+            match hosts.TryFind head.Host with
+            | ValueNone -> false
+            | ValueSome entry ->
+                let length = plain.ContentLength |> ValueOption.defaultValue 0L
+                let weight = RequestCapture.headWeight head.Lines
+                let room = Allowance(services.Budget, entry.Share, share)
+
+                if
+                    (match services.BodySizeLimit with
+                     | Some most -> length > most
+                     | None -> false)
+                    || (Admission.checkRouted services.ViaName head).IsSome
+                    || not (room.TryTake weight)
+                then
+                    false
+                else
+                    let next = IngressRequest(head, Hosts = hosts, Entry = entry)
+                    began <- services.Clock.GetTimestamp()
+                    wire <- RequestCapture.wireHead head (Offer.carried own.Via next) plain.ContentLength
+                    let memory = RequestBuffer(room, length)
+                    memory.Begin wire
+                    request <- next
+                    buffer <- memory
+                    allowance <- room
+                    headWeight <- weight
+                    bodyLength <- length
+                    closesAfter <- plain.ClosesAfter || own.IsStopping || services.IsDraining()
+                    true
+
+    member private _.Close() =
+        if phase <> PlainPhase.Over then
+            stopTimer ()
+            leave ()
+            client.Close()
+
+    member private _.GiveToServer(rest: byte[]) =
+        leave ()
+        client.GiveToServer rest
+
+    // The response has been sent.
+    member private connection.Answered(lingers: bool) =
+        if lingers then
+            phase <- PlainPhase.Lingering
+            since <- Environment.TickCount64
+            lingered <- 0
+            Libc.endOutput client.Descriptor
+        elif closesAfter then
+            connection.Close()
+        else
+            phase <- PlainPhase.Idle
+            since <- Environment.TickCount64
+
+    member private connection.Answer(response: ReadOnlyMemory<byte>, lingers: bool) =
+        let sent = Libc.send client.Descriptor response.Span
+
+        if sent.Count = response.Length then
+            connection.Answered lingers
+        elif sent.Error = SocketError.Success || sent.Error = SocketError.WouldBlock then
+            phase <- PlainPhase.Answering
+            unsent <- response.Slice sent.Count
+            closesAfter <- closesAfter || lingers
+        else
+            connection.Close()
+
+    member private connection.Flush() =
+        let sent = Libc.send client.Descriptor unsent.Span
+
+        if sent.Count = unsent.Length then
+            unsent <- ReadOnlyMemory.Empty
+            connection.Answered false
+            connection.GoOn()
+        elif sent.Error = SocketError.Success || sent.Error = SocketError.WouldBlock then
+            unsent <- unsent.Slice sent.Count
+        else
+            connection.Close()
+
+    // The request is accepted, or refused.
+    member private connection.Decided(refused: Refusal voption) =
+        match request with
+        | null -> ()
+        | current ->
+            let isHead = current.Head.Method = "HEAD"
+            current.Refused <- refused
+
+            let status =
+                match refused with
+                | ValueNone -> StatusCodes.Status202Accepted
+                | ValueSome refusal -> Refusal.status refusal
+
+            answered current status
+            forget ()
+
+            // Not if the connection was closed meanwhile.
+            if phase = PlainPhase.Deciding then
+                let response =
+                    match refused with
+                    | ValueNone -> own.Answers.Accepted(isHead, closesAfter)
+                    | ValueSome refusal -> own.Answers.Refused(refusal, isHead, closesAfter)
+
+                connection.Answer(ReadOnlyMemory response, false)
+
+    // A defect: nothing is known of what the request has left.
+    member private connection.Failed(error: exn) =
+        services.Failed error
+
+        match request with
+        | null -> ()
+        | current ->
+            answered current StatusCodes.Status500InternalServerError
+            forget ()
+
+            if phase = PlainPhase.Deciding then
+                closesAfter <- true
+                connection.Answer(ReadOnlyMemory(own.Answers.Failed()), false)
+
+    member private connection.Submit(current: IngressRequest, memory: RequestBuffer) =
+        stopTimer ()
+        phase <- PlainPhase.Deciding
+
+        try
+            let deciding = own.Submit (RequestCapture.captured wire memory) current
+
+            if deciding.IsCompletedSuccessfully then
+                connection.Decided deciding.Result
+            else
+                connection.Await(deciding.AsTask())
+        with error ->
+            connection.Failed error
+
+    member private connection.Await(deciding: Task<Refusal voption>) =
+        let goOn () =
+            if deciding.IsCompletedSuccessfully then
+                connection.Decided deciding.Result
+            else
+                connection.Failed(
+                    match deciding.Exception with
+                    | null -> OperationCanceledException() :> exn
+                    | error -> error.GetBaseException()
+                )
+
+            connection.GoOn()
+
+        deciding
+            .ConfigureAwait(false)
+            .GetAwaiter()
+            .UnsafeOnCompleted(fun () -> client.Loop.Run(fun () -> goOn ()))
+
+    // The body is not waited for any longer.
+    member private connection.RefuseBody(refusal: Refusal) =
+        let current = giveUp refusal
+        closesAfter <- true
+
+        connection.Answer(
+            ReadOnlyMemory(own.Answers.Refused(refusal, (current.Head.Method = "HEAD"), true)),
+            true
+        )
+
+    // All of the request is there: it is submitted. False if there is no room for it.
+    member private connection.TryEnd() : bool =
+        match request, buffer with
+        | NonNull current, NonNull memory ->
+            if memory.TryEnd() then
+                connection.Submit(current, memory)
+                true
+            else
+                false
+        | _ -> invalidOp "No request is under way."
+
+    // The first request in these bytes, up to `last`; where the next one begins.
+    member private connection.TakeOne(bytes: byte[], first: int, last: int) : int =
+        let received = ReadOnlySpan(bytes, first, last - first)
+        let mutable isServers = true
+        let mutable next = last
+
+        match PlainHead.read received with
+        | PlainReading.Plain plain when tryBegin plain ->
+            match buffer with
+            | null -> ()
+            | memory ->
+                let bodyStart = plain.Length
+                let there = int (min bodyLength (int64 (received.Length - bodyStart)))
+                hasHadRequest <- true
+
+                if there > 0 && not (memory.TryAppend(received.Slice(bodyStart, there))) then
+                    ()
+                elif int64 there < bodyLength then
+                    isServers <- false
+                    phase <- PlainPhase.Body
+                    since <- Environment.TickCount64
+
+                    if services.ReadTimeout < shortTimeout then
+                        connection.LimitBody()
+                elif connection.TryEnd() then
+                    isServers <- false
+                    next <- first + bodyStart + there
+
+                // Nothing of it has been taken but memory.
+                if isServers then
+                    releaseBuffer ()
+                    forget ()
+        | _ -> ()
+
+        if isServers then
+            connection.GiveToServer(received.ToArray())
+
+        next
+
+    // One request after the other, while each is answered at once.
+    member private connection.Take(bytes: byte[], first: int, last: int) =
+        let mutable at = first
+        isTaking <- true
+
+        while at < last && phase = PlainPhase.Idle do
+            at <- connection.TakeOne(bytes, at, last)
+
+        isTaking <- false
+
+        if at < last && (phase = PlainPhase.Deciding || phase = PlainPhase.Answering) then
+            kept <- bytes.AsSpan(at, last - at).ToArray()
+
+    // A piece of the body, and perhaps what comes after it.
+    member private connection.TakeBody(bytes: byte[], count: int) =
+        match buffer with
+        | null -> ()
+        | memory ->
+            let there = int (min (bodyLength - memory.BodyLength) (int64 count))
+
+            if not (memory.TryAppend(ReadOnlySpan(bytes, 0, there))) then
+                connection.RefuseBody Refusal.Busy
+            elif memory.BodyLength = bodyLength then
+                connection.EndBody()
+
+                if there < count then
+                    connection.TakeRest(bytes, there, count)
+
+    // What came after a request.
+    member private connection.TakeRest(bytes: byte[], first: int, last: int) =
+        match phase with
+        | PlainPhase.Idle -> connection.Take(bytes, first, last)
+        | PlainPhase.Deciding
+        | PlainPhase.Answering -> kept <- bytes.AsSpan(first, last - first).ToArray()
+        | _ -> ()
+
+    member private connection.EndBody() =
+        if not (connection.TryEnd()) then
+            connection.RefuseBody Refusal.Busy
+
+    // What was received last, and whether that was all there is at the moment.
+    member private _.Note(moved: Libc.Moved, asked: int) : bool =
+        if moved.Error = SocketError.WouldBlock then
+            isReadable <- false
+            false
+        else
+            if
+                moved.Error = SocketError.Success
+                && moved.Count > 0
+                && moved.Count < asked
+                && not isInputEnding
+            then
+                isReadable <- false
+
+            moved.Error = SocketError.Success && moved.Count > 0
+
+    member private connection.ReceiveBody(memory: RequestBuffer) : int =
+        let left = bodyLength - memory.BodyLength
+
+        // The first of it goes together with the head; a little is not worth asking for memory first.
+        if memory.BodyLength = 0L || left <= int64 own.Scratch.Length then
+            let moved = Libc.receive client.Descriptor (own.Scratch.AsSpan())
+
+            if connection.Note(moved, own.Scratch.Length) then
+                connection.TakeBody(own.Scratch, moved.Count)
+            elif isReadable then
+                connection.BodyEnded()
+
+            moved.Count
+        else
+            let space = memory.TrySpace(int (min left (int64 Int32.MaxValue)))
+
+            if space.Count = 0 then
+                connection.RefuseBody Refusal.Busy
+                0
+            else
+                let moved = Libc.receive client.Descriptor (space.AsSpan())
+
+                if connection.Note(moved, space.Count) then
+                    memory.Received moved.Count
+
+                    if memory.BodyLength = bodyLength then
+                        connection.EndBody()
+                elif isReadable then
+                    connection.BodyEnded()
+
+                moved.Count
+
+    // The client has gone before its request was complete.
+    member private connection.BodyEnded() =
+        giveUp Refusal.ClientGone |> ignore
+        connection.Close()
+
+    member private connection.ReceiveAll() =
+        let mutable left = mostAtOnce
+
+        while isReadable
+              && left > 0
+              && (phase = PlainPhase.Idle
+                  || phase = PlainPhase.Body
+                  || phase = PlainPhase.Lingering) do
+            match phase, buffer with
+            | PlainPhase.Body, NonNull memory -> left <- left - connection.ReceiveBody memory
+            | _ ->
+                let moved = Libc.receive client.Descriptor (own.Scratch.AsSpan())
+
+                if connection.Note(moved, own.Scratch.Length) then
+                    left <- left - moved.Count
+
+                    if phase = PlainPhase.Idle then
+                        connection.Take(own.Scratch, 0, moved.Count)
+                    else
+                        lingered <- lingered + moved.Count
+
+                        if lingered > mostLingering then
+                            connection.Close()
+                elif isReadable then
+                    connection.Close()
+
+        // Others have waited for long enough.
+        if left <= 0 && isReadable && phase <> PlainPhase.Over then
+            client.Loop.Later(fun () -> connection.ReceiveAll())
+
+    // After a response that was waited for.
+    member private connection.GoOn() =
+        if not isTaking then
+            if phase = PlainPhase.Idle && kept.Length > 0 then
+                let bytes = kept
+                kept <- Array.Empty()
+                connection.Take(bytes, 0, bytes.Length)
+
+            connection.ReceiveAll()
+
+    member private connection.BodyIsLate() =
+        if phase = PlainPhase.Body then
+            connection.RefuseBody(Refusal.TooSlow services.ReadTimeout)
+
+    // By the clock from now on.
+    member private connection.LimitBody() =
+        if isNull timer then
+            let left =
+                max TimeSpan.Zero (services.ReadTimeout - services.Clock.GetElapsedTime began)
+
+            let current = request
+
+            let onTime =
+                TimerCallback(fun _ ->
+                    client.Loop.Post(fun () ->
+                        if Object.ReferenceEquals(request, current) then
+                            connection.BodyIsLate()))
+
+            timer <- services.Clock.CreateTimer(onTime, null, left, Timeout.InfiniteTimeSpan)
+
+    /// A second or so has passed.
+    member connection.Sweep() : unit =
+        let waited = Environment.TickCount64 - since
+
+        match phase with
+        | PlainPhase.Idle ->
+            let most =
+                if hasHadRequest then
+                    own.Limits.Idle
+                else
+                    own.Limits.Headers
+
+            if float waited >= most.TotalMilliseconds then
+                connection.Close()
+        | PlainPhase.Body -> connection.LimitBody()
+        | PlainPhase.Lingering ->
+            if waited >= longestLingering then
+                connection.Close()
+        | PlainPhase.Deciding
+        | PlainPhase.Answering
+        | PlainPhase.Over -> ()
+
+    /// No request is waited for any more.
+    member connection.EndWhenIdle() : unit =
+        closesAfter <- true
+
+        if phase = PlainPhase.Idle || phase = PlainPhase.Lingering then
+            connection.Close()
+
+    /// Ends it as it is.
+    member connection.Abort() : unit =
+        if phase = PlainPhase.Body then
+            giveUp Refusal.ClientGone |> ignore
+
+        connection.Close()
+
+    /// Begins to receive.
+    member connection.Start() : unit =
+        own.Connections.Add connection |> ignore
+        client.Watch connection
+
+    interface LoopHandler with
+        member connection.Happened events =
+            if events &&& (Events.inputEnded ||| Events.hungUp ||| Events.failed) <> 0 then
+                isInputEnding <- true
+
+            if phase = PlainPhase.Answering && events &&& ~~~Events.readable <> 0 then
+                connection.Flush()
+
+            if events &&& ~~~Events.writable <> 0 then
+                isReadable <- true
+                connection.ReceiveAll()
