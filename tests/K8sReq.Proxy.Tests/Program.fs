@@ -1,12 +1,16 @@
 module K8sReq.Proxy.Tests.Program
 
+open System
 open Expecto
 open K8sReq.Kubernetes
+open K8sReq.TestKit
 
 [<EntryPoint>]
 let main arguments =
     // Tests make clients of their own in this process, and the first one that reads anything decides how all read.
     WatchEventJson.register ()
+    // What blocks on an event loop stops all that is served there: a defect.
+    BlockedTurns.Watch(fun found -> Environment.FailFast found)
 
     runTestsWithCLIArgs
         []
@@ -23,6 +27,8 @@ let main arguments =
             DeliveryTests.tests
             FanOutTests.tests
             ConnectionStateTests.tests
+            EventLoopTests.tests
+            PlainConnectionTests.tests
             TargetClientTests.tests
             TargetConnectionTests.tests
             ControllerTests.tests

@@ -70,6 +70,11 @@ type PublishedProgram
         // The Services of tests have loopback addresses.
         info.Environment["ALLOW_LOCAL_TARGETS"] <- "true"
 
+        // All tests run on each transport, by this variable.
+        match Environment.GetEnvironmentVariable "EVENT_LOOPS" with
+        | null -> ()
+        | loops -> info.Environment["EVENT_LOOPS"] <- loops
+
         for name, value in variables do
             info.Environment[name] <- value
 

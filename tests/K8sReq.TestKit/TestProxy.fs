@@ -60,6 +60,10 @@ type TestProxy private (folder: TestFolder, log: LogKeeper, launched: Serve.Laun
                 "--probe-addr=127.0.0.1:0"
                 "--metrics-addr=127.0.0.1:0"
                 "--status-addr=127.0.0.1:0"
+                // All tests run on each transport, by this variable.
+                match Environment.GetEnvironmentVariable "EVENT_LOOPS" with
+                | null -> ()
+                | loops -> $"--event-loops={loops}"
             ]
         with
         | Ok settings -> settings

@@ -192,8 +192,8 @@ type DataPlane
 
     member _.Handler: HttpHandler = handler
 
-    /// Of the port that takes requests.
-    member _.Transport: ServerTransport =
+    /// For the port that takes requests. To be called once.
+    member _.CreateTransport() : ServerTransport =
         match transport with
         | Transport.Sockets -> ServerTransport.Inline
         // What is traced, the server serves.
@@ -209,8 +209,11 @@ type DataPlane
     /// What each client holds of the memory.
     member _.Shares = shares
 
-    /// How often something kept a loop from all else for longer than it may.
-    member _.Stalls: LoopStalls = Transport.stalls transport
+    /// How often something kept a loop from all else for longer than it may; None where the runtime's sockets are used.
+    member _.Stalls: (unit -> LoopStalls) option =
+        match transport with
+        | Transport.Sockets -> None
+        | Transport.Loops _ -> Some(fun () -> Transport.stalls transport)
     member _.Snapshots = holder
     member _.Accounts = accounts
     member _.Clones = clones

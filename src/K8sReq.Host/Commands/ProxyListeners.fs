@@ -33,6 +33,7 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
                     settings.Journal
             Routes = fun () -> plane.Snapshots.Current.Counts
             UnknownHosts = fun () -> plane.UnknownHosts.Hosts
+            Loops = plane.Stalls
             IsReady = fun () -> plane.IsReady
         }
 
@@ -139,7 +140,7 @@ let create
             Name = "Proxy"
             Setting = "HTTP_ADDR"
             Address = settings.HttpAddr
-            Transport = plane.Transport
+            Transport = plane.CreateTransport()
             // Of the request no more is known than that it is none.
             Refused =
                 fun status reason ->

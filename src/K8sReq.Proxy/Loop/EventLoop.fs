@@ -28,6 +28,11 @@ module LoopStalls =
         Longest = max one.Longest other.Longest
     }
 
+/// Told of each turn of a loop, on its thread: for tests that look for what blocks.
+type TurnObserver =
+    abstract Began: unit -> unit
+    abstract Ended: took: TimeSpan -> unit
+
 /// A thread that waits for sockets and does what follows from what happens to them, one thing after the other: a request and
 /// its copies never leave it. Linux only.
 ///
@@ -37,11 +42,15 @@ type EventLoop private (name: string, failed: exn -> unit) =
     [<ThreadStatic; DefaultValue>]
     static val mutable private current: EventLoop | null
 
+    // Makes one for each loop that is started from then on. For tests.
+    static let mutable observing: (unit -> TurnObserver) option = None
+
     // Longer than anything that does not block takes; a collection of the heap counts too.
     static let longestTurn = TimeSpan.FromMilliseconds 10.0
     static let ticksEvery = TimeSpan.FromSeconds 1.0
     static let wakeUpNumber = 0L
 
+    let observer = observing |> Option.map (fun create -> create ())
     let epoll = new Libc.Epoll()
     let wakeUp = new Libc.WakeUp()
 
@@ -71,6 +80,10 @@ type EventLoop private (name: string, failed: exn -> unit) =
     // What has taken since `began`; told to be too long where it was.
     let observe (began: int64) =
         let took = Stopwatch.GetElapsedTime began
+
+        match observer with
+        | Some observer -> observer.Ended took
+        | None -> ()
 
         if took > longestTurn then
             stalls <- stalls + 1L
@@ -126,6 +139,10 @@ type EventLoop private (name: string, failed: exn -> unit) =
             let began = Stopwatch.GetTimestamp()
             let mutable isCalled = false
 
+            match observer with
+            | Some observer -> observer.Began()
+            | None -> ()
+
             for index in 0 .. count - 1 do
                 let number = epoll.Number index
 
@@ -171,6 +188,9 @@ type EventLoop private (name: string, failed: exn -> unit) =
         let loop = EventLoop(name, failed)
         loop.Start()
         loop
+
+    /// Has the loops that are started from now on observed. For tests.
+    static member ObserveTurns(create: unit -> TurnObserver) : unit = observing <- Some create
 
     /// The loop that this code runs on, if it runs on one.
     static member Current: EventLoop | null = EventLoop.current

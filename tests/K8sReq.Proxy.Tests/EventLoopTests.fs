@@ -1,0 +1,190 @@
+module K8sReq.Proxy.Tests.EventLoopTests
+
+open System
+open System.Collections.Concurrent
+open System.Net
+open System.Net.Sockets
+open System.Threading
+open System.Threading.Tasks
+open Expecto
+open K8sReq.Proxy
+open K8sReq.TestKit
+
+// A loop for one test, and what it has said of defects.
+let private withLoop (work: EventLoop -> ConcurrentQueue<exn> -> Task<unit>) : Task<unit> = task {
+    let defects = ConcurrentQueue<exn>()
+    let loop = EventLoop.Start("test", defects.Enqueue)
+
+    try
+        do! work loop defects
+    finally
+        loop.StopAsync().Wait Waiting.patience |> ignore
+}
+
+let private onLoop (loop: EventLoop) (work: unit -> 'T) : Task<'T> =
+    let ended =
+        TaskCompletionSource<'T> TaskCreationOptions.RunContinuationsAsynchronously
+
+    loop.Post(fun () -> ended.SetResult(work ()))
+    ended.Task |> Waiting.within "the loop"
+
+let private handler (happened: int -> unit) = {
+    new LoopHandler with
+        member _.Happened events = happened events
+}
+
+// Two ends of a connection: a socket, and a descriptor that never blocks.
+let private connected () : Socket * int =
+    use listener =
+        new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
+    listener.Bind(IPEndPoint(IPAddress.Loopback, 0))
+    listener.Listen 1
+
+    let client =
+        new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp)
+
+    client.Connect(nonNull listener.LocalEndPoint)
+    client, (Libc.accept (int listener.Handle)).Descriptor
+
+let private watched =
+    Events.readable ||| Events.inputEnded ||| Events.edgeTriggered
+
+let private posting =
+    testList "what is posted" [
+        testCaseTask "is done on the loop's thread, in its order"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let seen = ConcurrentQueue<int>()
+
+                for index in 0..99 do
+                    loop.Post(fun () -> seen.Enqueue index)
+
+                let! isThere = onLoop loop (fun () -> loop.IsHere)
+                Expect.isTrue isThere "on the loop"
+                Expect.isFalse loop.IsHere "not here"
+                Expect.equal (List.ofSeq seen) [ 0..99 ] "all of it, in order"
+            })
+
+        // The wake-up that is lost leaves work behind for ever: what is awaited in each round finds it.
+        testCaseTask "from many threads at once is all done"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                for round in 1..200 do
+                    let mutable count = 0
+
+                    let posters = [
+                        for _ in 1..4 ->
+                            Task.Run(fun () ->
+                                for _ in 1..25 do
+                                    loop.Post(fun () -> count <- count + 1))
+                    ]
+
+                    do! Task.WhenAll posters
+                    let! seen = onLoop loop (fun () -> count)
+                    Expect.equal seen 100 $"round {round}"
+            })
+
+        testCaseTask "goes on after a defect, which is told"
+        <| fun () ->
+            withLoop (fun loop defects -> task {
+                loop.Post(fun () -> invalidOp "a defect")
+                let! isThere = onLoop loop (fun () -> loop.IsHere)
+                Expect.isTrue isThere "goes on"
+                Expect.equal [ for defect in defects -> defect.Message ] [ "a defect" ] "told"
+            })
+    ]
+
+let private watching =
+    testList "a descriptor that is watched" [
+        testCaseTask "is told of once for what came"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let client, descriptor = connected ()
+                use _ = client
+                let told = ConcurrentQueue<int>()
+
+                do! onLoop loop (fun () -> loop.Watch(descriptor, watched, handler told.Enqueue))
+                client.Send "abc"B |> ignore
+                do! Waiting.until "the event" (fun () -> Task.FromResult(told.Count > 0))
+                // Another turn brings no other event.
+                do! onLoop loop ignore
+                Expect.equal told.Count 1 "once"
+
+                let! received =
+                    onLoop loop (fun () ->
+                        let space = Array.zeroCreate<byte> 8
+                        (Libc.receive descriptor (space.AsSpan())).Count)
+
+                Expect.equal received 3 "all of it"
+                do! onLoop loop (fun () -> loop.Close descriptor)
+            })
+
+        testCaseTask "is told of its end together with what came before"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let client, descriptor = connected ()
+                client.Send "abc"B |> ignore
+                client.Shutdown SocketShutdown.Send
+                use _ = client
+                let told = ConcurrentQueue<int>()
+                do! onLoop loop (fun () -> loop.Watch(descriptor, watched, handler told.Enqueue))
+
+                do!
+                    Waiting.until "the end" (fun () ->
+                        told
+                        |> Seq.exists (fun events -> events &&& Events.inputEnded <> 0)
+                        |> Task.FromResult)
+
+                do! onLoop loop (fun () -> loop.Close descriptor)
+            })
+
+        // Its number is the next connection's at once.
+        testCaseTask "tells nothing to the connection that has its descriptor next"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                for _ in 1..100 do
+                    let first, descriptor = connected ()
+                    let second, other = connected ()
+                    let toldOther = ConcurrentQueue<int>()
+                    let wrong = ConcurrentQueue<int>()
+
+                    do!
+                        onLoop loop (fun () ->
+                            // The first event closes both; the descriptor of the other one gets a new connection in the same
+                            // turn, whose handler is not to hear of what was still to be told.
+                            let closeBoth _ =
+                                loop.Close descriptor
+                                loop.Close other
+
+                                match Libc.openSocket AddressFamily.InterNetwork with
+                                | Ok next -> loop.Watch(next, watched, handler (fun events -> if events &&& Events.readable <> 0 && events &&& Events.hungUp = 0 then wrong.Enqueue events))
+                                | Error error -> failwith $"{error}"
+
+                            loop.Watch(descriptor, watched, handler closeBoth)
+                            loop.Watch(other, watched, handler (fun events -> toldOther.Enqueue events))
+                            first.Send "a"B |> ignore
+                            second.Send "b"B |> ignore)
+
+                    do! onLoop loop ignore
+                    do! onLoop loop ignore
+                    Expect.isEmpty wrong "nothing of the connection before"
+                    first.Dispose()
+                    second.Dispose()
+            })
+    ]
+
+let private stalls =
+    testList "a turn that takes too long" [
+        testCaseTask "is counted"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                do! onLoop loop (fun () -> Thread.Sleep 30)
+                // It ends after what ended it was told.
+                do! onLoop loop ignore
+                Expect.isGreaterThanOrEqual loop.Stalls.Count 1L "counted"
+                Expect.isGreaterThanOrEqual loop.Stalls.Longest.TotalMilliseconds 10.0 "how long"
+            })
+    ]
+
+let tests = testList "EventLoop" [ posting; watching; stalls ]

@@ -1,0 +1,51 @@
+namespace K8sReq.TestKit
+
+open System
+open System.Diagnostics
+open System.IO
+open System.Runtime
+open System.Threading
+open K8sReq.Proxy
+
+/// Looks for turns of an event loop that blocked: the thread neither ran nor waited for a processor, for longer than it may,
+/// and it was not the runtime that held it (a collection of the heap, a method that is compiled, a lock that was held).
+[<Sealed>]
+type BlockedTurns private (found: string -> unit) =
+    static let longest = TimeSpan.FromMilliseconds 10.0
+
+    // Of this thread: nanoseconds on a processor, and nanoseconds in wait for one.
+    let readSchedule () =
+        let parts = (File.ReadAllText "/proc/thread-self/schedstat").Split ' '
+        int64 parts[0] + int64 parts[1]
+
+    let mutable scheduled = 0L
+    let mutable collections = 0
+    let mutable compiled = 0L
+    let mutable contentions = 0L
+
+    let collectionCount () = GC.CollectionCount 0
+
+    /// Has every loop that is started from now on looked at. `found` is told of each turn that blocked.
+    static member Watch(found: string -> unit) : unit =
+        if File.Exists "/proc/thread-self/schedstat" then
+            EventLoop.ObserveTurns(fun () -> BlockedTurns found)
+
+    interface TurnObserver with
+        member _.Began() =
+            scheduled <- readSchedule ()
+            collections <- collectionCount ()
+            compiled <- JitInfo.GetCompiledMethodCount false
+            contentions <- Monitor.LockContentionCount
+
+        member _.Ended took =
+            if took > longest then
+                let ran = TimeSpan.FromMicroseconds(float (readSchedule () - scheduled) / 1000.0)
+                let blocked = took - ran
+
+                let isRuntime =
+                    collectionCount () <> collections
+                    || JitInfo.GetCompiledMethodCount false <> compiled
+                    || Monitor.LockContentionCount <> contentions
+
+                if blocked > longest && not isRuntime then
+                    found $"A turn of an event loop blocked for {blocked.TotalMilliseconds:F1} ms."
