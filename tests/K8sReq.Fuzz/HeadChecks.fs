@@ -9,6 +9,9 @@ open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Fuzz.HeadServer
 
+/// Reads a head after the one before on its connection; `PlainHead.readAfter`, or one with a fault.
+type HeadReader = delegate of before: (RequestHead | null) * received: ReadOnlySpan<byte> -> PlainReading
+
 /// How many heads came to what.
 [<Sealed>]
 type Tally() =
@@ -138,7 +141,8 @@ let private bodyOf (length: int) =
 
 /// Checks heads on one connection after the other.
 [<Sealed>]
-type private Checker(server: HeadServer, tally: Tally) =
+type private Checker(server: HeadServer, reader: HeadReader, tally: Tally) =
+    let mutable before: RequestHead | null = null
     let mutable connection: HeadConnection | null = null
     let mutable used = 0
 
@@ -189,14 +193,14 @@ type private Checker(server: HeadServer, tally: Tally) =
 
         let cut = random.Next plain.Length
 
-        match PlainHead.read (ReadOnlySpan(head, 0, cut)) with
+        match reader.Invoke(null, ReadOnlySpan(head, 0, cut)) with
         | PlainReading.Incomplete -> ()
         | _ -> failwith $"it is plain, and its first {cut} bytes are not incomplete"
 
         let longer =
             Array.append (head.AsSpan(0, plain.Length).ToArray()) (bodyOf (random.Next 100))
 
-        match PlainHead.read (ReadOnlySpan longer) with
+        match reader.Invoke(null, ReadOnlySpan longer) with
         | PlainReading.Plain again when
             again.Length = plain.Length && again.Head.Lines.Length = plain.Head.Lines.Length
             ->
@@ -246,9 +250,10 @@ type private Checker(server: HeadServer, tally: Tally) =
         isTaken
 
     member _.Check (random: Random) (head: byte[]) : unit =
-        match PlainHead.read (ReadOnlySpan head) with
+        match reader.Invoke(before, ReadOnlySpan head) with
         | PlainReading.Plain plain ->
             tally.Add("plain", 1L)
+            before <- plain.Head
             checkPlain random head plain
         | PlainReading.Incomplete ->
             tally.Add("incomplete", 1L)
@@ -267,9 +272,9 @@ type private Checker(server: HeadServer, tally: Tally) =
 // Each block has a seed of its own, and can be run again alone.
 let private perBlock = 10_000
 
-let private checkBlock (server: HeadServer) (count: int) (seed: int) : Tally =
+let private checkBlock (server: HeadServer) (reader: HeadReader) (count: int) (seed: int) : Tally =
     let tally = Tally()
-    use checker = new Checker(server, tally)
+    use checker = new Checker(server, reader, tally)
     let random = Random seed
 
     for number in 1..count do
@@ -283,8 +288,11 @@ let private checkBlock (server: HeadServer) (count: int) (seed: int) : Tally =
 
     tally
 
+/// The reader that is checked.
+let plain = HeadReader(fun before received -> PlainHead.readAfter before received)
+
 /// Makes and checks this many heads; fails at the first that is plain and read differently. `threads` at most work on it.
-let run (threads: int) (count: int) (seed: int) : Tally =
+let run (reader: HeadReader) (threads: int) (count: int) (seed: int) : Tally =
     use server = HeadServer.Start()
     let blocks = max 1 ((count + perBlock - 1) / perBlock)
     let total = Tally()
@@ -296,7 +304,7 @@ let run (threads: int) (count: int) (seed: int) : Tally =
             ParallelOptions(MaxDegreeOfParallelism = threads),
             fun block ->
                 let tally =
-                    checkBlock server (min perBlock (count - block * perBlock)) (seed + block)
+                    checkBlock server reader (min perBlock (count - block * perBlock)) (seed + block)
 
                 lock total (fun () -> total.AddAll tally)
         )

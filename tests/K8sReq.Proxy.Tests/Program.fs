@@ -32,6 +32,7 @@ let main arguments =
             IsolationTests.tests
             HostileTargetTests.tests
             OracleTests.tests
+            PlainHeadOracleTests.tests
             HostileClientTests.tests
             RequestIdTests.tests
             RefusalTests.tests
