@@ -8,7 +8,8 @@ open K8sReq.Core
 open K8sReq.Fuzz
 open K8sReq.Fuzz.HeadChecks
 
-let private run reader count seed = HeadChecks.run reader 1 count seed
+let private run reader count seed =
+    HeadChecks.run reader 1 count seed ignore
 
 // Reads the bytes as if this text stood in them instead of another one of the same length.
 let private insteadOf (text: string) (other: string) =
