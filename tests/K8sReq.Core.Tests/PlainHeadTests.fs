@@ -230,6 +230,31 @@ let tests =
                 0 .. head.Length - 1
             ])
 
+        testProperty "the head before changes nothing"
+        <| Prop.forAll (Arb.fromGen (Gen.zip plainHeads heads)) (fun (before, head) ->
+            let after = PlainHead.readAfter (plain before).Head (ReadOnlySpan(bytes head))
+            meaning after = meaning (read head))
+
+        test "texts that are the same as before are the same strings" {
+            let before = (plain webhook).Head
+
+            match PlainHead.readAfter before (ReadOnlySpan(bytes (webhook.Replace("issues", "status")))) with
+            | PlainReading.Plain plain ->
+                let same =
+                    Array.map2
+                        (fun (struct (name: string, value: string)) (struct (nameBefore, valueBefore)) ->
+                            Object.ReferenceEquals(name, nameBefore),
+                            Object.ReferenceEquals(value, valueBefore))
+                        plain.Head.Lines
+                        before.Lines
+                    |> List.ofArray
+
+                Expect.equal same [ for line in 0..7 -> true, line <> 3 ] "all but the event"
+                Expect.equal (linesOf plain |> List.item 3 |> snd) "status" "which is another one"
+                Expect.isTrue (Object.ReferenceEquals(plain.Head.Target, before.Target)) "target"
+            | _ -> failtest "not plain"
+        }
+
         testProperty "what comes after a head changes nothing"
         <| Prop.forAll (Arb.fromGen (Gen.zip heads anyBytes)) (fun (head, after) ->
             meaning (readBytes (Array.append (bytes head) after)) = meaning (read head))

@@ -9,6 +9,9 @@ open System.Threading.Tasks
 open K8sReq.Core
 open K8sReq.Fuzz.HeadServer
 
+/// Reads a head after the one before on its connection; `PlainHead.readAfter`, or one with a fault.
+type HeadReader = delegate of before: (RequestHead | null) * received: ReadOnlySpan<byte> -> PlainReading
+
 /// How many heads came to what.
 [<Sealed>]
 type Tally() =
@@ -138,7 +141,8 @@ let private bodyOf (length: int) =
 
 /// Checks heads on one connection after the other.
 [<Sealed>]
-type private Checker(server: HeadServer, tally: Tally) =
+type private Checker(server: HeadServer, reader: HeadReader, tally: Tally) =
+    let mutable before: RequestHead | null = null
     let mutable connection: HeadConnection | null = null
     let mutable used = 0
 
@@ -189,14 +193,14 @@ type private Checker(server: HeadServer, tally: Tally) =
 
         let cut = random.Next plain.Length
 
-        match PlainHead.read (ReadOnlySpan(head, 0, cut)) with
+        match reader.Invoke(null, ReadOnlySpan(head, 0, cut)) with
         | PlainReading.Incomplete -> ()
         | _ -> failwith $"it is plain, and its first {cut} bytes are not incomplete"
 
         let longer =
             Array.append (head.AsSpan(0, plain.Length).ToArray()) (bodyOf (random.Next 100))
 
-        match PlainHead.read (ReadOnlySpan longer) with
+        match reader.Invoke(null, ReadOnlySpan longer) with
         | PlainReading.Plain again when
             again.Length = plain.Length && again.Head.Lines.Length = plain.Head.Lines.Length
             ->
@@ -246,9 +250,10 @@ type private Checker(server: HeadServer, tally: Tally) =
         isTaken
 
     member _.Check (random: Random) (head: byte[]) : unit =
-        match PlainHead.read (ReadOnlySpan head) with
+        match reader.Invoke(before, ReadOnlySpan head) with
         | PlainReading.Plain plain ->
             tally.Add("plain", 1L)
+            before <- plain.Head
             checkPlain random head plain
         | PlainReading.Incomplete ->
             tally.Add("incomplete", 1L)
@@ -266,11 +271,35 @@ type private Checker(server: HeadServer, tally: Tally) =
 
 // Each block has a seed of its own, and can be run again alone.
 let private perBlock = 10_000
+let private blocksBetween = 100
 
-let private checkBlock (server: HeadServer) (count: int) (seed: int) : Tally =
+/// SplitMix64: the library's own with a seed takes several times as long, and heads are made of little else.
+[<Sealed>]
+type private QuickRandom(seed: int) =
+    inherit Random(0)
+    let mutable state = 0UL
+
+    let mix (value: uint64) =
+        let mixed = (value ^^^ (value >>> 30)) * 0xBF58476D1CE4E5B9UL
+        let mixed = (mixed ^^^ (mixed >>> 27)) * 0x94D049BB133111EBUL
+        mixed ^^^ (mixed >>> 31)
+
+    // Mixed, for those of two seeds would be each other's next numbers otherwise.
+    do state <- mix (uint64 seed + 1UL)
+
+    let next () : uint64 =
+        state <- state + 0x9E3779B97F4A7C15UL
+        mix state
+
+    override _.Next(limit: int) =
+        int (((next () >>> 32) * uint64 limit) >>> 32)
+
+    override _.NextInt64(limit: int64) = int64 (next () % uint64 limit)
+
+let private checkBlock (server: HeadServer) (reader: HeadReader) (count: int) (seed: int) : Tally =
     let tally = Tally()
-    use checker = new Checker(server, tally)
-    let random = Random seed
+    use checker = new Checker(server, reader, tally)
+    let random = QuickRandom seed
 
     for number in 1..count do
         let head = Heads.make random
@@ -283,11 +312,16 @@ let private checkBlock (server: HeadServer) (count: int) (seed: int) : Tally =
 
     tally
 
+/// The reader that is checked.
+let plain = HeadReader(fun before received -> PlainHead.readAfter before received)
+
 /// Makes and checks this many heads; fails at the first that is plain and read differently. `threads` at most work on it.
-let run (threads: int) (count: int) (seed: int) : Tally =
+/// `progress` is told how many there have been, now and then.
+let run (reader: HeadReader) (threads: int) (count: int) (seed: int) (progress: int -> unit) : Tally =
     use server = HeadServer.Start()
     let blocks = max 1 ((count + perBlock - 1) / perBlock)
     let total = Tally()
+    let finished = ref 0
 
     try
         Parallel.For(
@@ -296,9 +330,15 @@ let run (threads: int) (count: int) (seed: int) : Tally =
             ParallelOptions(MaxDegreeOfParallelism = threads),
             fun block ->
                 let tally =
-                    checkBlock server (min perBlock (count - block * perBlock)) (seed + block)
+                    checkBlock server reader (min perBlock (count - block * perBlock)) (seed + block)
 
-                lock total (fun () -> total.AddAll tally)
+
+                lock total (fun () ->
+                    total.AddAll tally
+                    finished.Value <- finished.Value + 1
+
+                    if finished.Value % blocksBetween = 0 then
+                        progress (finished.Value * perBlock))
         )
         |> ignore
     with :? AggregateException as errors ->

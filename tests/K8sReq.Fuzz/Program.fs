@@ -63,7 +63,9 @@ let private runHeads (threads: int) (count: int) (seed: int) : bool =
     printfn "%d heads, seed %d" count seed
 
     try
-        let tally = HeadChecks.run threads count seed
+        let tally =
+            HeadChecks.run HeadChecks.plain threads count seed (fun finished ->
+                printfn "  %d in %.0f s" finished watch.Elapsed.TotalSeconds)
 
         for KeyValue(what, number) in tally.Counts do
             printfn "  %10d %s" number what

@@ -38,6 +38,7 @@ let main arguments =
             IsolationTests.tests
             HostileTargetTests.tests
             OracleTests.tests
+            PlainHeadOracleTests.tests
             HostileClientTests.tests
             RequestIdTests.tests
             RefusalTests.tests

@@ -173,9 +173,31 @@ module PlainHead =
         | 17 -> isNamed "Transfer-Encoding" name
         | _ -> false
 
+    // The same text as before where it says the same, so that a connection whose requests are alike makes few strings.
+    let private isText (text: string | null) (bytes: ReadOnlySpan<byte>) : bool =
+        match text with
+        | null -> false
+        | text -> Ascii.Equals(bytes, text.AsSpan())
+
+    let private textOf (before: string | null) (bytes: ReadOnlySpan<byte>) : string =
+        if isText before bytes then
+            nonNull before
+        else
+            Encoding.Latin1.GetString bytes
+
+    let private nameOf (before: string | null) (bytes: ReadOnlySpan<byte>) : string =
+        if isText before bytes then
+            nonNull before
+        else
+            HeaderNames.ofBytes bytes
+
     // Of a head's whole lines, from the first one on; those of a whole head end with the empty line. A line feed ends each of
     // them, which no search below goes beyond.
-    let private readLines (head: ReadOnlySpan<byte>) (isWhole: bool) : PlainReading =
+    let private readLines
+        (before: RequestHead | null)
+        (head: ReadOnlySpan<byte>)
+        (isWhole: bool)
+        : PlainReading =
         let methodIndex = methodOf head
 
         if methodIndex < 0 then
@@ -205,6 +227,11 @@ module PlainHead =
                         Array.zeroCreate count
                     else
                         Array.Empty()
+
+                let known: HeaderLine[] =
+                    match before with
+                    | null -> Array.Empty()
+                    | before -> before.Lines
 
                 let mutable position = method.Length + 1 + targetLength + version.Length
                 let mutable next = 0
@@ -236,6 +263,14 @@ module PlainHead =
                             odd <- ValueSome Oddity.Line
                         else
                             let value = trim (afterName.Slice(0, valueLength))
+
+                            let struct (knownName: string | null, knownValue: string | null) =
+                                if next < known.Length then
+                                    let struct (name, value) = known[next]
+                                    struct (name, value)
+                                else
+                                    struct (null, null)
+
                             let mutable text: string | null = null
 
                             match nameLength with
@@ -243,7 +278,7 @@ module PlainHead =
                                 if hasHost || not (isHost value) then
                                     odd <- ValueSome Oddity.Host
                                 elif isWhole then
-                                    host <- Encoding.Latin1.GetString value
+                                    host <- textOf knownValue value
                                     text <- host
 
                                 hasHost <- true
@@ -270,9 +305,9 @@ module PlainHead =
 
                             if isWhole && odd.IsNone then
                                 lines[next] <-
-                                    struct (HeaderNames.ofBytes name,
+                                    struct (nameOf knownName name,
                                             match text with
-                                            | null -> Encoding.Latin1.GetString value
+                                            | null -> textOf knownValue value
                                             | text -> text)
 
                             next <- next + 1
@@ -286,7 +321,12 @@ module PlainHead =
                     PlainReading.Plain {
                         Head = {
                             Method = method
-                            Target = Encoding.Latin1.GetString target
+                            Target =
+                                textOf
+                                    (match before with
+                                     | null -> null
+                                     | before -> before.Target)
+                                    target
                             Host = host
                             IsHttp10 = false
                             Lines = lines
@@ -296,10 +336,9 @@ module PlainHead =
                         ClosesAfter = closesAfter
                     }
 
-    /// The head at the beginning of what was received so far; what comes after it changes nothing. To be called again with
-    /// all of it when more has come of an incomplete one. Of a head that is not whole yet, the lines that are say already
-    /// whether it can become a plain one. Never reads beyond the span, whatever is in it.
-    let read (received: ReadOnlySpan<byte>) : PlainReading =
+    /// `read`, with the head of the request before on the same connection, null for none: texts that are the same again are
+    /// not made again. It changes nothing else.
+    let readAfter (before: RequestHead | null) (received: ReadOnlySpan<byte>) : PlainReading =
         let window =
             if received.Length > Longest then
                 received.Slice(0, Longest)
@@ -312,5 +351,10 @@ module PlainHead =
             match window.LastIndexOf '\n'B with
             | -1 when methodOf window < 0 -> PlainReading.NotPlain Oddity.Start
             | -1 -> PlainReading.Incomplete
-            | lineFeed -> readLines (window.Slice(0, lineFeed + 1)) false
-        | at -> readLines (window.Slice(0, at + headEnd.Length)) true
+            | lineFeed -> readLines before (window.Slice(0, lineFeed + 1)) false
+        | at -> readLines before (window.Slice(0, at + headEnd.Length)) true
+
+    /// The head at the beginning of what was received so far; what comes after it changes nothing. To be called again with
+    /// all of it when more has come of an incomplete one. Of a head that is not whole yet, the lines that are say already
+    /// whether it can become a plain one. Never reads beyond the span, whatever is in it.
+    let read (received: ReadOnlySpan<byte>) : PlainReading = readAfter null received
