@@ -35,19 +35,24 @@ let private accepts (client: TestClient) = task {
 
 let private pathOf (message: HttpMessage.Message) = message.Start.Split(' ')[1]
 
-// The memory that requests hold, as the metrics tell it.
+let private metrics (proxy: TestProxy) : Task<string list> = task {
+    let! page =
+        TestClient.roundTrip proxy.MetricsPort "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+    return List.ofArray ((Encoding.UTF8.GetString page.Body).Split '\n')
+}
+
+let private untilMetrics what (proxy: TestProxy) (isSo: string list -> bool) =
+    Waiting.until what (fun () -> task {
+        let! lines = metrics proxy
+        return isSo lines
+    })
+
+let private holdsNoMemory = List.contains "k8sreq_buffer_bytes 0"
+
 let private memoryIsGivenBack (proxy: TestProxy) = task {
     do! proxy.Settled()
-
-    do!
-        Waiting.until "the memory to be given back" (fun () -> task {
-            let! page =
-                TestClient.roundTrip proxy.MetricsPort "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-            return
-                (Encoding.UTF8.GetString page.Body).Split '\n'
-                |> Array.contains "k8sreq_buffer_bytes 0"
-        })
+    do! untilMetrics "the memory to be given back" proxy holdsNoMemory
 }
 
 let private onTransport (name: string) (loops: int) =
@@ -181,19 +186,14 @@ let private onTransport (name: string) (loops: int) =
         <| fun proxy target -> task {
             use! client = TestClient.Connect proxy.Port
             do! client.Send "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 100000\r\n\r\nabc"
+            do! untilMetrics "its head to be read" proxy (holdsNoMemory >> not)
             client.Reset()
 
             do!
-                Waiting.until "the client's absence" (fun () -> task {
-                    let! page =
-                        TestClient.roundTrip
-                            proxy.MetricsPort
-                            "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-                    return
-                        (Encoding.UTF8.GetString page.Body).Contains
-                            "k8sreq_requests_total{code=\"499\",reason=\"client_gone\"} 1"
-                })
+                untilMetrics
+                    "the client's absence"
+                    proxy
+                    (List.contains "k8sreq_requests_total{code=\"499\",reason=\"client_gone\"} 1")
 
             Expect.equal (proxy.Totals.Accepted, target.Connections) (0L, 0) "nothing was copied"
             do! memoryIsGivenBack proxy
