@@ -17,6 +17,8 @@ let main arguments =
             RequestCaptureTests.tests
             ConnectionFieldTests.tests
             HeadBlockTests.tests
+            ByLabelTests.tests
+            DurationHistogramTests.tests
             CopyAccountsTests.tests
             LaneTests.tests
             LaneDirectoryTests.tests
