@@ -4,6 +4,7 @@ module K8sReq.Bench.Micro
 open System
 open System.Buffers
 open System.Diagnostics
+open System.Diagnostics.Metrics
 open System.Threading
 open System.Threading.Tasks
 open BenchmarkDotNet.Attributes
@@ -131,6 +132,50 @@ type Copies() =
         |> Async.StartAsTask
         :> Task
 
+/// What is counted and measured of requests and copies.
+[<MemoryDiagnoser>]
+type Accounting() =
+    let clones = [| for name in [ "a"; "b" ] -> CloneStatistics(ObjectKey.create "shop" name) |]
+    let accounts = CopyAccounts()
+    let http = HttpMetrics(new Meter "bench")
+    let delivered = TargetOutcome.Delivered 200
+    let empty = TargetOutcome.Delivered 204
+    let took = TimeSpan.FromMilliseconds 0.4
+
+    let copy (clone: CloneStatistics) (outcome: TargetOutcome) =
+        accounts.Accepted clone
+        accounts.AttemptEnded(clone, 1, outcome)
+        http.Sent("POST", outcome, took)
+        http.Delivered took
+        accounts.Ended(clone, outcome, took)
+
+    [<Benchmark>]
+    member _.Served() =
+        http.Served("POST", "HTTP/1.1", 202, "", took)
+
+    [<Benchmark>]
+    member _.Sent() = http.Sent("POST", delivered, took)
+
+    [<Benchmark>]
+    member _.CopyFromAcceptanceToEnd() =
+        accounts.Accepted clones[0]
+        accounts.AttemptEnded(clones[0], 1, delivered)
+        accounts.Ended(clones[0], delivered, took)
+
+    /// All of it, of a request to two targets which respond with one status.
+    [<Benchmark(Baseline = true)>]
+    member _.RequestToTwo() =
+        http.Served("POST", "HTTP/1.1", 202, "", took)
+        copy clones[0] delivered
+        copy clones[1] delivered
+
+    /// The same where one target responds otherwise.
+    [<Benchmark>]
+    member _.RequestToTwoOfTwoStatuses() =
+        http.Served("POST", "HTTP/1.1", 202, "", took)
+        copy clones[0] delivered
+        copy clones[1] empty
+
 /// A request without a body to two targets, all the way but for the server and the sockets.
 [<MemoryDiagnoser>]
 type Traced() =
@@ -205,6 +250,7 @@ let run (arguments: string list) : int =
                 typeof<Lookup>
                 typeof<Request>
                 typeof<Copies>
+                typeof<Accounting>
                 typeof<Traced>
                 typeof<Change>
             |]

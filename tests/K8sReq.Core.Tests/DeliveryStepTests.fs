@@ -46,7 +46,8 @@ let private states = [
 let private signals = [
     "turn came", DeliverySignal.TurnCame
     "turn lost", DeliverySignal.TurnLost
-    "delivered", DeliverySignal.AttemptEnded(attempt delivered)
+    "delivered", DeliverySignal.Delivered delivered
+    "delivered, as any other end", DeliverySignal.AttemptEnded(attempt delivered)
     "failed", DeliverySignal.AttemptEnded(attempt failed)
     "failed, no retry of use", DeliverySignal.AttemptEnded { attempt failed with MayRetry = false }
     "expired", DeliverySignal.Expired
@@ -76,6 +77,8 @@ let private table = [
     (DeliveryPhase.Queued, "turn came"), (DeliveryPhase.Sending, DeliveryAction.Send 1, 0)
     (DeliveryPhase.Queued, "turn lost"), (DeliveryPhase.Ended, DeliveryAction.End TargetOutcome.Cancelled, 0)
     (DeliveryPhase.Sending, "delivered"), (DeliveryPhase.Ended, DeliveryAction.End delivered, 2)
+    (DeliveryPhase.Sending, "delivered, as any other end"),
+    (DeliveryPhase.Ended, DeliveryAction.End delivered, 2)
     (DeliveryPhase.Sending, "failed"),
     (DeliveryPhase.Backoff, DeliveryAction.Park(TimeSpan.FromSeconds 2.0), 2)
     (DeliveryPhase.Sending, "failed, no retry of use"),
@@ -113,6 +116,7 @@ let private anySignal =
         1, Gen.constant DeliverySignal.TurnLost
         4, Gen.constant (DeliverySignal.AttemptEnded(attempt failed))
         1, Gen.constant (DeliverySignal.AttemptEnded(attempt delivered))
+        1, Gen.constant (DeliverySignal.Delivered delivered)
         1, Gen.constant DeliverySignal.Expired
         1, Gen.constant DeliverySignal.TakenOver
         1, Gen.constant (DeliverySignal.ParkRefused(TimeSpan.FromSeconds 7.0))

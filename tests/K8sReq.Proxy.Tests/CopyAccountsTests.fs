@@ -1,5 +1,6 @@
 module K8sReq.Proxy.Tests.CopyAccountsTests
 
+open System.Threading
 open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
@@ -114,5 +115,77 @@ let tests =
                     Retries = 8000L
                 }
                 "none lost"
+        }
+
+        test "the copies of a request are accepted at once: for each RequestClone, and in all" {
+            let accounts = CopyAccounts()
+
+            let laneOf name =
+                Targets.named name
+                |> Targets.lane { Concurrency = 2; QueueBytes = 100L } {
+                    Overflowed = ignore
+                    Recovered = fun _ _ -> ()
+                }
+
+            let lanes = [ laneOf "one"; laneOf "other" ]
+
+            FanOut.accept accounts (ResizeArray [ for lane in lanes -> struct (lane, Task.FromResult true) ])
+
+            Expect.equal (accounts.Totals.Accepted, accounts.Totals.Pending) (2L, 2L) "in all"
+
+            for lane in lanes do
+                Expect.equal lane.Statistics.Totals.Accepted 1L "each"
+                Expect.isFalse (accounts.WhenIdle()).IsCompleted "somebody is under way"
+                accounts.Ended(lane.Statistics, TargetOutcome.Delivered 200, System.TimeSpan.Zero)
+
+            Expect.isTrue (accounts.WhenIdle()).IsCompleted "both have ended"
+        }
+
+        testCaseTask "while copies are accepted and end, no reading has more ends than copies"
+        <| fun () -> task {
+            let accounts = CopyAccounts()
+            let mutable isOver = false
+
+            let work () =
+                for _ in 1..20_000 do
+                    accept accounts 1
+                    accounts.Ended(clone, TargetOutcome.Delivered 200, System.TimeSpan.Zero)
+
+            let read () =
+                let mutable least = 0L
+
+                while not (Volatile.Read &isOver) do
+                    least <- min least accounts.Totals.Pending
+
+                least
+
+            let reading = Task.Run<int64> read
+            do! Task.WhenAll [ for _ in 1..2 -> Task.Run work ]
+            Volatile.Write(&isOver, true)
+            let! least = reading
+            Expect.equal least 0L "less than nothing was never pending"
+            Expect.equal accounts.Totals.Pending 0L "at last"
+        }
+
+        testCaseTask "who waits for the last copy is told, however close its end is"
+        <| fun () -> task {
+            for _ in 1..2_000 do
+                let accounts = CopyAccounts()
+                accept accounts 1
+                use together = new Barrier(2)
+
+                let ending =
+                    Task.Run(fun () ->
+                        together.SignalAndWait()
+                        accounts.Ended(clone, TargetOutcome.Delivered 200, System.TimeSpan.Zero))
+
+                let waiting =
+                    Task.Run<unit>(fun () -> task {
+                        together.SignalAndWait()
+                        do! accounts.WhenIdle()
+                    })
+
+                do! ending
+                do! waiting |> Waiting.within "the last copy"
         }
     ]

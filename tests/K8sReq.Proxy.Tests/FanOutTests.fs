@@ -227,6 +227,31 @@ let tests =
             Expect.equal lane.Load LaneLoad.empty "and the lane is empty"
         }
 
+        test "the clock is read once for the end of an attempt and of the copy that ends with it" {
+            let mutable readings = 0
+            let ended = ConcurrentQueue<string * System.TimeSpan>()
+            let seconds = System.TimeProvider.System.TimestampFrequency
+
+            let services = {
+                services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
+                    Client =
+                        fun _ _ -> ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200))
+                    Clock = {
+                        new System.TimeProvider() with
+                            override _.GetTimestamp() =
+                                readings <- readings + 1
+                                int64 readings * seconds
+                    }
+                    Attempted = fun _ _ _ _ duration -> ended.Enqueue("attempt", duration)
+                    Ended = fun _ _ _ duration -> ended.Enqueue("copy", duration)
+            }
+
+            FanOut.start services (accepted 1 ignore) (ResizeArray [ enter (laneOf "a") ])
+            let second = System.TimeSpan.FromSeconds 1.0
+            Expect.equal (List.ofSeq ended) [ "attempt", second; "copy", second ] "of the same length"
+            Expect.equal readings 1 "one reading"
+        }
+
         testCaseTask "the direct way comes to the outcomes of Async.Parallel over the same deliveries"
         <| fun () -> task {
             let random = System.Random 11

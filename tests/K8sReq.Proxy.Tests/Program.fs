@@ -21,6 +21,8 @@ let main arguments =
             RequestCaptureTests.tests
             ConnectionFieldTests.tests
             HeadBlockTests.tests
+            ByLabelTests.tests
+            DurationHistogramTests.tests
             CopyAccountsTests.tests
             LaneTests.tests
             LaneDirectoryTests.tests

@@ -19,19 +19,32 @@ module CopyState =
         IsEnded = false
     }
 
-    /// The state after one more event. A copy that has ended stays as it is.
+    /// An attempt has ended. `isAttempt` is false if nothing was tried. A copy that has ended stays as it is.
+    let attemptEnded (outcome: TargetOutcome) (isAttempt: bool) (state: CopyState) : CopyState =
+        if state.IsEnded then
+            state
+        else
+            {
+                state with
+                    Attempts = state.Attempts + (if isAttempt then 1 else 0)
+                    Outcome = ValueSome outcome
+            }
+
+    /// It has ended for good. A copy that has ended stays as it is.
+    let ended (outcome: TargetOutcome) (state: CopyState) : CopyState =
+        if state.IsEnded then
+            state
+        else
+            {
+                state with
+                    Outcome = ValueSome outcome
+                    IsEnded = true
+            }
+
+    /// The state after one more event.
     let evolve (state: CopyState) (event: CopyEvent) : CopyState =
         match event with
-        | _ when state.IsEnded -> state
         | CopyEvent.Accepted
         | CopyEvent.Parked _ -> state
-        | CopyEvent.AttemptEnded(outcome, isAttempt) -> {
-            state with
-                Attempts = state.Attempts + (if isAttempt then 1 else 0)
-                Outcome = ValueSome outcome
-          }
-        | CopyEvent.Ended outcome -> {
-            state with
-                Outcome = ValueSome outcome
-                IsEnded = true
-          }
+        | CopyEvent.AttemptEnded(outcome, isAttempt) -> attemptEnded outcome isAttempt state
+        | CopyEvent.Ended outcome -> ended outcome state

@@ -21,8 +21,9 @@ type DeliveryState = {
     IsDurable: bool
 }
 
-/// How an attempt ended, with what decides of another one.
-[<Struct; NoComparison>]
+/// How an attempt ended, with what decides of another one. Not a struct: delivered copies, nearly all, need none of it
+/// (`DeliverySignal.Delivered`), and each signal and each call would be larger by it.
+[<NoComparison>]
 type AttemptEnd = {
     Outcome: TargetOutcome
     /// False if nothing was tried, because the process was stopping.
@@ -47,6 +48,8 @@ type DeliverySignal =
     /// It could be sent, and its time is over.
     | Expired
     | AttemptEnded of attempt: AttemptEnd
+    /// An attempt has ended well: nothing is to be decided. The same as `AttemptEnded` with this outcome.
+    | Delivered of outcome: TargetOutcome
     /// Instead of an attempt: another replica has it.
     | TakenOver
     /// The queue has no room for it to wait in: the answer to `Park`, with its wait.
@@ -83,7 +86,7 @@ module DeliveryStep =
         struct ({
                     state with
                         Phase = DeliveryPhase.Ended
-                        Copy = CopyState.evolve state.Copy (CopyEvent.Ended outcome)
+                        Copy = CopyState.ended outcome state.Copy
                 },
                 DeliveryAction.End outcome)
 
@@ -101,8 +104,7 @@ module DeliveryStep =
     let private attemptEnded (policy: RetryPolicy) (attempt: AttemptEnd) (before: DeliveryState) =
         let state = {
             before with
-                Copy =
-                    CopyState.evolve before.Copy (CopyEvent.AttemptEnded(attempt.Outcome, attempt.IsAttempt))
+                Copy = CopyState.attemptEnded attempt.Outcome attempt.IsAttempt before.Copy
         }
 
         match
@@ -141,6 +143,11 @@ module DeliveryStep =
             ended (TargetOutcome.Expired(ValueOption.toOption state.Copy.Outcome)) state
         | DeliveryPhase.Queued, DeliverySignal.TurnLost -> leave TimeSpan.Zero TargetOutcome.Cancelled state
         | DeliveryPhase.Sending, DeliverySignal.AttemptEnded attempt -> attemptEnded policy attempt state
+        | DeliveryPhase.Sending, DeliverySignal.Delivered outcome ->
+            ended outcome {
+                state with
+                    Copy = CopyState.attemptEnded outcome true state.Copy
+            }
         | DeliveryPhase.Sending, DeliverySignal.TakenOver -> ended TargetOutcome.TakenOver state
         | DeliveryPhase.Backoff, DeliverySignal.BackoffEnded ->
             struct ({

@@ -21,7 +21,7 @@ type LaneLoad = {
     member load.WaitingBytes = load.QueuedBytes + load.ParkedBytes
 
 /// What becomes of a copy that is offered to a lane.
-[<RequireQualifiedAccess>]
+[<RequireQualifiedAccess; Struct>]
 type LaneAdmission =
     | Send
     | Queue

@@ -159,11 +159,10 @@ module AnswerHead =
                     isOver <- isComplete || not (isNull reason)
 
             match reason with
-            | NonNull reason -> HeadReading.NoHttp reason
-            | _ when not isComplete && received.Length >= Longest ->
+            | null when not isComplete && received.Length >= Longest ->
                 HeadReading.NoHttp $"its head is longer than {Longest} bytes"
-            | _ when not isComplete -> HeadReading.Incomplete
-            | _ ->
+            | null when not isComplete -> HeadReading.Incomplete
+            | null ->
                 let framing =
                     if isHeadRequest || status < 200 || status = 204 || status = 304 then
                         AnswerFraming.NoBody
@@ -189,3 +188,5 @@ module AnswerHead =
                     RetryAfter = retryAfter
                     Length = position
                 }
+            // Last: the pattern `NonNull` makes an object of each value in native code.
+            | reason -> HeadReading.NoHttp reason

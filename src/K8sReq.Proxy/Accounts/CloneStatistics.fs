@@ -4,20 +4,20 @@ open System
 open System.Threading
 open K8sReq.Core
 
+/// Under which attempts are counted.
+[<Struct>]
+type internal AttemptLabel = {
+    /// 0 for none.
+    Status: int
+    ErrorType: string
+}
+
 /// What has become of one RequestClone's copies since the process began. From any thread.
 [<Sealed>]
 type CloneStatistics(clone: ObjectKey) =
-    let accepted = Counter()
-    let recovered = Counter()
-    let replayed = Counter()
-    let delivered = Counter()
-    let failed = Counter()
-    let dropped = Counter()
-    let expired = Counter()
-    let takenOver = Counter()
-    let retries = Counter()
+    let counts = CopyCounts()
     // Of ten thousand RequestClones few may ever get a request.
-    let mutable attempts: ByLabel<struct (int * string), Counter> | null = null
+    let mutable attempts: ByLabel<AttemptLabel, Counter> | null = null
     let mutable history: CopyHistory | null = null
     let mutable failures: RecentItems<CopyFailure> | null = null
     let mutable deliveries: RecentItems<CopyDelivered> | null = null
@@ -60,40 +60,33 @@ type CloneStatistics(clone: ObjectKey) =
         | made -> made
 
     member _.Clone = clone
-    member _.Accept() = accepted.Add 1L
+    member _.Accept() = counts.Accept 1L
     /// So many copies were found in the journal.
-    member _.Recover(copies: int64) = recovered.Add copies
+    member _.Recover(copies: int64) = counts.Recover copies
     /// So many dead letters are copies again.
-    member _.Replay(copies: int64) = replayed.Add copies
+    member _.Replay(copies: int64) = counts.Replay copies
 
     /// So many copies were given up that waited in the journal.
     member _.Drop(copies: int64) =
         historyNow () |> ignore
-        dropped.Add copies
+        counts.Drop copies
 
     /// So many copies that were found in the journal have failed.
     member _.Fail(copies: int64) =
         historyNow () |> ignore
-        failed.Add copies
+        counts.Fail copies
 
     /// So many copies that waited in the journal are another replica's now.
-    member _.TakeOver(copies: int64) = takenOver.Add copies
+    member _.TakeOver(copies: int64) = counts.TakeOver copies
 
     /// A copy has ended, for good, so long after it was accepted.
     member _.End(outcome: TargetOutcome, duration: TimeSpan) =
         let history = historyNow ()
 
+        counts.End outcome
+
         if TargetOutcome.isDelivered outcome then
-            delivered.Add 1L
             history.Record duration
-        elif TargetOutcome.isDropped outcome then
-            dropped.Add 1L
-        elif TargetOutcome.isExpired outcome then
-            expired.Add 1L
-        elif TargetOutcome.isTakenOver outcome then
-            takenOver.Add 1L
-        else
-            failed.Add 1L
 
     /// Keeps what is known of a copy that was not delivered, for a while.
     member _.Keep(failure: CopyFailure) : unit = failuresNow().Add failure
@@ -142,32 +135,29 @@ type CloneStatistics(clone: ObjectKey) =
             if not (Volatile.Read &wantsDelivery) then
                 Volatile.Write(&wantsDelivery, true)
 
-    member _.Retry() = retries.Add 1L
+    member _.Retry() = counts.Retry()
 
     /// An attempt has ended: its copy may go on.
     member _.Attempted(outcome: TargetOutcome) =
         let status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
-        attemptsNow().Of(struct (status, TargetOutcome.errorType outcome)).Add 1L
 
-    /// Read one after the other, each end before what was accepted: what is pending is never less than nothing.
-    member _.Totals: CopyTotals =
-        let delivered, failed, dropped, expired, takenOver, retries =
-            delivered.Value, failed.Value, dropped.Value, expired.Value, takenOver.Value, retries.Value
+        attemptsNow()
+            .Of(
+                {
+                    Status = status
+                    ErrorType = TargetOutcome.errorType outcome
+                }
+            )
+            .Add
+            1L
 
-        {
-            Accepted = accepted.Value
-            Recovered = recovered.Value
-            Replayed = replayed.Value
-            Delivered = delivered
-            Failed = failed
-            Dropped = dropped
-            Expired = expired
-            TakenOver = takenOver
-            Retries = retries
-        }
+    member _.Totals: CopyTotals = counts.Totals
 
     /// How many attempts ended with which status (0 for none) and error type.
     member _.Attempts: seq<struct (struct (int * string) * int64)> =
         match Volatile.Read &attempts with
         | null -> Seq.empty
-        | attempts -> attempts.All |> Seq.map (fun struct (key, count) -> struct (key, count.Value))
+        | attempts ->
+            attempts.All
+            |> Seq.map (fun struct (label, count) ->
+                struct (struct (label.Status, label.ErrorType), count.Value))

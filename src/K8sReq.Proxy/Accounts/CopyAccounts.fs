@@ -9,97 +9,72 @@ open K8sReq.Core
 /// thread.
 [<Sealed>]
 type CopyAccounts() =
-    let gate = Lock()
-    // Guarded by the gate: accepted + recovered + replayed = delivered + failed + dropped + expired + taken over + pending.
-    let mutable totals = CopyTotals.zero
-    // Guarded by the gate: pending copies that are in memory; the others wait in the journal alone.
+    let counts = CopyCounts()
+    // Pending copies that are in memory; the others wait in the journal alone.
     let mutable held = 0L
-    // Guarded by the gate: set while somebody waits for the last copy in memory.
+    // Replaced under the gate: set while somebody waits for the last copy in memory.
+    let gate = Lock()
     let mutable idle: TaskCompletionSource | null = null
 
-    // To be called under the gate.
-    let drop () =
-        held <- held - 1L
+    let hold (copies: int64) =
+        Interlocked.Add(&held, copies) |> ignore
 
-        match idle with
-        | null -> ()
-        | waiting ->
-            if held = 0L then
-                waiting.TrySetResult() |> ignore
+    // Both here and in `WhenIdle` nothing is read before what was written is seen by others: either this thread finds who waits, or
+    // who waits finds that nothing is held.
+    let release () =
+        if Interlocked.Decrement &held = 0L then
+            match Volatile.Read &idle with
+            | null -> ()
+            | waiting -> waiting.TrySetResult() |> ignore
 
-    let change (next: CopyTotals -> CopyTotals) : unit =
-        exclusively gate (fun () -> totals <- next totals)
-
-    let accept (clone: CloneStatistics) (isHeld: bool) =
-        exclusively gate (fun () ->
-            if isHeld then
-                held <- held + 1L
-
-            totals <- {
-                totals with
-                    Accepted = totals.Accepted + 1L
-            })
-
-        clone.Accept()
-
-    member _.Totals = exclusively gate (fun () -> totals)
+    /// `Pending` is never less than nothing: see `CopyCounts.Totals`.
+    member _.Totals: CopyTotals = counts.Totals
 
     /// A copy was accepted. To be called before the client is told so.
-    member _.Accepted(clone: CloneStatistics) : unit = accept clone true
+    member _.Accepted(clone: CloneStatistics) : unit =
+        counts.Accept 1L
+        hold 1L
+        clone.Accept()
+
+    /// The same for all copies of a request that are held in memory, in all: their RequestClones are told by `FanOut.accept`.
+    member internal _.AcceptedInMemory(copies: int) : unit =
+        counts.Accept(int64 copies)
+        hold (int64 copies)
 
     /// A copy was accepted, and waits in the journal alone.
-    member _.AcceptedToJournal(clone: CloneStatistics) : unit = accept clone false
+    member _.AcceptedToJournal(clone: CloneStatistics) : unit =
+        counts.Accept 1L
+        clone.Accept()
 
     /// So many copies were found in the journal.
     member _.Recovered(clone: CloneStatistics, copies: int64) : unit =
-        change (fun totals -> {
-            totals with
-                Recovered = totals.Recovered + copies
-        })
-
+        counts.Recover copies
         clone.Recover copies
 
     /// A copy has come out of the journal into memory.
-    member _.Loaded() : unit =
-        exclusively gate (fun () -> held <- held + 1L)
+    member _.Loaded() : unit = hold 1L
 
     /// A copy has left the memory, and waits in the journal alone.
-    member _.Shelved() : unit = exclusively gate drop
+    member _.Shelved() : unit = release ()
 
     /// So many dead letters are copies again, and wait in the journal.
     member _.Replayed(clone: CloneStatistics, copies: int64) : unit =
-        change (fun totals -> {
-            totals with
-                Replayed = totals.Replayed + copies
-        })
-
+        counts.Replay copies
         clone.Replay copies
 
     /// Copies that waited in the journal alone were given up.
     member _.DroppedFromJournal(clone: CloneStatistics, copies: int64) : unit =
-        change (fun totals -> {
-            totals with
-                Dropped = totals.Dropped + copies
-        })
-
+        counts.Drop copies
         clone.Drop copies
 
     /// Copies that were found in the journal are not sent again: they have failed.
     member _.FailedInJournal(clone: CloneStatistics, copies: int64) : unit =
-        change (fun totals -> {
-            totals with
-                Failed = totals.Failed + copies
-        })
-
+        counts.Fail copies
         clone.Fail copies
 
     /// Copies that waited in the journal alone are another replica's now.
     member _.TakenOverInJournal(clone: CloneStatistics, copies: int64) : unit =
-        change (fun totals -> {
-            totals with
-                TakenOver = totals.TakenOver + copies
-        })
-
+        counts.TakeOver copies
         clone.TakeOver copies
 
     /// An attempt of this number has ended: its copy may go on.
@@ -108,60 +83,30 @@ type CopyAccounts() =
 
         if number > 1 then
             clone.Retry()
-
-            change (fun totals -> {
-                totals with
-                    Retries = totals.Retries + 1L
-            })
+            counts.Retry()
 
     /// A copy has ended, so long after it was accepted. To be called once for every accepted copy, after everything else
     /// that is told of it: who waits for the last copy finds all of them reported.
     member _.Ended(clone: CloneStatistics, outcome: TargetOutcome, duration: TimeSpan) : unit =
         clone.End(outcome, duration)
-
-        exclusively gate (fun () ->
-            totals <-
-                if TargetOutcome.isDelivered outcome then
-                    {
-                        totals with
-                            Delivered = totals.Delivered + 1L
-                    }
-                elif TargetOutcome.isDropped outcome then
-                    {
-                        totals with
-                            Dropped = totals.Dropped + 1L
-                    }
-                elif TargetOutcome.isExpired outcome then
-                    {
-                        totals with
-                            Expired = totals.Expired + 1L
-                    }
-                elif TargetOutcome.isTakenOver outcome then
-                    {
-                        totals with
-                            TakenOver = totals.TakenOver + 1L
-                    }
-                else
-                    {
-                        totals with
-                            Failed = totals.Failed + 1L
-                    }
-
-            drop ())
+        counts.End outcome
+        release ()
 
     /// Completed once no copy is in memory. For the time after the last copy was accepted.
     member _.WhenIdle() : Task =
         exclusively gate (fun () ->
-            if held = 0L then
-                Task.CompletedTask
-            else
-                let waiting =
-                    match idle with
-                    | null -> TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
-                    // Copies may come out of the journal after that.
-                    | asked when asked.Task.IsCompleted ->
-                        TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
-                    | asked -> asked
+            let waiting =
+                match idle with
+                | null -> TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                // Copies may come out of the journal after that.
+                | asked when asked.Task.IsCompleted ->
+                    TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)
+                | asked -> asked
 
-                idle <- waiting
-                waiting.Task)
+            // A full fence: see `release`.
+            Interlocked.Exchange(&idle, waiting) |> ignore
+
+            if Volatile.Read &held = 0L then
+                waiting.TrySetResult() |> ignore
+
+            waiting.Task)

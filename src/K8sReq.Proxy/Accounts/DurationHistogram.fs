@@ -6,7 +6,7 @@ open K8sReq.Core
 
 /// How many durations fell where. From any thread.
 [<Sealed>]
-type DurationHistogram(seconds: float[]) =
+type DurationHistogram private (seconds: float[], bounds: int64[]) =
     /// The bounds that OpenTelemetry gives durations of HTTP, in seconds.
     static let usual = [|
         0.005
@@ -25,11 +25,14 @@ type DurationHistogram(seconds: float[]) =
         10.0
     |]
 
-    let bounds = seconds |> Array.map (fun bound -> (TimeSpan.FromSeconds bound).Ticks)
-    let counts = Array.zeroCreate<int64>(bounds.Length + 1)
-    let mutable sum = 0L
+    // One array for all histograms: it is in the cache whichever of them was used last.
+    static let usualTicks =
+        usual |> Array.map (fun bound -> (TimeSpan.FromSeconds bound).Ticks)
 
-    static member OfHttp() = DurationHistogram usual
+    // First the sum of the durations in ticks, then how many fell where: what is written together is beside each other.
+    let cells = Array.zeroCreate<int64>(bounds.Length + 2)
+
+    static member OfHttp() = DurationHistogram(usual, usualTicks)
 
     /// In seconds.
     member _.Bounds = seconds
@@ -38,14 +41,15 @@ type DurationHistogram(seconds: float[]) =
         let ticks = duration.Ticks
         let mutable index = 0
 
+        // From the shortest: most deliveries take less than the first bound.
         while index < bounds.Length && ticks > bounds[index] do
             index <- index + 1
 
-        Interlocked.Increment(&counts[index]) |> ignore
-        Interlocked.Add(&sum, ticks) |> ignore
+        Interlocked.Add(&cells[0], ticks) |> ignore
+        Interlocked.Increment(&cells[1 + index]) |> ignore
 
     member _.Value: Distribution = {
         Bounds = seconds
-        Counts = Array.map (fun (count: int64) -> count) counts
-        Sum = (TimeSpan.FromTicks(Volatile.Read &sum)).TotalSeconds
+        Counts = cells[1..]
+        Sum = (TimeSpan.FromTicks(Volatile.Read &cells[0])).TotalSeconds
     }

@@ -51,12 +51,28 @@ type CopyDelivery
         Copy = copy
     }
 
+    // Where the clock fails, no time has passed.
+    let now () : int64 =
+        try
+            services.Clock.GetTimestamp()
+        with error ->
+            services.Unexpected error
+            request.AcceptedAt
+
+    let elapsed (since: int64) (until: int64) : TimeSpan =
+        try
+            services.Clock.GetElapsedTime(since, until)
+        with error ->
+            services.Unexpected error
+            TimeSpan.Zero
+
     // MaxValue where it does not expire.
     let left () : TimeSpan =
         match lane.Target.Delivery.ExpireAfter with
-        | Some time ->
-            guarded TimeSpan.MaxValue (fun () -> time - services.Clock.GetElapsedTime request.AcceptedAt)
+        | Some time -> time - elapsed request.AcceptedAt (now ())
         | None -> TimeSpan.MaxValue
+
+    let isOver () : bool = (left ()).Ticks <= 0L
 
     let startSpan (number: int) : AttemptSpan | null =
         match request.Trace with
@@ -85,13 +101,6 @@ type CopyDelivery
         with error ->
             ValueTask<SendResult>(faulted error)
 
-    let elapsedSince (time: int64) : TimeSpan =
-        try
-            services.Clock.GetElapsedTime time
-        with error ->
-            services.Unexpected error
-            TimeSpan.Zero
-
     let resultOf (sending: ValueTask<SendResult>) : SendResult =
         try
             sending.GetAwaiter().GetResult()
@@ -99,20 +108,19 @@ type CopyDelivery
             faulted error
 
     let endOf (result: SendResult) : DeliverySignal =
-        DeliverySignal.AttemptEnded {
-            Outcome = result.Outcome
-            IsAttempt = result.IsAttempt
-            RetryAfter = result.RetryAfter
-            Jitter =
-                if TargetOutcome.isDelivered result.Outcome then
-                    1.0
-                else
-                    guarded 1.0 services.Jitter
-            MayRetry = not (lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested)
-            Left = left ()
-        }
+        if result.IsAttempt && TargetOutcome.isDelivered result.Outcome then
+            DeliverySignal.Delivered result.Outcome
+        else
+            DeliverySignal.AttemptEnded {
+                Outcome = result.Outcome
+                IsAttempt = result.IsAttempt
+                RetryAfter = result.RetryAfter
+                Jitter = guarded 1.0 services.Jitter
+                MayRetry = not (lane.Retired.IsCancellationRequested || services.Stop.IsCancellationRequested)
+                Left = left ()
+            }
 
-    let attempted (result: SendResult) =
+    let attempted (result: SendResult) (at: int64) =
         try
             match span with
             | null -> ()
@@ -124,7 +132,7 @@ type CopyDelivery
                     lane
                     (state.Copy.Attempts + 1)
                     result.Outcome
-                    (services.Clock.GetElapsedTime began)
+                    (services.Clock.GetElapsedTime(began, at))
         with error ->
             services.Unexpected error
 
@@ -141,8 +149,9 @@ type CopyDelivery
         | error -> services.Unexpected error
     }
 
-    /// Goes on with what has come about for the copy.
-    member private copy.Handle(signal: DeliverySignal) : unit =
+    /// Goes on with what has come about for the copy at this time. The clock is read once for both an attempt and the copy that ends
+    /// with it: that takes as long as two locks.
+    member private copy.Handle(signal: DeliverySignal, at: int64) : unit =
         let struct (next, action) =
             DeliveryStep.step lane.Target.Delivery.Retry state signal
 
@@ -151,40 +160,40 @@ type CopyDelivery
         match action with
         | DeliveryAction.Nothing -> ()
         | DeliveryAction.Send number -> copy.Send number
-        | DeliveryAction.Park time -> copy.Park time
+        | DeliveryAction.Park time -> copy.Park(time, at)
         | DeliveryAction.Queue -> copy.AwaitTurn(lane.Unpark request.Bytes)
-        | DeliveryAction.End outcome -> copy.End outcome
+        | DeliveryAction.End outcome -> copy.End(outcome, at)
         | DeliveryAction.Shelve wait -> copy.Shelve wait
 
     member private copy.TurnCame() =
         holdsSlot <- true
 
-        if left () > TimeSpan.Zero then
-            copy.Handle DeliverySignal.TurnCame
+        if isOver () then
+            copy.Handle(DeliverySignal.Expired, now ())
         else
-            copy.Handle DeliverySignal.Expired
+            copy.Handle(DeliverySignal.TurnCame, began)
 
     member private copy.AwaitTurn(entry: LaneEntry) : unit =
         match entry with
         | LaneEntry.Entered turn -> copy.Await turn
         | LaneEntry.Full
-        | LaneEntry.Retired -> copy.Handle DeliverySignal.TurnLost
+        | LaneEntry.Retired -> copy.Handle(DeliverySignal.TurnLost, now ())
 
     // Goes on where the turn is given: what it begins runs on the thread that gives turns, one at a time.
     member private copy.Await(turn: Task<bool>) : unit =
-        let goOn () =
-            // A first attempt that had to wait begins now.
-            began <- guarded 0L services.Clock.GetTimestamp
-
-            if turn.Result then
-                copy.TurnCame()
-            else
-                copy.Handle DeliverySignal.TurnLost
-
         if turn.IsCompleted then
-            goOn ()
+            copy.TurnEnded turn.Result
         else
-            turn.GetAwaiter().UnsafeOnCompleted(fun () -> goOn ())
+            turn.GetAwaiter().UnsafeOnCompleted(fun () -> copy.TurnEnded turn.Result)
+
+    member private copy.TurnEnded(isSent: bool) : unit =
+        // A first attempt that had to wait begins now.
+        began <- now ()
+
+        if isSent then
+            copy.TurnCame()
+        else
+            copy.Handle(DeliverySignal.TurnLost, began)
 
     /// Others may have it by now.
     member private copy.Send(number: int) : unit =
@@ -211,7 +220,7 @@ type CopyDelivery
             try
                 if not (asked.GetAwaiter().GetResult()) then
                     ValueSome DeliverySignal.TakenOver
-                elif hasWaited && left () <= TimeSpan.Zero then
+                elif hasWaited && isOver () then
                     ValueSome DeliverySignal.Expired
                 elif hasWaited && lane.Retired.IsCancellationRequested then
                     ValueSome(endOf SendResult.notTried)
@@ -225,29 +234,32 @@ type CopyDelivery
 
         match signal with
         | ValueNone -> copy.SendNow number
-        | ValueSome signal -> copy.Handle signal
+        | ValueSome signal -> copy.Handle(signal, now ())
 
     member private copy.SendNow(number: int) : unit =
         span <- startSpan number
         let sending = send number
-        let awaiter = sending.ConfigureAwait(false).GetAwaiter()
 
-        if awaiter.IsCompleted then
+        if sending.IsCompleted then
             copy.Sent(resultOf sending)
         else
-            awaiter.UnsafeOnCompleted(fun () -> copy.Sent(resultOf sending))
+            sending
+                .ConfigureAwait(false)
+                .GetAwaiter()
+                .UnsafeOnCompleted(fun () -> copy.Sent(resultOf sending))
 
     member private copy.Sent(result: SendResult) : unit =
-        attempted result
-        copy.Handle(endOf result)
+        let at = now ()
+        attempted result at
+        copy.Handle(endOf result, at)
 
-    member private copy.Park(time: TimeSpan) : unit =
+    member private copy.Park(time: TimeSpan, at: int64) : unit =
         if lane.TryPark request.Bytes then
             holdsSlot <- false
             services.Store.Parked request (idOf ()) state.Copy time
             copy.WaitForBackoff time |> ignore
         else
-            copy.Handle(DeliverySignal.ParkRefused time)
+            copy.Handle(DeliverySignal.ParkRefused time, at)
 
     member private copy.WaitForBackoff(time: TimeSpan) : Task = task {
         do! wait time
@@ -258,7 +270,7 @@ type CopyDelivery
         if pace > TimeSpan.Zero then
             do! wait pace
 
-        copy.Handle DeliverySignal.BackoffEnded
+        copy.Handle(DeliverySignal.BackoffEnded, now ())
     }
 
     member private _.LeaveSlot() : unit =
@@ -277,11 +289,11 @@ type CopyDelivery
 
         ended (struct (TargetOutcome.Cancelled, state.Copy.Attempts))
 
-    member private copy.End(outcome: TargetOutcome) : unit =
+    member private copy.End(outcome: TargetOutcome, at: int64) : unit =
         copy.LeaveSlot()
 
         let attempts = state.Copy.Attempts
-        let duration = elapsedSince request.AcceptedAt
+        let duration = elapsed request.AcceptedAt at
 
         try
             services.Ended request lane (struct (outcome, attempts)) duration

@@ -6,6 +6,15 @@ open K8sReq.Core
 module FanOut =
     let private nobody: CopyEnd -> unit = ignore
 
+    /// The copies of these slots are accepted: counted at once, for their RequestClones and in all. To be called before the client
+    /// is told so, and before `start`.
+    let accept (accounts: CopyAccounts) (slots: ResizeArray<LaneSlot>) : unit =
+        accounts.AcceptedInMemory slots.Count
+
+        for index in 0 .. slots.Count - 1 do
+            let struct (lane, _) = slots[index]
+            lane.Statistics.Accept()
+
     /// Starts a copy from every slot and returns; they are delivered in parallel. Each ends once; after the last one the store gives the
     /// request's memory back.
     ///

@@ -70,11 +70,10 @@ type Lane
         else
             0L
 
-    // To be called under the lock: those whose turn it is now, and the number to tell of.
-    let leave (bytes: int64) =
-        load <- LaneLoad.finish bytes load
-        let mutable next: TaskCompletionSource<bool> list = []
-        let mutable isOver = waiting.Count = 0
+    // To be called under the lock, where copies wait: those whose turn it is now.
+    let takeTurns () : ResizeArray<TaskCompletionSource<bool>> =
+        let next = ResizeArray<TaskCompletionSource<bool>>()
+        let mutable isOver = false
 
         while not isOver do
             let struct (size, _, turn) = waiting.Peek()
@@ -83,18 +82,30 @@ type Lane
             | ValueSome sending ->
                 load <- sending
                 waiting.Dequeue() |> ignore
-                next <- turn :: next
+                next.Add turn
                 isOver <- waiting.Count = 0
             | ValueNone -> isOver <- true
 
-        struct (List.rev next, recoveredNow ())
+        next
 
-    let announce (struct (next: TaskCompletionSource<bool> list, recovered)) =
+    // To be called under the lock: those whose turn it is now, null for nobody, and the number to tell of.
+    let leave (bytes: int64) : struct (ResizeArray<TaskCompletionSource<bool>> | null * int64) =
+        load <- LaneLoad.finish bytes load
+
+        let next: ResizeArray<TaskCompletionSource<bool>> | null =
+            if waiting.Count = 0 then null else takeTurns ()
+
+        struct (next, recoveredNow ())
+
+    let announce (struct (next: ResizeArray<TaskCompletionSource<bool>> | null, recovered: int64)) : unit =
         if recovered > 0L then
             events.Recovered target recovered
 
-        for turn in next do
-            complete turn true
+        match next with
+        | null -> ()
+        | next ->
+            for turn in next do
+                complete turn true
 
     /// The target as the table in force has it.
     member _.Target = Volatile.Read &target

@@ -13,6 +13,25 @@ type RequestCount = {
     Count: int64
 }
 
+/// What an exchange is measured under.
+[<Struct>]
+type internal ExchangeLabel = {
+    /// As `HttpConventions.methodName` has it.
+    Method: string
+    /// 0 for none.
+    Status: int
+    /// Of a request its protocol version, of a copy its error type.
+    Word: string
+}
+
+/// Under which requests are counted.
+[<Struct>]
+type internal RequestLabel = {
+    Status: int
+    /// `RequestCount.Reason`
+    Reason: string
+}
+
 /// What is measured of requests that come in and of copies that go out, by OpenTelemetry's semantic conventions for HTTP.
 /// What they would say of hosts, addresses and paths is left out: it has no bounds. From any thread.
 [<Sealed>]
@@ -25,22 +44,27 @@ type HttpMetrics(meter: Meter) =
     static let advice =
         InstrumentAdvice<float>(HistogramBucketBoundaries = DurationHistogram.OfHttp().Bounds)
 
-    let served =
-        ByLabel<struct (string * int * string), DurationHistogram>(DurationHistogram.OfHttp)
-
-    let sent =
-        ByLabel<struct (string * int * string), DurationHistogram>(DurationHistogram.OfHttp)
+    let served = ByLabel<ExchangeLabel, DurationHistogram>(DurationHistogram.OfHttp)
+    let sent = ByLabel<ExchangeLabel, DurationHistogram>(DurationHistogram.OfHttp)
 
     let delivered = DurationHistogram.OfHttp()
 
     // By status, and the word of the refusal. Nearly all are accepted: those need no look-up.
     let accepted = Counter()
-    let requests = ByLabel<struct (int * string), Counter>(Counter)
+    let requests = ByLabel<RequestLabel, Counter>(Counter)
 
     // From zero on: what a series has when it first appears is in no rate.
     do
         for refusal in [ Refusal.NoTarget; Refusal.Busy; Refusal.NotKept ] do
-            requests.Of(struct (Refusal.status refusal, Refusal.word refusal)).Add 0L
+            requests
+                .Of(
+                    {
+                        Status = Refusal.status refusal
+                        Reason = Refusal.word refusal
+                    }
+                )
+                .Add
+                0L
 
     // For those who collect by OpenTelemetry; nobody else makes them cost anything.
     let servedOut =
@@ -77,20 +101,24 @@ type HttpMetrics(meter: Meter) =
             |]
         )
 
-    static let servedLabels (struct (method, status, version)) = [
-        "http.request.method", method
-        "http.response.status_code", string<int> status
-        "network.protocol.version", version
+    static let servedLabels (label: ExchangeLabel) = [
+        "http.request.method", label.Method
+        "http.response.status_code", string<int> label.Status
+        "network.protocol.version", label.Word
         "url.scheme", "http"
     ]
 
-    static let sentLabels (struct (method, status, errorType)) = [
-        "http.request.method", method
-        if status > 0 then
-            "http.response.status_code", string<int> status
-        if errorType <> "" then
+    static let sentLabels (label: ExchangeLabel) = [
+        "http.request.method", label.Method
+        if label.Status > 0 then
+            "http.response.status_code", string<int> label.Status
+        if label.Word <> "" then
             // The conventions: the status where there is one.
-            "error.type", (if status > 0 then string<int> status else errorType)
+            "error.type",
+            (if label.Status > 0 then
+                 string<int> label.Status
+             else
+                 label.Word)
         "network.protocol.version", "1.1"
         "url.scheme", "http"
     ]
@@ -102,27 +130,41 @@ type HttpMetrics(meter: Meter) =
         if status = acceptedStatus && reason = "" then
             accepted.Add 1L
         else
-            requests.Of(struct (statusOf status, reason)).Add 1L
+            requests
+                .Of(
+                    {
+                        Status = statusOf status
+                        Reason = reason
+                    }
+                )
+                .Add
+                1L
 
-        let key =
-            struct (HttpConventions.methodName method, statusOf status, HttpConventions.versionOf protocol)
+        let label: ExchangeLabel = {
+            Method = HttpConventions.methodName method
+            Status = statusOf status
+            Word = HttpConventions.versionOf protocol
+        }
 
-        served.Of(key).Record duration
+        served.Of(label).Record duration
 
         if servedOut.Enabled then
-            servedOut.Record(duration.TotalSeconds, tags (servedLabels key))
+            servedOut.Record(duration.TotalSeconds, tags (servedLabels label))
 
     /// An attempt to send a copy has ended.
     member _.Sent(method: string, outcome: TargetOutcome, duration: TimeSpan) : unit =
         let status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
 
-        let key =
-            struct (HttpConventions.methodName method, statusOf status, TargetOutcome.errorType outcome)
+        let label: ExchangeLabel = {
+            Method = HttpConventions.methodName method
+            Status = statusOf status
+            Word = TargetOutcome.errorType outcome
+        }
 
-        sent.Of(key).Record duration
+        sent.Of(label).Record duration
 
         if sentOut.Enabled then
-            sentOut.Record(duration.TotalSeconds, tags (sentLabels key))
+            sentOut.Record(duration.TotalSeconds, tags (sentLabels label))
 
     /// A copy has been delivered.
     member _.Delivered(duration: TimeSpan) : unit =
@@ -134,10 +176,10 @@ type HttpMetrics(meter: Meter) =
     /// How many requests were answered with which status, and for which reason where they were refused.
     member _.Requests: RequestCount list =
         [
-            for struct (struct (status, reason), count) in requests.All ->
+            for struct (label, count) in requests.All ->
                 {
-                    Status = status
-                    Reason = reason
+                    Status = label.Status
+                    Reason = label.Reason
                     Count = count.Value
                 }
         ]
@@ -153,14 +195,16 @@ type HttpMetrics(meter: Meter) =
     /// The durations; each instrument of the meter has the same name.
     member _.Families: MetricFamily list = [
         MetricFamily.histogram "http.server.request.duration" "s" "From the request head to the response." [
-            for struct (key, cell) in served.All -> MetricSample.distribution (servedLabels key) cell.Value
+            for struct (label, cell) in served.All ->
+                MetricSample.distribution (servedLabels label) cell.Value
         ]
         MetricFamily.histogram
             "http.client.request.duration"
             "s"
             "From the start of an attempt to the head of the response."
             [
-                for struct (key, cell) in sent.All -> MetricSample.distribution (sentLabels key) cell.Value
+                for struct (label, cell) in sent.All ->
+                    MetricSample.distribution (sentLabels label) cell.Value
             ]
         MetricFamily.histogram "k8sreq.delivery.duration" "s" "From the acceptance of a copy to its delivery." [
             MetricSample.distribution [] delivered.Value
