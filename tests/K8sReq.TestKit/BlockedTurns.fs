@@ -1,7 +1,7 @@
 namespace K8sReq.TestKit
 
 open System
-open System.Diagnostics
+open System.Collections.Concurrent
 open System.IO
 open System.Runtime
 open System.Threading
@@ -10,8 +10,9 @@ open K8sReq.Proxy
 /// Looks for turns of an event loop that blocked: the thread neither ran nor waited for a processor, for longer than it may,
 /// and it was not the runtime that held it (a collection of the heap, a method that is compiled, a lock that was held).
 [<Sealed>]
-type BlockedTurns private (found: string -> unit) =
+type BlockedTurns private () =
     static let longest = TimeSpan.FromMilliseconds 10.0
+    static let found = ConcurrentQueue<string>()
 
     // Of this thread: nanoseconds on a processor, and nanoseconds in wait for one.
     let readSchedule () =
@@ -25,10 +26,13 @@ type BlockedTurns private (found: string -> unit) =
 
     let collectionCount () = GC.CollectionCount 0
 
-    /// Has every loop that is started from now on looked at. `found` is told of each turn that blocked.
-    static member Watch(found: string -> unit) : unit =
+    /// Has the loops of every proxy that is started from now on looked at.
+    static member Watch() : unit =
         if File.Exists "/proc/thread-self/schedstat" then
-            EventLoop.ObserveTurns(fun () -> BlockedTurns found)
+            Transport.observeTurns (fun () -> BlockedTurns())
+
+    /// The turns that blocked so far.
+    static member Found: string list = List.ofSeq found
 
     interface TurnObserver with
         member _.Began() =
@@ -48,4 +52,4 @@ type BlockedTurns private (found: string -> unit) =
                     || Monitor.LockContentionCount <> contentions
 
                 if blocked > longest && not isRuntime then
-                    found $"A turn of an event loop blocked for {blocked.TotalMilliseconds:F1} ms."
+                    found.Enqueue $"{blocked.TotalMilliseconds:F1} ms"

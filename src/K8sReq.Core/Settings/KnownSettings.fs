@@ -266,7 +266,7 @@ let eventLoops =
         "event-loops"
         "auto"
         "a whole number from 0 to 64, or auto"
-        "threads that serve clients and targets, Linux only; auto: one per processor; 0: the runtime's sockets"
+        "threads that serve clients and targets, Linux only; auto: one per two processors; 0: the runtime's sockets"
         (Setting.tryAuto (fun text -> Setting.tryInteger 0L 64L text |> Option.map int))
 
 let enableLeaderElection =

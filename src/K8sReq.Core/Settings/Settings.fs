@@ -36,7 +36,7 @@ type Settings = {
     WriteTimeout: TimeSpan
     /// How old a connection to a target may grow before it is closed between two copies; zero for no limit.
     TargetConnectionMaxAge: TimeSpan
-    /// Threads that serve clients and targets; None for as many as there are processors, 0 for the runtime's sockets.
+    /// Threads that serve clients and targets; None for one per two processors, 0 for the runtime's sockets.
     EventLoops: int option
     /// Bytes; None for no limit.
     BodySizeLimit: int64 option

@@ -214,6 +214,7 @@ type DataPlane
         match transport with
         | Transport.Sockets -> None
         | Transport.Loops _ -> Some(fun () -> Transport.stalls transport)
+
     member _.Snapshots = holder
     member _.Accounts = accounts
     member _.Clones = clones

@@ -123,8 +123,7 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
         if services.Tap.IsOn then
             tell accepted offered request
 
-        for struct (lane, _) in offered.Slots do
-            services.Accounts.Accepted lane.Statistics
+        FanOut.accept services.Accounts offered.Slots
 
         for lane in offered.Full do
             services.Accounts.Accepted lane.Statistics

@@ -413,7 +413,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
             if connection.Note(moved, own.Scratch.Length) then
                 connection.TakeBody(own.Scratch, moved.Count)
             elif isReadable then
-                connection.BodyEnded()
+                connection.BodyEnded moved.Error
 
             moved.Count
         else
@@ -431,14 +431,19 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
                     if memory.BodyLength = bodyLength then
                         connection.EndBody()
                 elif isReadable then
-                    connection.BodyEnded()
+                    connection.BodyEnded moved.Error
 
                 moved.Count
 
-    // The client has gone before its request was complete.
-    member private connection.BodyEnded() =
-        giveUp Refusal.ClientGone |> ignore
-        connection.Close()
+    // No more of the body will come. Who has closed one side may still read.
+    member private connection.BodyEnded(error: SocketError) =
+        if error = SocketError.Success then
+            connection.RefuseBody(
+                Refusal.BadBody(StatusCodes.Status400BadRequest, "Unexpected end of request content.")
+            )
+        else
+            giveUp Refusal.ClientGone |> ignore
+            connection.Close()
 
     member private connection.ReceiveAll() =
         let mutable left = mostAtOnce

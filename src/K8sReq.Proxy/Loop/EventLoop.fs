@@ -38,19 +38,15 @@ type TurnObserver =
 ///
 /// **What runs on a loop must not block**, for everything else on it waits then. `Stalls` counts what took too long.
 [<Sealed>]
-type EventLoop private (name: string, failed: exn -> unit) =
+type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserver option) =
     [<ThreadStatic; DefaultValue>]
     static val mutable private current: EventLoop | null
-
-    // Makes one for each loop that is started from then on. For tests.
-    static let mutable observing: (unit -> TurnObserver) option = None
 
     // Longer than anything that does not block takes; a collection of the heap counts too.
     static let longestTurn = TimeSpan.FromMilliseconds 10.0
     static let ticksEvery = TimeSpan.FromSeconds 1.0
     static let wakeUpNumber = 0L
 
-    let observer = observing |> Option.map (fun create -> create ())
     let epoll = new Libc.Epoll()
     let wakeUp = new Libc.WakeUp()
 
@@ -184,13 +180,10 @@ type EventLoop private (name: string, failed: exn -> unit) =
         thread.UnsafeStart()
 
     /// Starts one. `failed` is told of exceptions, which are defects: the loop goes on.
-    static member Start(name: string, failed: exn -> unit) : EventLoop =
-        let loop = EventLoop(name, failed)
+    static member Start(name: string, failed: exn -> unit, ?observer: TurnObserver) : EventLoop =
+        let loop = EventLoop(name, failed, observer)
         loop.Start()
         loop
-
-    /// Has the loops that are started from now on observed. For tests.
-    static member ObserveTurns(create: unit -> TurnObserver) : unit = observing <- Some create
 
     /// The loop that this code runs on, if it runs on one.
     static member Current: EventLoop | null = EventLoop.current

@@ -14,9 +14,23 @@ module Transport =
     /// Whether this system has what the loops need.
     let hasLoops: bool = OperatingSystem.IsLinux() && IntPtr.Size = 8
 
+    /// How many loops there are by default. At a moderate rate a loop more costs a quarter of the CPU, for each wakes by itself; one
+    /// takes what half of two processors can do, the other half being that of the kernel and of everything else.
+    let usualLoops (processors: int) : int = max 1 (processors / 2)
+
+    // Makes one for each loop. For tests.
+    let mutable private observing: (unit -> TurnObserver) option = None
+
+    /// Has the turns of all loops that are started from now on observed. For tests.
+    let observeTurns (create: unit -> TurnObserver) : unit = observing <- Some create
+
     /// So many loops, which run until they are stopped.
     let startLoops (count: int) (failed: exn -> unit) : Transport =
-        Transport.Loops(Array.init count (fun index -> EventLoop.Start($"loop {index}", failed)))
+        let start (index: int) =
+            let observer = observing |> Option.map (fun create -> create ())
+            EventLoop.Start($"loop {index}", failed, ?observer = observer)
+
+        Transport.Loops(Array.init count start)
 
     /// Of all loops together.
     let stalls (transport: Transport) : LoopStalls =

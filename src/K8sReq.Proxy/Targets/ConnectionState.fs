@@ -56,10 +56,10 @@ type Effect = {
 [<Sealed>]
 type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: TimeSpan) =
     // A target's answer is read up to here so that its connection can be used again; beyond, the connection is closed.
-    static let longestDrain = TimeSpan.FromSeconds 2.0
+    static let longestDrain = (TimeSpan.FromSeconds 2.0).Ticks
     static let largestDrain = 256 * 1024
     // A connection that a target's idle limit (60 s and more are usual) is about to end is not worth keeping.
-    static let longestIdle = TimeSpan.FromSeconds 45.0
+    static let longestIdle = (TimeSpan.FromSeconds 45.0).Ticks
     static let usualAnswer = 2048
     // Interim answers (RFC 9110 section 15.2) are told apart from nothing by nobody here: a few are usual, many are an attack.
     static let mostInterims = 16
@@ -95,14 +95,18 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     let mutable keepsAlive = true
     let mutable drained = 0
 
+    // Times on the clock are in ticks: comparing two TimeSpans as F# does boxes both, for each event of a connection.
+    let writeTimeout = timeouts.Write.Ticks
+    let readTimeout = timeouts.Read.Ticks
+    let retiresAt = retiresAt.Ticks
     // When what it is at has taken too long.
-    let mutable deadline = TimeSpan.MaxValue
+    let mutable deadline = Int64.MaxValue
 
-    let now () = clock.GetElapsedTime 0L
+    let now () = (clock.GetElapsedTime 0L).Ticks
 
     let close () =
         phase <- ConnectionPhase.Closed
-        deadline <- TimeSpan.MaxValue
+        deadline <- Int64.MaxValue
         Sequel.Close
 
     // After an exchange, or when more of its answer has come.
@@ -144,29 +148,33 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
 
     // An exchange has ended once what became of it is known and nobody reads the request any more.
     let settle () : Effect =
-        match attempt, outcome with
-        | NonNull ended, ValueSome known when sendPhase = SendPhase.Done ->
-            let mayRepeat = isUsed && not hasAnswer && isUntaken && isSendFailed known
-            attempt <- null
-            isUsed <- true
+        match attempt with
+        | null -> Effect.Only Sequel.Nothing
+        | ended ->
+            match outcome with
+            | ValueNone -> Effect.Only Sequel.Nothing
+            | ValueSome known when sendPhase = SendPhase.Done ->
+                let mayRepeat = isUsed && not hasAnswer && isUntaken && isSendFailed known
+                attempt <- null
+                isUsed <- true
 
-            {
-                Sequel = rest ()
-                Ended = ended
-                Result = {
-                    Outcome = known
-                    RetryAfter = retryAfter
-                    IsAttempt = true
+                {
+                    Sequel = rest ()
+                    Ended = ended
+                    Result = {
+                        Outcome = known
+                        RetryAfter = retryAfter
+                        IsAttempt = true
+                    }
+                    MayRepeat = mayRepeat
                 }
-                MayRepeat = mayRepeat
-            }
-        | NonNull _, ValueSome _ when isEarly () -> Effect.Only Sequel.Nothing
-        | NonNull _, ValueSome _ when isBroken || sendPhase = SendPhase.Pending ->
-            // The socket is disposed of outside of the lock, perhaps after the send has completed: the connection must not
-            // be given to another exchange meanwhile.
-            isBroken <- true
-            Effect.Only Sequel.Abort
-        | _ -> Effect.Only Sequel.Nothing
+            | ValueSome _ when isEarly () -> Effect.Only Sequel.Nothing
+            | ValueSome _ when isBroken || sendPhase = SendPhase.Pending ->
+                // The socket is disposed of outside of the lock, perhaps after the send has completed: the connection must not
+                // be given to another exchange meanwhile.
+                isBroken <- true
+                Effect.Only Sequel.Abort
+            | ValueSome _ -> Effect.Only Sequel.Nothing
 
     let fail (reason: TargetOutcome) =
         if outcome.IsNone || isEarly () then
@@ -265,8 +273,8 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
 
     member _.Phase = phase
 
-    /// On the clock: when `Expire` is to be called. It changes with what happens.
-    member _.Deadline = deadline
+    /// On the clock, in ticks: when `Expire` is to be called. It changes with what happens.
+    member _.Deadline: int64 = deadline
 
     /// The deadline has come: an idle connection is about to be closed.
     member _.IsDue() : bool = now () >= deadline
@@ -299,7 +307,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
         drained <- 0
         keepsAlive <- true
         body <- AnswerBody.start AnswerFraming.NoBody
-        deadline <- min next.EndsBy (now () + timeouts.Write)
+        deadline <- min next.EndsBy.Ticks (now () + writeTimeout)
 
     /// The connection is not made yet; `Connected` tells.
     member _.Connecting() : unit = sendPhase <- SendPhase.Pending
@@ -327,8 +335,10 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
             sendPhase <- SendPhase.Done
 
             match attempt with
-            | NonNull current when outcome.IsNone -> deadline <- min current.EndsBy (now () + timeouts.Read)
-            | _ -> ()
+            | null -> ()
+            | current ->
+                if outcome.IsNone then
+                    deadline <- min current.EndsBy.Ticks (now () + readTimeout)
         else
             isCut <- true
 
@@ -361,10 +371,13 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
             hasAnswer <- true
 
             match attempt with
-            | NonNull current when outcome.IsNone ->
-                filled <- filled + count
-                readHead 0 current.Request.IsHead
-            | _ -> drain (ReadOnlySpan(received, 0, count))
+            | null -> drain (ReadOnlySpan(received, 0, count))
+            | current ->
+                if outcome.IsNone then
+                    filled <- filled + count
+                    readHead 0 current.Request.IsHead
+                else
+                    drain (ReadOnlySpan(received, 0, count))
 
             settle ()
 
@@ -412,7 +425,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
         if now () < deadline then
             Effect.Only Sequel.Nothing
         else
-            deadline <- TimeSpan.MaxValue
+            deadline <- Int64.MaxValue
 
             match phase with
             | ConnectionPhase.Closed -> Effect.Only Sequel.Nothing

@@ -58,18 +58,19 @@ type LoopTargetConnection
     let mutable isReceiving = false
     // One timer, set again only for an earlier time: most sends end long before theirs.
     let mutable timer: ITimer | null = null
-    let mutable timerEndsAt = TimeSpan.MaxValue
+    let mutable timerEndsAt = Int64.MaxValue
 
     let timeLeft () =
-        max TimeSpan.Zero (state.Deadline - clock.GetElapsedTime 0L)
+        TimeSpan(max 0L (state.Deadline - (clock.GetElapsedTime 0L).Ticks))
 
     // To be called after anything that has happened.
     let setTimer () =
-        match timer with
-        | NonNull timer when state.Deadline < timerEndsAt ->
-            timerEndsAt <- state.Deadline
-            timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
-        | _ -> ()
+        if state.Deadline < timerEndsAt then
+            match timer with
+            | null -> ()
+            | timer ->
+                timerEndsAt <- state.Deadline
+                timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
 
     let beginWith (next: Attempt) =
         unsent <- next.Request.Wire
@@ -225,7 +226,7 @@ type LoopTargetConnection
                 connection.ReceiveAll()
 
     member private connection.Expire() =
-        timerEndsAt <- TimeSpan.MaxValue
+        timerEndsAt <- Int64.MaxValue
         connection.Perform(state.Expire())
 
     override connection.Connect(first: Attempt) : unit =

@@ -42,7 +42,7 @@ type SocketTargetConnection
     let mutable writtenBefore = 0L
     // One timer, set again only for an earlier time: most sends end long before theirs.
     let mutable timer: ITimer | null = null
-    let mutable timerEndsAt = TimeSpan.MaxValue
+    let mutable timerEndsAt = Int64.MaxValue
 
     // Something has come that nobody has asked for, and that will close the connection as soon as its turn comes.
     let hasUnread () =
@@ -53,20 +53,21 @@ type SocketTargetConnection
         | :? SocketException -> true
 
     let timeLeft () =
-        max TimeSpan.Zero (state.Deadline - clock.GetElapsedTime 0L)
+        TimeSpan(max 0L (state.Deadline - (clock.GetElapsedTime 0L).Ticks))
 
     // To be called under the lock, after anything that has happened.
     let timed (effect: Effect) : Effect =
-        match timer with
-        | NonNull timer when state.Deadline < timerEndsAt ->
-            timerEndsAt <- state.Deadline
-            timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
-        | _ -> ()
+        if state.Deadline < timerEndsAt then
+            match timer with
+            | null -> ()
+            | timer ->
+                timerEndsAt <- state.Deadline
+                timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
 
         effect
 
     let expire () =
-        timerEndsAt <- TimeSpan.MaxValue
+        timerEndsAt <- Int64.MaxValue
         state.Expire() |> timed
 
     let beginWith (next: Attempt) =
