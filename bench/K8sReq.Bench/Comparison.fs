@@ -36,7 +36,7 @@ let private baselines (peers: Peer list) =
 /// A turn; again, if the rest of the machine was too busy in it. It is not looked at what the turn gave.
 let private turn (options: Options) (stage: Stage) (peer: StagedPeer) (round: int) : Task<Slice> =
     let rec attempt (left: int) : Task<Slice> = task {
-        let! slice = Slice.measure stage peer round (TimeSpan.FromSeconds options.Seconds)
+        let! slice = Turn.measure stage peer round (TimeSpan.FromSeconds options.Seconds)
         do! stage.Quiet()
 
         eprintfn
@@ -64,7 +64,11 @@ let private measure
     = task {
     let load = MachineSample.loadAverage ()
     eprintfn "%s; load average %s" scenario.Name load
-    use! stage = Stage.Start(scenario, peers, options.WarmUp)
+    use stage = new Stage(scenario)
+
+    for peer in peers do
+        do! stage.Add(peer, options.WarmUp)
+
     let slices = ResizeArray<string * Slice>()
 
     for round in 1 .. options.Rounds do
@@ -78,7 +82,7 @@ let private measure
         match counter with
         | Some counter ->
             let! each =
-                Slice.systemCalls counter stage peer (TimeSpan.FromSeconds options.Seconds)
+                Turn.systemCalls counter stage peer (TimeSpan.FromSeconds options.Seconds)
 
             do! stage.Quiet()
             calls.Add(peer.Name, each)

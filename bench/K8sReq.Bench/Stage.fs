@@ -9,11 +9,18 @@ type StagedPeer = { Name: string; Running: RunningPeer }
 
 /// The targets of a scenario and all its peers, which stay up until it is over: no round begins with a cold process.
 [<Sealed>]
-type Stage private (scenario: Scenario, targets: NginxTargets, slow: SlowTarget option) =
-    let peers = ResizeArray<StagedPeer>()
+type Stage(scenario: Scenario) =
+    // Bodies beyond 16 KiB may still be on their way when their headers have been read.
+    let targets =
+        new NginxTargets(scenario.Targets, scenario.Response, scenario.BodyLength > 16_384)
 
-    // Bodies beyond this may still be on their way when their headers have been read.
-    static let inOnePiece = 16_384
+    let slow =
+        if scenario.HasSlowTarget then
+            Some(new SlowTarget())
+        else
+            None
+
+    let peers = ResizeArray<StagedPeer>()
 
     member _.Scenario = scenario
     member _.Targets = targets
@@ -72,7 +79,7 @@ type Stage private (scenario: Scenario, targets: NginxTargets, slow: SlowTarget 
 
     /// Starts a peer, and gives it so many requests as fast as they are answered, for at most 15 seconds, then two seconds
     /// of the scenario's pace: code is compiled and connections are made before the first round.
-    member private stage.Add(peer: Peer, warmUp: int64) : Task = task {
+    member stage.Add(peer: Peer, warmUp: int64) : Task = task {
         let ports = targets.Ports @ (slow |> Option.map _.Port |> Option.toList)
         let! running = peer.Start (Scenario.hosts scenario) ports
         let staged = { Name = peer.Name; Running = running }
@@ -84,6 +91,7 @@ type Stage private (scenario: Scenario, targets: NginxTargets, slow: SlowTarget 
                 scenario,
                 fun generator ->
                     generator.Saturate(warmUp, TimeSpan.FromSeconds 15.0) |> ignore
+                    stage.Hold()
                     let pace = TimeSpan.FromSeconds 2.0
 
                     match Schedule.ofPace 0 pace scenario.Pace with
@@ -92,24 +100,6 @@ type Stage private (scenario: Scenario, targets: NginxTargets, slow: SlowTarget 
             )
 
         do! stage.Quiet()
-    }
-
-    static member Start(scenario: Scenario, peers: Peer list, warmUp: int64) : Task<Stage> = task {
-        let targets =
-            new NginxTargets(scenario.Targets, scenario.Response, scenario.BodyLength > inOnePiece)
-
-        let slow =
-            if scenario.HasSlowTarget then
-                Some(new SlowTarget())
-            else
-                None
-
-        let stage = new Stage(scenario, targets, slow)
-
-        for peer in peers do
-            do! stage.Add(peer, warmUp)
-
-        return stage
     }
 
     interface IDisposable with
