@@ -33,81 +33,6 @@ let private baselines (peers: Peer list) =
     |> List.filter (fun (index, peer) -> index = 0 || peer.Name = native)
     |> List.map (fun (_, peer) -> peer.Name)
 
-/// A turn; again, if the rest of the machine was too busy in it. It is not looked at what the turn gave.
-let private turn (options: Options) (stage: Stage) (peer: StagedPeer) (round: int) : Task<Slice> =
-    let rec attempt (left: int) : Task<Slice> = task {
-        let! slice = Turn.measure stage peer round (TimeSpan.FromSeconds options.Seconds)
-        do! stage.Quiet()
-
-        eprintfn
-            "  round %d, %s: %.1f µs, %.0f/s, others on the machine %.2f cores"
-            round
-            peer.Name
-            slice.Cpu
-            slice.Rate
-            slice.Foreign
-
-        match options.Quiet with
-        | Some limit when slice.Foreign > limit && left > 0 ->
-            do! Task.Delay 2000
-            return! attempt (left - 1)
-        | _ -> return slice
-    }
-
-    attempt 5
-
-let private measure
-    (options: Options)
-    (counter: SystemCalls.Counter option)
-    (peers: Peer list)
-    (scenario: Scenario)
-    = task {
-    let load = MachineSample.loadAverage ()
-    eprintfn "%s; load average %s" scenario.Name load
-    use stage = new Stage(scenario)
-
-    for peer in peers do
-        do! stage.Add(peer, options.WarmUp)
-
-    let slices = ResizeArray<string * Slice>()
-
-    for round in 1 .. options.Rounds do
-        for peer in Rounds.order round stage.Peers do
-            let! slice = turn options stage peer round
-            slices.Add(peer.Name, slice)
-
-    let calls = ResizeArray<string * float>()
-
-    for peer in stage.Peers do
-        match counter with
-        | Some counter ->
-            let! each =
-                Turn.systemCalls counter stage peer (TimeSpan.FromSeconds options.Seconds)
-
-            do! stage.Quiet()
-            calls.Add(peer.Name, each)
-        | None -> ()
-
-    let result: Report.ScenarioResult = {
-        Scenario = scenario.Name
-        LoadAverage = load
-        Peers = [
-            for peer in stage.Peers do
-                {
-                    Report.Peer = peer.Name
-                    Slices = [
-                        for name, slice in slices do
-                            if name = peer.Name then
-                                slice
-                    ]
-                    SystemCalls = calls |> Seq.tryFind (fun (name, _) -> name = peer.Name) |> Option.map snd
-                }
-        ]
-    }
-
-    return result
-}
-
 let private printStart (options: Options) (peers: Peer list) : Task = task {
     printfn "| start to the first 202, memory when idle | ms | MiB |"
     printfn "|---|---|---|"
@@ -154,7 +79,7 @@ let private compare (options: Options) : Task<int> = task {
     let results = ResizeArray<Report.ScenarioResult>()
 
     for scenario in chosen do
-        let! result = measure options counter peers scenario
+        let! result = Contest.run options counter peers scenario
         results.Add result
 
     if results.Count > 0 then

@@ -17,7 +17,7 @@ type Options = {
     /// Requests that each peer gets before the first round.
     WarmUp: int64
     CountsSystemCalls: bool
-    /// A turn in which the rest of the machine used more cores than this is taken again.
+    /// A turn waits until the rest of the machine uses no more cores than this, and is taken once more if it did meanwhile.
     Quiet: float option
     /// Only these; all of them if it is empty.
     Peers: string list
@@ -45,7 +45,7 @@ module Options =
          [--peers NAME,NAME] [--no-nginx] [--also NAME=PATH[,VARIABLE=VALUE…]]… [--list]
 --only       scenarios whose name contains TEXT; "start" is the time to the first 202
 --syscalls   a turn more for each peer, in which its system calls are counted (perf, or strace)
---quiet      take a turn again in which other processes used more than CORES, at most five times
+--quiet      wait for at most a minute before a turn while other processes use more than CORES, and take it once more if they did in it
 --peers      only these of nginx, k8sreq, k8sreq-native, and the names of --also; the first one is what the others are compared with
 --also       another build of the program, and variables for it
 --list       print the scenarios"""

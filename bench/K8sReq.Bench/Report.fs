@@ -40,9 +40,13 @@ let private ratio (choose: Slice -> float) (result: PeerResult) (baseline: PeerR
             |> List.filter Double.IsFinite
         with
         | [] -> "–"
-        | [ only ] -> number "0.00" only
         | ratios ->
-            $"""{number "0.00" (Statistics.median ratios)} ({number "0.00" (List.min ratios)}–{number "0.00" (List.max ratios)})"""
+            let text choose = number "0.00" (choose ratios)
+
+            if text List.min = text List.max then
+                text List.min
+            else
+                $"{text Statistics.median} ({text List.min}–{text List.max})"
 
 let private row (cells: string list) = "| " + String.concat " | " cells + " |"
 

@@ -15,7 +15,22 @@ let tests =
             let schedule = Schedule.even 2000.0 ten
             Expect.equal schedule.Length 20_000 "2000/s for 10 s"
             Expect.equal schedule[0] 0L "the first one is due at once"
-            Expect.allEqual (gaps schedule) 500_000.0 "nanoseconds"
+            Expect.allEqual (gaps schedule[..199]) 500_000.0 "nanoseconds, within a tenth of a second"
+        }
+
+        test "no two tenths of a second are in the same phase" {
+            let phases =
+                Schedule.even 2000.0 ten
+                |> Array.chunkBySize 200
+                |> Array.map (fun tenth -> tenth[0] % 500_000L)
+
+            // A hundred of them, 5000 ns apart if they were perfectly spread.
+            let sorted = Array.sort phases
+
+            Expect.all
+                (gaps sorted)
+                (fun gap -> gap > 1000.0 && gap < 10_000.0)
+                "spread over half a millisecond"
         }
 
         test "a Poisson process has the rate that is asked for" {
@@ -39,9 +54,9 @@ let tests =
         }
 
         test "nothing is due after the end, and times do not go back" {
-            let schedule = Schedule.poisson 7 400.0 ten
-            Expect.isTrue (Array.last schedule < 10_000_000_000L) "within 10 s"
-            Expect.isTrue (gaps schedule |> Array.forall (fun gap -> gap >= 0.0)) "in order"
+            for schedule in [ Schedule.poisson 7 400.0 ten; Schedule.even 400.0 ten ] do
+                Expect.isTrue (Array.last schedule < 10_000_000_000L) "within 10 s"
+                Expect.all (gaps schedule) (fun gap -> gap >= 0.0) "in order"
         }
 
         test "the same seed gives the same schedule, another one another" {
