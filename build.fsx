@@ -646,7 +646,7 @@ let targets = [
     "read ten million spoilt answers of targets, a million spoilt manifests and ten million heads; -- --heads N --seed N: only these",
     fuzz
     "bench",
-    "the proxy beside nginx; -- micro: single functions; -- cluster: 10,000 routes of a cluster",
+    "the proxy beside nginx; -- --list: what is compared; -- --only TEXT; -- micro: single functions; -- cluster: 10,000 routes of a cluster",
     bench
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
     "screenshots", "make the pictures of docs/images again; needs Chromium", (fun _ -> screenshots ())

@@ -36,7 +36,7 @@ module Peers =
                 $"    location /m{n} {{ internal; proxy_pass http://t{n}$request_uri; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host; }}\n")
             |> String.concat ""
 
-        $"""{upstreams}  client_body_buffer_size 256k;
+        $"""{upstreams}  client_body_buffer_size 2m;
   client_max_body_size 2m;
   server {{
     listen 127.0.0.1:{port} backlog=4096;

@@ -54,4 +54,14 @@ let main arguments =
             WireHeadTests.tests
             RetryAfterTests.tests
             AnswerTests.tests
+            // Of the benchmarks.
+            Bench.StatisticsTests.tests
+            Bench.ScheduleTests.tests
+            Bench.ProcessSampleTests.tests
+            Bench.MachineSampleTests.tests
+            Bench.SystemCallsTests.tests
+            Bench.ResponseHeadTests.tests
+            Bench.RoundsTests.tests
+            Bench.ReportTests.tests
+            Bench.OptionsTests.tests
         ])

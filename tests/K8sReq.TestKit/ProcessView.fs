@@ -30,10 +30,3 @@ let peakMemory (pid: int) : int64 = memory "VmHWM:" pid
 
 /// The memory that it has now, in bytes.
 let residentMemory (pid: int) : int64 = memory "VmRSS:" pid
-
-/// User and system time of all its threads so far, in steps of 10 ms.
-let cpuTime (pid: int) : TimeSpan =
-    // The name in parentheses may hold anything; the fields after it are counted from the third.
-    let stat = File.ReadAllText $"/proc/{pid}/stat"
-    let fields = stat.Substring(stat.LastIndexOf ')' + 2).Split ' '
-    TimeSpan.FromMilliseconds(10.0 * float (int64 fields[11] + int64 fields[12]))
