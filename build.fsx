@@ -161,18 +161,24 @@ let publishNative () =
 // "… – 167 passed, 0 ignored, 0 failed, 0 errored."
 let summary = Regex @"(\d+) passed, (\d+) ignored, (\d+) failed, (\d+) errored"
 
-/// A test program, and the program that it tests if that is not the published one.
+/// A test program.
 type TestRun = {
     Name: string
     Arguments: string list
+    /// What it tests if that is not the published program.
     Program: string option
+    /// Without the event loops, as on systems that have none.
+    OnSockets: bool
 }
 
 let expecto name arguments = {
     Name = name
     Arguments = [ "--no-spinner"; "--colours"; "0" ] @ arguments
     Program = None
+    OnSockets = false
 }
+
+let onSockets (test: TestRun) = { test with OnSockets = true }
 
 /// Runs one test program; passed, failed, skipped.
 let runTests (test: TestRun) =
@@ -188,6 +194,7 @@ let runTests (test: TestRun) =
         lock summary (fun () ->
             match test.Program with
             | Some _ -> printfn "native: %s" line
+            | None when test.OnSockets -> printfn "on sockets: %s" line
             | None -> printfn "%s" line)
 
         let found = summary.Match line
@@ -196,9 +203,12 @@ let runTests (test: TestRun) =
             let number (group: int) = int found.Groups[group].Value
             counted <- Some(number 1, number 3 + number 4, number 2)
 
-    // Empty: the published program.
-    let variables =
-        List.singleton ("K8SREQ_TEST_PROGRAM", Option.defaultValue "" test.Program)
+    let variables = [
+        // Empty: the published program.
+        "K8SREQ_TEST_PROGRAM", Option.defaultValue "" test.Program
+        if test.OnSockets then
+            "EVENT_LOOPS", "0"
+    ]
 
     let code =
         exitCodeWith variables "dotnet" (assembly :: test.Arguments) (Some onLine)
@@ -265,6 +275,10 @@ let testAll () =
         |> List.map (fun (_, project, _) -> expecto project [])
         |> List.partition (fun suite -> suite.Name = waiting)
 
+    // Each transport has its turn: where the native program is tested on event loops, the other one is on sockets.
+    let waits = if testsNative then List.map onSockets waits else waits
+    let others = others @ [ onSockets (expecto "K8sReq.Proxy.Tests" []) ]
+
     // These load the machine: they come when what runs beside them is most often over.
     let loads = [
         for name in [ "K8sReq.Attack"; "K8sReq.Crash" ] ->
@@ -272,6 +286,7 @@ let testAll () =
                 Name = name
                 Arguments = [ "--short" ]
                 Program = None
+                OnSockets = false
             }
     ]
 
