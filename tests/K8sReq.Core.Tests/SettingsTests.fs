@@ -40,6 +40,7 @@ let tests =
                     WriteTimeout = TimeSpan.FromSeconds 30.0
                     IdleTimeout = TimeSpan.FromSeconds 620.0
                     TargetConnectionMaxAge = TimeSpan.FromSeconds 30.0
+                    EventLoops = None
                     BodySizeLimit = Some 2_000_000L
                     Lane = {
                         Concurrency = 256
@@ -88,6 +89,7 @@ let tests =
                 "ALLOW_LOCAL_TARGETS", "false"
                 "IDLE_TIMEOUT", "2m"
                 "TARGET_CONNECTION_MAX_AGE", "1m"
+                "EVENT_LOOPS", "3"
                 "BODY_SIZE_LIMIT", "0"
                 "MAX_CONCURRENT_REQUESTS", "1"
                 "QUEUE_BYTES", "0"
@@ -137,6 +139,7 @@ let tests =
                     WriteTimeout = TimeSpan.FromMilliseconds 500.0
                     IdleTimeout = TimeSpan.FromMinutes 2.0
                     TargetConnectionMaxAge = TimeSpan.FromMinutes 1.0
+                    EventLoops = Some 3
                     BodySizeLimit = None
                     Lane = { Concurrency = 1; QueueBytes = 0L }
                     BufferBytes = 65536L

@@ -55,6 +55,8 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     static let mostAtOnce = 256 * 1024
     static let mostLingering = 64 * 1024
     static let longestLingering = 1000L
+    // A response is a few hundred bytes: who does not take it in this time reads nothing.
+    static let longestAnswering = 10_000L
     // Below this the time for a body is not left to the sweep, which comes once a second.
     static let shortTimeout = TimeSpan.FromSeconds 2.0
 
@@ -199,6 +201,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
             connection.Answered lingers
         elif sent.Error = SocketError.Success || sent.Error = SocketError.WouldBlock then
             phase <- PlainPhase.Answering
+            since <- Environment.TickCount64
             unsent <- response.Slice sent.Count
             closesAfter <- closesAfter || lingers
         else
@@ -523,8 +526,10 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         | PlainPhase.Lingering ->
             if waited >= longestLingering then
                 connection.Close()
+        | PlainPhase.Answering ->
+            if waited >= longestAnswering then
+                connection.Close()
         | PlainPhase.Deciding
-        | PlainPhase.Answering
         | PlainPhase.Over -> ()
 
     /// No request is waited for any more.
