@@ -2,8 +2,6 @@
 module K8sReq.Proxy.Tests.PlainConnectionTests
 
 open System
-open System.Net
-open System.Net.Sockets
 open System.Text
 open System.Threading.Tasks
 open Expecto
@@ -277,32 +275,6 @@ let private onTransport (name: string) (loops: int) =
             Expect.equal totals.Delivered 3L "all were copied"
             let! copies = target.Take 3
             Expect.contains (copies |> List.map pathOf) "/2" "the last one, too"
-        }
-
-        test "a client that reads no response is closed after a while" id
-        <| fun proxy _ -> task {
-            use socket =
-                new Socket(
-                    AddressFamily.InterNetwork,
-                    SocketType.Stream,
-                    ProtocolType.Tcp,
-                    ReceiveBufferSize = 4096
-                )
-
-            socket.Connect(IPAddress.Loopback, proxy.Port)
-
-            let requests =
-                Encoding.Latin1.GetBytes(String.replicate 50 "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-
-            // Sending waits once the proxy reads no more, and fails once it has closed the connection.
-            let sendAll () =
-                try
-                    while true do
-                        socket.Send requests |> ignore
-                with :? SocketException ->
-                    ()
-
-            do! Task.Run<unit> sendAll |> Waiting.within "the connection to be closed"
         }
 
         test "more connections than there may be are closed" (fun settings -> {
