@@ -39,7 +39,7 @@ let families () : MetricFamily list =
                 }
             Routes = fun () -> Routing.initial.Counts
             UnknownHosts = fun () -> UnknownHosts.empty
-            Loops = Some(fun () -> LoopStalls.none)
+            Stalls = fun () -> LoopStalls.none
             IsReady = fun () -> true
         }
 

@@ -21,8 +21,7 @@ type MetricSources = {
     Journal: JournalFigures option
     Routes: unit -> RoutingCounts
     UnknownHosts: unit -> UnknownHosts
-    /// None where the runtime's sockets are used.
-    Loops: (unit -> LoopStalls) option
+    Stalls: unit -> LoopStalls
     /// What `/readyz` says.
     IsReady: unit -> bool
 }
@@ -197,20 +196,16 @@ let families (sources: MetricSources) : MetricFamily list = [
         "By"
         "Memory that all requests together may use (BUFFER_BYTES)."
         (one (float sources.Budget.Total))
-    match sources.Loops with
-    | Some stalls ->
-        MetricFamily.counter
-            "k8sreq.event_loop.stalls"
-            "{turn}"
-            "Turns of an event loop that took longer than 10 ms: everything else on that loop waited."
-            (one (float (stalls().Count)))
-
-        MetricFamily.gauge
-            "k8sreq.event_loop.longest_turn"
-            "s"
-            "Longest turn of an event loop so far, of those longer than 10 ms."
-            (one (stalls().Longest.TotalSeconds))
-    | None -> ()
+    MetricFamily.counter
+        "k8sreq.event_loop.stalls"
+        "{turn}"
+        "Turns of an event loop that took longer than 10 ms: everything else on that loop waited."
+        (one (float (sources.Stalls().Count)))
+    MetricFamily.gauge
+        "k8sreq.event_loop.longest_turn"
+        "s"
+        "Longest turn of an event loop so far, of those longer than 10 ms."
+        (one (sources.Stalls().Longest.TotalSeconds))
     match sources.Journal with
     | Some journal -> yield! JournalMetrics.families sources.Clones journal
     | None -> ()

@@ -209,11 +209,8 @@ type DataPlane
     /// What each client holds of the memory.
     member _.Shares = shares
 
-    /// How often something kept a loop from all else for longer than it may; None where the runtime's sockets are used.
-    member _.Stalls: (unit -> LoopStalls) option =
-        match transport with
-        | Transport.Sockets -> None
-        | Transport.Loops _ -> Some(fun () -> Transport.stalls transport)
+    /// How often something kept a loop from all else for longer than it may: never, where the runtime's sockets are used.
+    member _.Stalls: LoopStalls = Transport.stalls transport
 
     member _.Snapshots = holder
     member _.Accounts = accounts

@@ -33,7 +33,7 @@ let metricFamilies (version: string) (settings: Settings) (source: SourceMetrics
                     settings.Journal
             Routes = fun () -> plane.Snapshots.Current.Counts
             UnknownHosts = fun () -> plane.UnknownHosts.Hosts
-            Loops = plane.Stalls
+            Stalls = fun () -> plane.Stalls
             IsReady = fun () -> plane.IsReady
         }
 

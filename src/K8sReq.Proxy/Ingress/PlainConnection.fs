@@ -132,14 +132,11 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     // Whether nothing speaks against the request: what does is for the server to say. Then it is under way.
     let tryBegin (plain: PlainHead) : bool =
         let head = plain.Head
-        let routes = services.RoutesKnown()
 
-        if
-            not (routes.IsCompletedSuccessfully && routes.Result)
-            || (Admission.check head).IsSome
-        then
+        if (Admission.check head).IsSome then
             false
         else
+            // There are none while the routes are not known: the server waits for them.
             let hosts = services.Hosts()
 
             match hosts.TryFind head.Host with
