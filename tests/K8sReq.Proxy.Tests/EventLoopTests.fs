@@ -142,42 +142,57 @@ let private watching =
         testCaseTask "tells nothing to the connection that has its descriptor next"
         <| fun () ->
             withLoop (fun loop _ -> task {
-                for _ in 1..100 do
-                    let first, descriptor = connected ()
+                for _ in 1..50 do
+                    let first, one = connected ()
                     let second, other = connected ()
-                    let toldOther = ConcurrentQueue<int>()
                     let wrong = ConcurrentQueue<int>()
+                    let next = ConcurrentQueue<int>()
+                    let isOver = ref false
+
+                    // A socket that is not connected has nothing to read.
+                    let watchNext () =
+                        match Libc.openSocket AddressFamily.InterNetwork with
+                        | Ok descriptor ->
+                            next.Enqueue descriptor
+
+                            loop.Watch(
+                                descriptor,
+                                watched,
+                                handler (fun events ->
+                                    if events &&& Events.hungUp = 0 then
+                                        wrong.Enqueue events)
+                            )
+                        | Error error -> failwith $"{error}"
+
+                    // The first event closes both; their descriptors get new sockets in the same turn, whose handlers are not to
+                    // hear of what was still to be told.
+                    let replaceBoth _ =
+                        if not isOver.Value then
+                            isOver.Value <- true
+                            loop.Close one
+                            loop.Close other
+
+                            // Lower numbers may be free, too.
+                            for _ in 1..8 do
+                                watchNext ()
 
                     do!
                         onLoop loop (fun () ->
-                            // The first event closes both; the descriptor of the other one gets a new connection in the same
-                            // turn, whose handler is not to hear of what was still to be told.
-                            let closeBoth _ =
-                                loop.Close descriptor
-                                loop.Close other
-
-                                match Libc.openSocket AddressFamily.InterNetwork with
-                                | Ok next ->
-                                    loop.Watch(
-                                        next,
-                                        watched,
-                                        handler (fun events ->
-                                            if
-                                                events &&& Events.readable <> 0
-                                                && events &&& Events.hungUp = 0
-                                            then
-                                                wrong.Enqueue events)
-                                    )
-                                | Error error -> failwith $"{error}"
-
-                            loop.Watch(descriptor, watched, handler closeBoth)
-                            loop.Watch(other, watched, handler (fun events -> toldOther.Enqueue events))
+                            loop.Watch(one, watched, handler replaceBoth)
+                            loop.Watch(other, watched, handler replaceBoth)
                             first.Send "a"B |> ignore
                             second.Send "b"B |> ignore)
 
                     do! onLoop loop ignore
                     do! onLoop loop ignore
+                    Expect.isTrue isOver.Value "both were closed"
                     Expect.isEmpty wrong "nothing of the connection before"
+
+                    do!
+                        onLoop loop (fun () ->
+                            for descriptor in next do
+                                loop.Close descriptor)
+
                     first.Dispose()
                     second.Dispose()
             })

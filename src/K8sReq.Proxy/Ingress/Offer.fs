@@ -7,7 +7,8 @@ open System.Threading.Tasks
 open Microsoft.AspNetCore.Http
 open K8sReq.Core
 
-/// The headers that copies carry.
+/// The headers that copies carry: without those of the connection, with `via` (the proxy's Via value) and the place in a trace, if the
+/// request has one.
 let carried (via: string) (request: IngressRequest) : HeaderLine[] =
     let lines = ForwardHeaders.carried via request.Head.Lines
 

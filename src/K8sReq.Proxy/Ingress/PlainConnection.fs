@@ -22,8 +22,12 @@ type internal PlainLoop(services: DuplicateServices, shares: ClientShares, limit
     member _.Services = services
     member _.Shares = shares
     member _.Limits = limits
+    /// Whether the time for a body is too short to be left to the sweep, which comes once a second.
+    member val LimitsBodyAtOnce = services.ReadTimeout < TimeSpan.FromSeconds 2.0
     /// No more requests are waited for.
     member val IsStopping = false with get, set
+    /// Completed with the last connection, where somebody waits for that.
+    member val Emptied: TaskCompletionSource | null = null with get, set
 
 /// What a client may take of time, where it does not send a body (`DuplicateServices.ReadTimeout`).
 and PlainLimits = {
@@ -57,8 +61,6 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     static let longestLingering = 1000L
     // A response is a few hundred bytes: who does not take it in this time reads nothing.
     static let longestAnswering = 10_000L
-    // Below this the time for a body is not left to the sweep, which comes once a second.
-    static let shortTimeout = TimeSpan.FromSeconds 2.0
 
     let services = own.Services
     let share = own.Shares.Enter client.Remote
@@ -70,7 +72,6 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     let mutable isInputEnding = false
     // What came with a request that is not answered yet: the next ones.
     let mutable kept: byte[] = Array.Empty()
-    let mutable isTaking = false
     let mutable hasHadRequest = false
     // Of `Environment.TickCount64`.
     let mutable since = Environment.TickCount64
@@ -114,6 +115,11 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         phase <- PlainPhase.Over
         own.Connections.Remove connection |> ignore
         own.Shares.Leave client.Remote
+
+        if own.Connections.Count = 0 then
+            match own.Emptied with
+            | null -> ()
+            | waiting -> waiting.TrySetResult() |> ignore
 
     let answered (current: IngressRequest) (status: int) =
         Observed.answered services current current.Head.Method HttpProtocol.Http11 status began
@@ -259,33 +265,39 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         stopTimer ()
         phase <- PlainPhase.Deciding
 
-        try
-            let deciding = own.Submit (RequestCapture.captured wire memory) current
+        let deciding =
+            try
+                own.Submit (RequestCapture.captured wire memory) current
+            with error ->
+                ValueTask<Refusal voption>(Task.FromException<Refusal voption> error)
 
-            if deciding.IsCompletedSuccessfully then
-                connection.Decided deciding.Result
-            else
-                connection.Await(deciding.AsTask())
-        with error ->
-            connection.Failed error
+        if deciding.IsCompletedSuccessfully then
+            connection.Decided deciding.Result
+        elif deciding.IsCompleted then
+            connection.Ended(deciding.AsTask())
+        else
+            connection.Await(deciding.AsTask())
 
+    member private connection.Ended(deciding: Task<Refusal voption>) =
+        if deciding.IsCompletedSuccessfully then
+            connection.Decided deciding.Result
+        else
+            connection.Failed(
+                match deciding.Exception with
+                | null -> OperationCanceledException() :> exn
+                | error -> error.GetBaseException()
+            )
+
+    // The store tells on a thread of its own.
     member private connection.Await(deciding: Task<Refusal voption>) =
         let goOn () =
-            if deciding.IsCompletedSuccessfully then
-                connection.Decided deciding.Result
-            else
-                connection.Failed(
-                    match deciding.Exception with
-                    | null -> OperationCanceledException() :> exn
-                    | error -> error.GetBaseException()
-                )
-
+            connection.Ended deciding
             connection.GoOn()
 
         deciding
             .ConfigureAwait(false)
             .GetAwaiter()
-            .UnsafeOnCompleted(fun () -> client.Loop.Run(fun () -> goOn ()))
+            .UnsafeOnCompleted(fun () -> client.Loop.Post(fun () -> goOn ()))
 
     // The body is not waited for any longer.
     member private connection.RefuseBody(refusal: Refusal) =
@@ -328,9 +340,8 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
                 elif int64 there < bodyLength then
                     isServers <- false
                     phase <- PlainPhase.Body
-                    since <- Environment.TickCount64
 
-                    if services.ReadTimeout < shortTimeout then
+                    if own.LimitsBodyAtOnce then
                         connection.LimitBody()
                 elif connection.TryEnd() then
                     isServers <- false
@@ -347,18 +358,20 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
         next
 
+    // What came after a request that is not answered yet.
+    member private _.Keep(bytes: byte[], first: int, last: int) =
+        if phase = PlainPhase.Deciding || phase = PlainPhase.Answering then
+            kept <- bytes.AsSpan(first, last - first).ToArray()
+
     // One request after the other, while each is answered at once.
     member private connection.Take(bytes: byte[], first: int, last: int) =
         let mutable at = first
-        isTaking <- true
 
         while at < last && phase = PlainPhase.Idle do
             at <- connection.TakeOne(bytes, at, last)
 
-        isTaking <- false
-
-        if at < last && (phase = PlainPhase.Deciding || phase = PlainPhase.Answering) then
-            kept <- bytes.AsSpan(at, last - at).ToArray()
+        if at < last then
+            connection.Keep(bytes, at, last)
 
     // A piece of the body, and perhaps what comes after it.
     member private connection.TakeBody(bytes: byte[], count: int) =
@@ -373,15 +386,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
                 connection.EndBody()
 
                 if there < count then
-                    connection.TakeRest(bytes, there, count)
-
-    // What came after a request.
-    member private connection.TakeRest(bytes: byte[], first: int, last: int) =
-        match phase with
-        | PlainPhase.Idle -> connection.Take(bytes, first, last)
-        | PlainPhase.Deciding
-        | PlainPhase.Answering -> kept <- bytes.AsSpan(first, last - first).ToArray()
-        | _ -> ()
+                    connection.Take(bytes, there, count)
 
     member private connection.EndBody() =
         if not (connection.TryEnd()) then
@@ -477,13 +482,12 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
     // After a response that was waited for.
     member private connection.GoOn() =
-        if not isTaking then
-            if phase = PlainPhase.Idle && kept.Length > 0 then
-                let bytes = kept
-                kept <- Array.Empty()
-                connection.Take(bytes, 0, bytes.Length)
+        if phase = PlainPhase.Idle && kept.Length > 0 then
+            let bytes = kept
+            kept <- Array.Empty()
+            connection.Take(bytes, 0, bytes.Length)
 
-            connection.ReceiveAll()
+        connection.ReceiveAll()
 
     member private connection.BodyIsLate() =
         if phase = PlainPhase.Body then

@@ -34,14 +34,21 @@ type PlainServer(services: DuplicateServices, shares: ClientShares, limits: Plai
 
         Task.WhenAll(Array.init loops.Length isDone)
 
-    let isEmpty () : Task<bool> = task {
-        let counts = ConcurrentBag<int>()
-        do! onAll (fun _ own _ -> counts.Add own.Connections.Count)
-        return Seq.sum counts = 0
-    }
+    // On the loop: ends the connections that wait, and tells when the last one has ended.
+    let endIdle (own: PlainLoop) : Task =
+        own.IsStopping <- true
 
-    // Requests under way end by themselves, within the time for a body and that for the journal.
-    let checkEvery = TimeSpan.FromMilliseconds 20.0
+        for connection in Array.ofSeq own.Connections do
+            connection.EndWhenIdle()
+
+        if own.Connections.Count = 0 then
+            Task.CompletedTask
+        else
+            let emptied =
+                TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
+
+            own.Emptied <- emptied
+            emptied.Task
 
     interface LoopServer with
         member _.Serve client =
@@ -53,28 +60,17 @@ type PlainServer(services: DuplicateServices, shares: ClientShares, limits: Plai
                 PlainConnection(own, client).Start()
 
         member _.StopAsync giveUp = task {
-            do!
-                onAll (fun _ own _ ->
-                    own.IsStopping <- true
+            let ending = ConcurrentBag<Task>()
+            do! onAll (fun _ own _ -> ending.Add(endIdle own))
 
-                    for connection in Array.ofSeq own.Connections do
-                        connection.EndWhenIdle())
-
-            let! wasEmpty = isEmpty ()
-            let mutable isOver = wasEmpty
-
-            while not isOver do
-                if giveUp.IsCancellationRequested then
-                    do!
-                        onAll (fun _ own _ ->
-                            for connection in Array.ofSeq own.Connections do
-                                connection.Abort())
-
-                    isOver <- true
-                else
-                    do! Task.Delay(checkEvery, giveUp).ConfigureAwait ConfigureAwaitOptions.SuppressThrowing
-                    let! nowEmpty = isEmpty ()
-                    isOver <- nowEmpty
+            try
+                // Requests under way end by themselves, within the time for a body and that for the journal.
+                do! Task.WhenAll(ending).WaitAsync giveUp
+            with :? OperationCanceledException ->
+                do!
+                    onAll (fun _ own _ ->
+                        for connection in Array.ofSeq own.Connections do
+                            connection.Abort())
 
             do! onAll (fun loop _ sweep -> loop.StopTick sweep)
         }

@@ -43,12 +43,13 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     static val mutable private current: EventLoop | null
 
     // Longer than anything that does not block takes; a collection of the heap counts too.
-    static let longestTurn = TimeSpan.FromMilliseconds 10.0
-    static let ticksEvery = TimeSpan.FromSeconds 1.0
+    // Of the stopwatch, as each turn is measured: comparing two TimeSpans as F# does boxes both.
+    static let longestTurn = Stopwatch.Frequency / 100L
+    static let ticksEvery = Stopwatch.Frequency
     static let wakeUpNumber = 0L
 
-    let epoll = new Libc.Epoll()
-    let wakeUp = new Libc.WakeUp()
+    let epoll = new Epoll()
+    let wakeUp = new WakeUp()
 
     // Of the loop's thread alone. By descriptor: who watches it, and the number of that watch. A descriptor that was closed is
     // soon another connection's: what was still to be told of the one before bears another number.
@@ -73,17 +74,17 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
         with error ->
             failed error
 
-    // What has taken since `began`; told to be too long where it was.
-    let observe (began: int64) =
-        let took = Stopwatch.GetElapsedTime began
+    // A turn that began then has ended: counted where it was too long.
+    let turnEnded (began: int64) =
+        let took = Stopwatch.GetTimestamp() - began
 
         match observer with
-        | Some observer -> observer.Ended took
+        | Some observer -> observer.Ended(Stopwatch.GetElapsedTime(0L, took))
         | None -> ()
 
         if took > longestTurn then
             stalls <- stalls + 1L
-            longest <- max longest took.Ticks
+            longest <- max longest took
 
     // The number of a watch names the descriptor, too.
     let numberOf (watch: int64) (descriptor: int) = (watch <<< 32) ||| int64 descriptor
@@ -121,14 +122,12 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
         elif ticks.Count = 0 then
             -1
         else
-            let left =
-                ticksEvery
-                - Stopwatch.GetElapsedTime(nextTick - Stopwatch.Frequency, Stopwatch.GetTimestamp())
-
-            max 0 (int (Math.Ceiling left.TotalMilliseconds))
+            let left = max 0L (nextTick - Stopwatch.GetTimestamp())
+            // Rounded up: a millisecond early it would wait again.
+            int (left * 1000L / Stopwatch.Frequency) + 1
 
     let run () =
-        let mutable nextTick = Stopwatch.GetTimestamp() + Stopwatch.Frequency
+        let mutable nextTick = Stopwatch.GetTimestamp() + ticksEvery
 
         while not isOver do
             let count = epoll.Wait(timeout nextTick)
@@ -154,12 +153,12 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
                 runLater ()
 
             if ticks.Count > 0 && began >= nextTick then
-                nextTick <- began + Stopwatch.Frequency
+                nextTick <- began + ticksEvery
 
                 for tick in ticks.ToArray() do
                     guarded tick
 
-            observe began
+            turnEnded began
 
         (epoll :> IDisposable).Dispose()
         (wakeUp :> IDisposable).Dispose()
@@ -194,14 +193,14 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     /// How often a turn of the loop took longer than 10 ms.
     member _.Stalls: LoopStalls = {
         Count = Volatile.Read &stalls
-        Longest = TimeSpan.FromTicks(Volatile.Read &longest)
+        Longest = Stopwatch.GetElapsedTime(0L, Volatile.Read &longest)
     }
 
     /// Does it on the loop, after what is under way there. From any thread.
     member _.Post(work: Action) : unit =
         posted.Enqueue work
 
-        // Without this one more would not be heard: whoever finds it set knows that the queue will be looked at.
+        // Where it is set already, the loop has been called and has not looked at the queue yet.
         if Interlocked.Exchange(&isSignalled, 1) = 0 then
             wakeUp.Signal()
 
@@ -215,7 +214,7 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     /// Does it every second or so, until it is told not to. On the loop.
     member _.Tick(work: Action) : unit = ticks.Add work
 
-    /// On the loop.
+    /// Does it no more. On the loop.
     member _.StopTick(work: Action) : unit = ticks.Remove work |> ignore
 
     /// Tells the handler of these events from now on. On the loop.

@@ -1,7 +1,6 @@
 namespace K8sReq.Proxy
 
 open System
-open System.Diagnostics
 open System.Net
 open System.Net.Sockets
 open System.Threading
@@ -109,9 +108,6 @@ type private LoopConnections(listening: LoopListening) =
 [<Sealed>]
 type private LoopListener(socket: Socket, listening: LoopListening, connections: LoopConnections) =
     static let mostAtOnce = 64
-    // As `PatientListener`: long enough not to cost anything, short enough to be unnoticed by a client that waits.
-    static let pause = TimeSpan.FromMilliseconds 50.0
-    static let toldAgainAfter = TimeSpan.FromMinutes 1.0
     static let mutable accepted = 0L
 
     let loop = listening.Loops[0]
@@ -122,18 +118,8 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
     let given =
         Channel.CreateUnbounded<ConnectionContext>(UnboundedChannelOptions(SingleReader = true))
 
-    let mutable toldAt = ValueNone
+    let pause = AcceptPause listening.Exhausted
     let mutable isOver = false
-
-    let tell (reason: string) =
-        let isDue =
-            match toldAt with
-            | ValueSome at -> Stopwatch.GetElapsedTime at >= toldAgainAfter
-            | ValueNone -> true
-
-        if isDue then
-            toldAt <- ValueSome(Stopwatch.GetTimestamp())
-            listening.Exhausted reason
 
     let serve (index: int) (client: Libc.Accepted) =
         let loop = listening.Loops[index]
@@ -164,14 +150,14 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
 
     // There are too few descriptors: the same connection would be told of again at once.
     member private listener.Pause(reason: string) =
-        tell reason
+        pause.Tell reason
         loop.Rewatch(descriptor, 0)
 
         let goOn () =
             if not isOver then
                 loop.Rewatch(descriptor, Events.readable)
 
-        Task.Delay(pause).ContinueWith(fun (_: Task) -> loop.Post(fun () -> goOn ()))
+        Task.Delay(AcceptPause.Length).ContinueWith(fun (_: Task) -> loop.Post(fun () -> goOn ()))
         |> ignore
 
     member private listener.Accept() =
@@ -194,9 +180,7 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
             else
                 match client.Error with
                 | SocketError.WouldBlock -> left <- 0
-                // The connection that was next is gone; the one after it is as good as before.
-                | SocketError.ConnectionReset
-                | SocketError.ConnectionAborted -> ()
+                | error when AcceptPause.IsOfOne error -> ()
                 | error ->
                     left <- 0
                     listener.Pause(SocketException(int error).Message)

@@ -14,8 +14,8 @@ module Transport =
     /// Whether this system has what the loops need.
     let hasLoops: bool = OperatingSystem.IsLinux() && IntPtr.Size = 8
 
-    /// How many loops there are by default. At a moderate rate a loop more costs a quarter of the CPU, for each wakes by itself; one
-    /// takes what half of two processors can do, the other half being that of the kernel and of everything else.
+    /// How many loops there are by default: one per two processors. Each loop wakes by itself, so that the same requests cost more on
+    /// two of them than on one (bench/RESULTS.md).
     let usualLoops (processors: int) : int = max 1 (processors / 2)
 
     // Makes one for each loop. For tests.

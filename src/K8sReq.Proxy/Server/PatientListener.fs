@@ -1,7 +1,6 @@
 namespace K8sReq.Proxy
 
 open System
-open System.Diagnostics
 open System.Net
 open System.Net.Sockets
 open System.Threading
@@ -17,29 +16,8 @@ open Microsoft.Extensions.Logging
 [<Sealed>]
 type private PatientListener
     (socket: Socket, contexts: SocketConnectionContextFactory, highest: int, exhausted: string -> unit) =
-    // Long enough not to cost anything, short enough to be unnoticed by a client that waits.
-    static let pause = TimeSpan.FromMilliseconds 50.0
-
-    // While connections come and go at the limit, one may be accepted now and then.
-    static let toldAgainAfter = TimeSpan.FromMinutes 1.0
-
     let endpoint = socket.LocalEndPoint
-    let mutable toldAt = ValueNone
-
-    let tell (reason: string) =
-        let isDue =
-            match toldAt with
-            | ValueSome at -> Stopwatch.GetElapsedTime at >= toldAgainAfter
-            | ValueNone -> true
-
-        if isDue then
-            toldAt <- ValueSome(Stopwatch.GetTimestamp())
-            exhausted reason
-
-    // The connection that was next was reset while it waited: the one after it is as good as before. Whatever else fails, too
-    // few descriptors above all, would fail again at once.
-    let isOfOne (error: SocketError) =
-        error = SocketError.ConnectionReset || error = SocketError.ConnectionAborted
+    let pause = AcceptPause exhausted
 
     interface IConnectionListener with
         member _.EndPoint =
@@ -62,7 +40,7 @@ type private PatientListener
                             if accepted.Handle > nativeint highest then
                                 accepted.Dispose()
                                 isShort <- true
-                                tell "too few descriptors are left"
+                                pause.Tell "too few descriptors are left"
                             else
                                 if accepted.LocalEndPoint :? IPEndPoint then
                                     accepted.NoDelay <- true
@@ -77,13 +55,13 @@ type private PatientListener
                             ->
                             isOver <- true
                         | :? SocketException as error ->
-                            isShort <- not (isOfOne error.SocketErrorCode)
+                            isShort <- not (AcceptPause.IsOfOne error.SocketErrorCode)
 
                             if isShort then
-                                tell error.Message
+                                pause.Tell error.Message
 
                         if isShort then
-                            do! Task.Delay pause
+                            do! Task.Delay AcceptPause.Length
 
                     return result
                 }

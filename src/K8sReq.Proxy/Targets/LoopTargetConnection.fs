@@ -254,8 +254,8 @@ type LoopTargetConnection
     override connection.TryBegin(next: Attempt) : bool =
         if
             state.Phase = ConnectionPhase.Idle
-            && not (Libc.hasUnread descriptor)
             && not (state.IsDue())
+            && not (Libc.hasUnread descriptor)
         then
             beginWith next
             setTimer ()
