@@ -202,15 +202,16 @@ let tests =
             files.Write("a.yaml", service "a" 80)
             let clock = TestClock()
             let interval = TimeSpan.FromMilliseconds 200.0
+            let quiet = TimeSpan.FromSeconds 2.0
             let folder = ManifestFolder(RouteKinds.kinds, files.Path)
             let changes = Channel.CreateUnbounded<FolderContent>()
             use stop = new CancellationTokenSource()
             let first = folder.Scan()
 
             let following =
-                folder.FollowAsync(clock, interval, first, changes.Writer.TryWrite >> ignore, stop.Token)
+                folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
 
-            do! clock.TimerStarted interval
+            do! clock.TimerStarted quiet
 
             let tickUntilChange () =
                 Waiting.until "a change" (fun () ->
@@ -225,6 +226,94 @@ let tests =
             do! tickUntilChange ()
             let! last = changes.Reader.ReadAsync()
             Expect.equal (names last) [ "last" ] "the next change, and nothing between"
+            stop.Cancel()
+            do! following.ContinueWith(fun (_: Task) -> ())
+        }
+
+        for what, write in
+            [
+                "a file that is written", (fun (files: TestFolder) -> files.Write("a.yaml", service "after" 80))
+                "a file in a folder below", (fun files -> files.Write("below/b.yaml", service "after" 80))
+                "a file that is moved there",
+                (fun files ->
+                    files.Write(".hidden", service "after" 80)
+                    File.Move(files.At ".hidden", files.At "b.yaml"))
+                "a link that is replaced",
+                (fun files ->
+                    files.Write("..v2/linked.yaml", service "after" 80)
+                    Directory.CreateSymbolicLink(files.At "..next", "..v2") |> ignore
+                    Directory.Delete(files.At "..data")
+                    Directory.Move(files.At "..next", files.At "..data"))
+            ] do
+            // The clock stands still but for the time that a change has to settle: nothing but the system tells of the change.
+            testCaseTask $"{what} is seen at once"
+            <| fun () -> task {
+                use files = new TestFolder()
+                files.Write("a.yaml", service "a" 80)
+                files.Write("below/c.yaml", service "c" 80)
+                files.Write("..v1/linked.yaml", service "linked" 80)
+                Directory.CreateSymbolicLink(files.At "..data", "..v1") |> ignore
+
+                File.CreateSymbolicLink(files.At "linked.yaml", Path.Combine("..data", "linked.yaml"))
+                |> ignore
+
+                let clock = TestClock()
+                let interval = TimeSpan.FromMilliseconds 200.0
+                let quiet = TimeSpan.FromDays 1.0
+                let folder = ManifestFolder(RouteKinds.kinds, files.Path)
+                let changes = Channel.CreateUnbounded<FolderContent>()
+                use stop = new CancellationTokenSource()
+                let first = folder.Scan()
+
+                let following =
+                    folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
+
+                do! clock.TimerStarted quiet
+                write files
+
+                do!
+                    Waiting.until "the change" (fun () ->
+                        clock.Advance interval
+                        Task.FromResult(changes.Reader.Count > 0))
+
+                let! change = changes.Reader.ReadAsync()
+                Expect.contains (names change) "after" "what it is now"
+                stop.Cancel()
+                do! following.ContinueWith(fun (_: Task) -> ())
+            }
+
+        testCaseTask "a folder that cannot be watched is scanned as before"
+        <| fun () -> task {
+            use files = new TestFolder()
+            let root = files.At "later"
+            let clock = TestClock()
+            let interval = TimeSpan.FromMilliseconds 200.0
+            let quiet = TimeSpan.FromDays 1.0
+            let folder = ManifestFolder(RouteKinds.kinds, root)
+            let changes = Channel.CreateUnbounded<FolderContent>()
+            use stop = new CancellationTokenSource()
+            let first = folder.Scan()
+
+            let following =
+                folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
+
+            do! clock.TimerStarted interval
+            files.Write("later/a.yaml", service "after" 80)
+
+            do!
+                Waiting.until "the change" (fun () ->
+                    clock.Advance interval
+
+                    Task.FromResult(
+                        changes.Reader.TryPeek()
+                        |> function
+                            | true, change when not (names change).IsEmpty -> true
+                            | true, _ ->
+                                changes.Reader.TryRead() |> ignore
+                                false
+                            | _ -> false
+                    ))
+
             stop.Cancel()
             do! following.ContinueWith(fun (_: Task) -> ())
         }

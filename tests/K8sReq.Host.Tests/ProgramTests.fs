@@ -458,6 +458,23 @@ let tests =
             }
         ]
 
+        if K8sReq.Proxy.Transport.hasLoops then
+            for setting, count in
+                [ "auto", max 1 (Environment.ProcessorCount / 2); "3", 3; "0", 0 ] do
+                testCaseTask $"EVENT_LOOPS={setting} gives as many loops as the documents say"
+                <| fun () -> task {
+                    let! folder, program, _ = serve "" [ $"--event-loops={setting}" ]
+                    use _ = folder
+                    use program = program
+
+                    let loops =
+                        Directory.GetDirectories $"/proc/{program.Id}/task"
+                        |> Array.filter (fun thread ->
+                            (File.ReadAllText(Path.Combine(thread, "comm"))).StartsWith "loop ")
+
+                    Expect.equal loops.Length count "threads"
+                }
+
         testCaseTask "a second signal ends it at once"
         <| fun () -> task {
             use target = TestTarget.silent ()

@@ -198,6 +198,101 @@ let private watching =
             })
     ]
 
+// Requests have followed upon each other: what targets tell may wait.
+let private makePatient (loop: EventLoop) : Task<unit> =
+    let ended =
+        TaskCompletionSource<unit> TaskCreationOptions.RunContinuationsAsynchronously
+
+    // A request in each turn, one turn at once after the other.
+    let rec ask () =
+        loop.Patience.Sent()
+        loop.Patience.Ended()
+
+        if loop.Patience.IsPatient then
+            ended.SetResult()
+        else
+            loop.Later(fun () -> ask ())
+
+    loop.Post(fun () -> ask ())
+    ended.Task |> Waiting.within "patience"
+
+let private ofTargets =
+    testList "a target's connection" [
+        for isPatient in [ false; true ] do
+            testCaseTask (
+                if isPatient then
+                    "is told of in the next turn, where the loop is patient"
+                else
+                    "wakes the loop"
+            )
+            <| fun () ->
+                withLoop (fun loop _ -> task {
+                    let target, descriptor = connected ()
+                    use _ = target
+                    let told = ConcurrentQueue<int>()
+
+                    do! onLoop loop (fun () -> loop.WatchTarget(descriptor, watched, handler told.Enqueue))
+
+                    if isPatient then
+                        do! makePatient loop
+
+                    target.Send "abc"B |> ignore
+
+                    do!
+                        Waiting.until "the event" (fun () -> task {
+                            // Nothing is awaited: a patient loop sleeps until something else wakes it.
+                            if isPatient then
+                                do! onLoop loop ignore
+
+                            return told.Count > 0
+                        })
+
+                    do! onLoop loop (fun () -> loop.CloseTarget descriptor)
+                })
+
+        testCaseTask "is told of by a patient loop that nothing else wakes, where an answer is awaited"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let target, descriptor = connected ()
+                use _ = target
+                let told = ConcurrentQueue<int>()
+
+                do! onLoop loop (fun () -> loop.WatchTarget(descriptor, watched, handler told.Enqueue))
+                do! makePatient loop
+                do! onLoop loop loop.Patience.Sent
+                // By its time, or as it is patient no more.
+                target.Send "abc"B |> ignore
+                do! Waiting.until "the event" (fun () -> Task.FromResult(told.Count > 0))
+                do! onLoop loop (fun () -> loop.CloseTarget descriptor)
+            })
+
+        testCaseTask "is told of before what clients have sent"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let target, ofTarget = connected ()
+                let client, ofClient = connected ()
+                use _ = target
+                use _ = client
+                let told = ConcurrentQueue<string>()
+
+                do!
+                    onLoop loop (fun () ->
+                        loop.Watch(ofClient, watched, handler (fun _ -> told.Enqueue "client"))
+                        loop.WatchTarget(ofTarget, watched, handler (fun _ -> told.Enqueue "target"))
+                        // Both are there when this turn has ended.
+                        client.Send "abc"B |> ignore
+                        target.Send "abc"B |> ignore)
+
+                do! Waiting.until "both events" (fun () -> Task.FromResult(told.Count = 2))
+                Expect.equal (List.ofSeq told) [ "target"; "client" ] "a request finds targets as they are"
+
+                do!
+                    onLoop loop (fun () ->
+                        loop.Close ofClient
+                        loop.CloseTarget ofTarget)
+            })
+    ]
+
 let private stalls =
     testList "a turn that takes too long" [
         testCaseTask "is counted"
@@ -211,7 +306,7 @@ let private stalls =
             })
     ]
 
-let tests = testList "EventLoop" [ posting; watching; stalls ]
+let tests = testList "EventLoop" [ posting; watching; ofTargets; stalls ]
 
 // A page fault or a machine that is held up may look like it, now and then; code that blocks does so each time.
 let private mostByChance = 5

@@ -73,6 +73,35 @@ let tests =
                 buffer.Release()
         }
 
+        // As a connection does: the first piece comes with the head, and the others are received where they stay.
+        test "what is received where it stays comes out in order, in few blocks, and takes not much more than it is" {
+            for length in [ 20_000; 65_536; 100_000; 1_000_000; 5_000_000 ] do
+                let budget = plenty ()
+                let buffer = RequestBuffer(all budget, int64 length)
+                let whole = bytesOf length
+                let first = 16_000
+                let mutable pieces = 1
+                let mutable most = 0.0
+                buffer.Begin head
+                append buffer (Array.sub whole 0 first)
+
+                while int buffer.BodyLength < length do
+                    let there = int buffer.BodyLength
+                    let space = buffer.TrySpace(length - there)
+                    Array.Copy(whole, there, nonNull space.Array, space.Offset, space.Count)
+                    most <- max most (float budget.Used / float there)
+                    buffer.Received space.Count
+                    pieces <- pieces + 1
+
+                Expect.isTrue (buffer.TryEnd()) "there is room"
+                Expect.isTrue (buffer.Bytes.ToArray() = Array.append headBytes whole) $"{length}: in order"
+                Expect.isLessThanOrEqual pieces (6 + length / 500_000) $"{length}: in few pieces"
+                Expect.isLessThan most 6.0 $"{length}: no more than a multiple of what has come"
+                Expect.isLessThan (float budget.Used / float length) 2.2 $"{length}: at its end"
+                buffer.Release()
+                Expect.equal budget.Used 0L "all is given back"
+        }
+
         test "an announced length alone takes no memory" {
             let budget = plenty ()
             let buffer = RequestBuffer(all budget, Int64.MaxValue)

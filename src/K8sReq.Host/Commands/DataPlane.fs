@@ -52,7 +52,9 @@ type DataPlane
         match settings.EventLoops with
         | Some 0 -> Transport.Sockets
         | _ when not Transport.hasLoops -> Transport.Sockets
-        | count -> Transport.startLoops (defaultArg count Environment.ProcessorCount) (Log.unexpected logger)
+        | asked ->
+            let usual = Transport.usualLoops Environment.ProcessorCount
+            Transport.startLoops (defaultArg asked usual) (Log.unexpected logger)
 
     let client, connections =
         TargetClient.create

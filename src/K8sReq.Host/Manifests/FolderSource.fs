@@ -9,8 +9,11 @@ open K8sReq.Kubernetes
 open K8sReq.Host
 open K8sReq.Proxy
 
-// Two scans have to agree before a change counts, so it is routed after 0.4 s at most.
+// Two scans have to agree before a change counts, so it is routed after 0.4 s at most where the system tells of it.
 let private scanInterval = TimeSpan.FromMilliseconds 200.0
+
+// For changes of which the system does not tell. Each scan wakes threads that would sleep.
+let private quietInterval = TimeSpan.FromSeconds 2.0
 
 // Of one change. A file may have thousands of documents, each with its fault; `check` prints all of them.
 let private mostReported = 50
@@ -43,7 +46,7 @@ let private follow
         problems <- content.Problems
         post (FolderContent.toEvents RouteKinds.all content)
 
-    folder.FollowAsync(clock, scanInterval, first, onChange, stop)
+    folder.FollowAsync(clock, scanInterval, quietInterval, first, onChange, stop)
 
 let create (logger: ILogger) (clock: TimeProvider) (path: string) : RouteSource =
     let metrics = SourceMetrics clock

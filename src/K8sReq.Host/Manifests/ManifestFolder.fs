@@ -256,31 +256,51 @@ type ManifestFolder(kinds: Kind<obj> list, root: string, ?scanned: unit -> unit)
         folderProblems
         @ List.collect (fun file -> file.Problems @ Option.toList file.ParseProblem) all
 
+    // Whether the last scan has read all there is.
+    member private _.IsSettled =
+        folderProblems.IsEmpty
+        && files |> Map.forall (fun _ file -> file.Seen.IsSome && file.Seen = file.Read)
+
     /// Scans every `interval`, less often where a scan takes a good part of that, and hands on what differs from what was
-    /// handed on before. Runs until the token says stop.
+    /// handed on before. Where the system tells of changes, a folder that is quiet is scanned only once in `quietInterval`.
+    /// Runs until the token says stop.
     member folder.FollowAsync
         (
             clock: TimeProvider,
             interval: TimeSpan,
+            quietInterval: TimeSpan,
             first: FolderContent,
             onChange: FolderContent -> unit,
             stop: CancellationToken
         ) : Task = task {
-        use timer = new PeriodicTimer(interval, clock)
-        let mutable last = first
-        let mutable isRunning = true
+        let watch = FolderWatch.TryStart root
 
-        while isRunning do
-            let! ticked = timer.WaitForNextTickAsync stop
-            isRunning <- ticked
+        let waitForChange (watch: FolderWatch) : Task = task {
+            use over = CancellationTokenSource.CreateLinkedTokenSource stop
+            let! _ = Task.WhenAny(watch.NextChange(), Task.Delay(quietInterval, clock, over.Token))
+            over.Cancel()
+        }
 
-            if ticked then
+        try
+            let mutable last = first
+            let mutable pause = interval
+
+            while not stop.IsCancellationRequested do
+                match watch with
+                | Some watch when folder.IsSettled -> do! waitForChange watch
+                | _ -> ()
+
+                do! Task.Delay(pause, clock, stop)
                 let began = clock.GetTimestamp()
                 let now = folder.Scan()
                 // Thousands of files are asked for one by one: a twentieth of a core is enough for that.
-                timer.Period <- max interval (20.0 * clock.GetElapsedTime began)
+                pause <- max interval (20.0 * clock.GetElapsedTime began)
 
                 if not (Object.ReferenceEquals(now, last)) && now <> last then
                     last <- now
                     onChange now
+        finally
+            match watch with
+            | Some watch -> (watch :> IDisposable).Dispose()
+            | None -> ()
     }

@@ -2,6 +2,7 @@ namespace K8sReq.Proxy
 
 open System
 open System.Buffers
+open System.Numerics
 open System.Threading
 open K8sReq.Core
 
@@ -20,6 +21,8 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     // Rented blocks grow with what has arrived, never with what a client merely announced.
     static let largestBlock = 64 * 1024
     static let smallestBlock = 4 * 1024
+    // The more is received at once, the fewer calls of the system there are, and acknowledgements.
+    static let largestSpace = 512L * 1024L
     // What a request takes besides its bytes, while copies of it wait.
     static let overhead = 512L
 
@@ -85,6 +88,14 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     let addBlock (arrived: int) =
         let doubled = int (min (int64 largestBlock) length)
         tryAddBlock (min largestBlock (max smallestBlock (max arrived (min doubled (expected ())))))
+
+    // For what is received where it stays: all that is still to come, but no more than four times what has come. Arrays have
+    // lengths of powers of two: where that is much more than what is wanted, the rest goes into another block.
+    let addSpace (most: int) =
+        let wanted = max (int64 smallestBlock) (min (int64 most) (4L * length))
+        let rented = int64 (BitOperations.RoundUpToPowerOf2(uint64 wanted))
+        let isMuchMore = rented - wanted > (length + wanted) / 4L
+        tryAddBlock (int (min largestSpace (if isMuchMore then rented / 2L else wanted)))
 
     // Where the head stands before the body: together with what has come of it, as what is in one piece is sent by one call.
     let putFirst (head: WireHead) (arrived: int) =
@@ -173,12 +184,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     /// Where the next bytes of the body can be received into, at most so many; empty if the budget does not reach. To be called
     /// once something of the body is there.
     member _.TrySpace(most: int) : ArraySegment<byte> =
-        let hasRoom =
-            usedOfLast < blocks[blocks.Count - 1].Length
-            || (if blocks.Count = 1 && blocks[0].Length < largestBlock then
-                    tryGrow 1
-                else
-                    addBlock 1)
+        let hasRoom = usedOfLast < blocks[blocks.Count - 1].Length || addSpace most
 
         if hasRoom then
             let last = blocks[blocks.Count - 1]

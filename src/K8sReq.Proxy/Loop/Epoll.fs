@@ -74,6 +74,12 @@ type Epoll() =
         if EpollNative.epoll_ctl (descriptor, operation, watched, NativePtr.toNativeInt event) < 0 then
             raise (SocketException(int (Libc.lastError ())))
 
+    /// How many events come at once, at the most.
+    static member Most: int = most
+
+    /// By which another one can watch whether anything has happened here.
+    member _.Descriptor = descriptor
+
     /// Tells of these events on the descriptor from now on, until it is closed.
     member _.Add(watched: int, wanted: int, number: int64) : unit = control add watched wanted number
 

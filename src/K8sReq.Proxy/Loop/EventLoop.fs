@@ -47,9 +47,15 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     static let longestTurn = Stopwatch.Frequency / 100L
     static let ticksEvery = Stopwatch.Frequency
     static let wakeUpNumber = 0L
+    static let targetsNumber = -1L
 
     let epoll = new Epoll()
     let wakeUp = new WakeUp()
+    // What happens to targets' connections. The other one tells of it while the loop is not patient.
+    let targets = new Epoll()
+    let patience = Patience()
+    let mutable isToldOfTargets = false
+    let mutable targetsWatched = 0
 
     // Of the loop's thread alone. By descriptor: who watches it, and the number of that watch. A descriptor that was closed is
     // soon another connection's: what was still to be told of the one before bears another number.
@@ -116,9 +122,38 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
         for _ in 1 .. later.Count do
             guarded (later.Dequeue())
 
+    // Has what happens to targets wake the loop, or not.
+    let heedPatience () =
+        if isToldOfTargets = patience.IsPatient then
+            isToldOfTargets <- not patience.IsPatient
+            epoll.Modify(targets.Descriptor, (if isToldOfTargets then Events.readable else 0), targetsNumber)
+
+    // Tells of what has happened to targets, before clients' requests are copied: a connection that its target has closed is
+    // known to be closed then.
+    let tellOfTargets (hasWaited: bool) =
+        let count = targets.Wait 0
+        patience.Telling()
+
+        for index in 0 .. count - 1 do
+            tell (targets.Number index) (targets.Happened index)
+
+        patience.Told(count, hasWaited)
+        count = Epoll.Most
+
+    // Whether anything has happened to targets, of so many events.
+    let hasTargets (count: int) =
+        let mutable index = 0
+
+        while index < count && epoll.Number index <> targetsNumber do
+            index <- index + 1
+
+        index < count
+
     let timeout (nextTick: int64) =
         if later.Count > 0 then
             0
+        elif patience.IsPatient && patience.IsLimited then
+            1
         elif ticks.Count = 0 then
             -1
         else
@@ -128,9 +163,12 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
 
     let run () =
         let mutable nextTick = Stopwatch.GetTimestamp() + ticksEvery
+        // More has happened to targets than can be told of at once.
+        let mutable isMore = false
 
         while not isOver do
-            let count = epoll.Wait(timeout nextTick)
+            heedPatience ()
+            let count = epoll.Wait(if isMore then 0 else timeout nextTick)
             let began = Stopwatch.GetTimestamp()
             let mutable isCalled = false
 
@@ -138,12 +176,18 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             | Some observer -> observer.Began()
             | None -> ()
 
+            patience.TurnBegan began
+
+            // While it is patient it has to look for itself.
+            if targetsWatched > 0 && (not isToldOfTargets || hasTargets count) then
+                isMore <- tellOfTargets (count = 0)
+
             for index in 0 .. count - 1 do
                 let number = epoll.Number index
 
                 if number = wakeUpNumber then
                     isCalled <- true
-                else
+                elif number <> targetsNumber then
                     tell number (epoll.Happened index)
 
             if isCalled then
@@ -161,11 +205,26 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             turnEnded began
 
         (epoll :> IDisposable).Dispose()
+        (targets :> IDisposable).Dispose()
         (wakeUp :> IDisposable).Dispose()
         ended.SetResult()
 
+    // Tells of the events on it, by the one or the other.
+    let watch (by: Epoll) (descriptor: int) (events: int) (handler: LoopHandler) =
+        if descriptor >= handlers.Length then
+            let size = max (descriptor + 1) (2 * handlers.Length)
+            Array.Resize(&handlers, size)
+            Array.Resize(&numbers, size)
+
+        watches <- watches + 1L
+        let number = numberOf watches descriptor
+        by.Add(descriptor, events, number)
+        handlers[descriptor] <- handler
+        numbers[descriptor] <- number
+
     member private loop.Start() =
         epoll.Add(wakeUp.Descriptor, Events.readable, wakeUpNumber)
+        epoll.Add(targets.Descriptor, 0, targetsNumber)
 
         let thread =
             Thread(
@@ -219,16 +278,16 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
 
     /// Tells the handler of these events from now on. On the loop.
     member _.Watch(descriptor: int, events: int, handler: LoopHandler) : unit =
-        if descriptor >= handlers.Length then
-            let size = max (descriptor + 1) (2 * handlers.Length)
-            Array.Resize(&handlers, size)
-            Array.Resize(&numbers, size)
+        watch epoll descriptor events handler
 
-        watches <- watches + 1L
-        let number = numberOf watches descriptor
-        epoll.Add(descriptor, events, number)
-        handlers[descriptor] <- handler
-        numbers[descriptor] <- number
+    /// The same for a connection to a target, whose events may have to wait (`Patience`). It is not to be forgotten or handed
+    /// over, but closed by `CloseTarget`. On the loop.
+    member _.WatchTarget(descriptor: int, events: int, handler: LoopHandler) : unit =
+        targetsWatched <- targetsWatched + 1
+        watch targets descriptor events handler
+
+    /// To be told of what is sent to targets. On the loop.
+    member _.Patience = patience
 
     /// Tells of these events instead. On the loop.
     member _.Rewatch(descriptor: int, events: int) : unit =
@@ -248,6 +307,11 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
         handlers[descriptor] <- null
         numbers[descriptor] <- 0L
         Libc.close descriptor
+
+    /// Closes a descriptor that `WatchTarget` watches. On the loop.
+    member loop.CloseTarget(descriptor: int) : unit =
+        targetsWatched <- targetsWatched - 1
+        loop.Close descriptor
 
     /// Ends the thread. What is still watched or posted is forgotten.
     member loop.StopAsync() : Task =

@@ -154,32 +154,28 @@ module Libc =
     let private vectorsAt = 16
     let private mostVectors = 16
 
-    /// Sends what there is room for of these pieces, of the first few at the most, by one call.
-    let sendPieces (descriptor: int) (pieces: ReadOnlySequence<byte>) : Moved =
-        if pieces.IsSingleSegment then
-            send descriptor pieces.FirstSpan
+    // Writes down the pieces from this one on, each of which stays where it is until all of them have been sent.
+    let rec private sendFrom
+        (descriptor: int)
+        (header: nativeint)
+        (vectors: nativeint)
+        (count: int)
+        (rest: byref<ReadOnlySequence<byte>.Enumerator>)
+        : Moved =
+        if count < mostVectors && rest.MoveNext() then
+            let piece = rest.Current.Span
+            use start = fixed piece
+            let vector = vectors + nativeint (count * vectorSize)
+            Marshal.WriteIntPtr(vector, NativePtr.toNativeInt start)
+            Marshal.WriteIntPtr(vector, 8, nativeint piece.Length)
+            let sent = sendFrom descriptor header vectors (count + 1) &rest
+            sent
         else
-            let header = NativePtr.stackalloc<byte> headerSize
-            let vectors = NativePtr.stackalloc<byte>(mostVectors * vectorSize)
-            let pins = Array.zeroCreate<MemoryHandle> mostVectors
-            let mutable count = 0
-            let mutable rest = pieces.GetEnumerator()
-
-            while count < mostVectors && rest.MoveNext() do
-                let pin = rest.Current.Pin()
-                pins[count] <- pin
-                let vector = NativePtr.toNativeInt vectors + nativeint (count * vectorSize)
-                Marshal.WriteIntPtr(vector, NativePtr.toNativeInt (NativePtr.ofVoidPtr<byte> pin.Pointer))
-                Marshal.WriteIntPtr(vector, 8, nativeint rest.Current.Length)
-                count <- count + 1
-
-            NativePtr.initBlock header 0uy (uint32 headerSize)
-            let head = NativePtr.toNativeInt header
-            Marshal.WriteIntPtr(head, vectorsAt, NativePtr.toNativeInt vectors)
-            Marshal.WriteIntPtr(head, vectorsAt + 8, nativeint count)
+            Marshal.WriteIntPtr(header, vectorsAt, vectors)
+            Marshal.WriteIntPtr(header, vectorsAt + 8, nativeint count)
 
             let once () =
-                moved (Native.sendmsg (descriptor, head, dontWait ||| noSignal))
+                moved (Native.sendmsg (descriptor, header, dontWait ||| noSignal))
 
             let mutable result = once ()
 
@@ -187,10 +183,18 @@ module Libc =
                   && Marshal.GetLastSystemError() = Errno.interrupted do
                 result <- once ()
 
-            for index in 0 .. count - 1 do
-                pins[index].Dispose()
-
             result
+
+    /// Sends what there is room for of these pieces, of the first few at the most, by one call.
+    let sendPieces (descriptor: int) (pieces: ReadOnlySequence<byte>) : Moved =
+        if pieces.IsSingleSegment then
+            send descriptor pieces.FirstSpan
+        else
+            let header = NativePtr.stackalloc<byte> headerSize
+            let vectors = NativePtr.stackalloc<byte>(mostVectors * vectorSize)
+            NativePtr.initBlock header 0uy (uint32 headerSize)
+            let mutable rest = pieces.GetEnumerator()
+            sendFrom descriptor (NativePtr.toNativeInt header) (NativePtr.toNativeInt vectors) 0 &rest
 
     let close (descriptor: int) : unit = Native.close descriptor |> ignore
 

@@ -60,6 +60,8 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     static let largestDrain = 256 * 1024
     // A connection that a target's idle limit (60 s and more are usual) is about to end is not worth keeping.
     static let longestIdle = (TimeSpan.FromSeconds 45.0).Ticks
+    // A target that ends connections which it does not use does so after a second (nginx's shortest time) or later.
+    static let longRest = TimeSpan.TicksPerSecond
     static let usualAnswer = 2048
     // Interim answers (RFC 9110 section 15.2) are told apart from nothing by nobody here: a few are usual, many are an attack.
     static let mostInterims = 16
@@ -99,6 +101,8 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     let writeTimeout = timeouts.Write.Ticks
     let readTimeout = timeouts.Read.Ticks
     let retiresAt = retiresAt.Ticks
+    let mutable idleSince = 0L
+    let mutable hadRested = false
     // When what it is at has taken too long.
     let mutable deadline = Int64.MaxValue
 
@@ -125,6 +129,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
                 close ()
             else
                 phase <- ConnectionPhase.Idle
+                idleSince <- time
                 deadline <- min retiresAt (time + longestIdle)
                 Sequel.Return
         else
@@ -276,6 +281,12 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     /// On the clock, in ticks: when `Expire` is to be called. It changes with what happens.
     member _.Deadline: int64 = deadline
 
+    /// Whether the connection has been idle for so long that the target may end it for that reason, or say something first.
+    member _.HasRested() : bool = now () - idleSince >= longRest
+
+    /// Whether it had been so before this attempt.
+    member _.HadRested = hadRested
+
     /// The deadline has come: an idle connection is about to be closed.
     member _.IsDue() : bool = now () >= deadline
 
@@ -291,6 +302,8 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
 
     /// The next attempt begins: its request is being sent. For a connection that is new or idle.
     member _.Begin(next: Attempt) : unit =
+        let time = now ()
+        hadRested <- isUsed && time - idleSince >= longRest
         phase <- ConnectionPhase.Busy
         sendPhase <- SendPhase.Calling
         exchange <- exchange + 1
@@ -307,7 +320,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
         drained <- 0
         keepsAlive <- true
         body <- AnswerBody.start AnswerFraming.NoBody
-        deadline <- min next.EndsBy.Ticks (now () + writeTimeout)
+        deadline <- min next.EndsBy.Ticks (time + writeTimeout)
 
     /// The connection is not made yet; `Connected` tells.
     member _.Connecting() : unit = sendPhase <- SendPhase.Pending

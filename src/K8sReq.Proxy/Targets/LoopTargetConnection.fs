@@ -30,6 +30,9 @@ type LoopTargetConnection
     // Bytes that are received before other connections have their turn.
     static let mostAtOnce = 128 * 1024
 
+    // The start of an answer that says that the copy was taken.
+    static let success = "HTTP/1.1 2"B
+
     static let watched =
         Events.readable
         ||| Events.writable
@@ -46,7 +49,8 @@ type LoopTargetConnection
 
     let tcpInfo = GC.AllocateUninitializedArray<byte> 128
     let state = ConnectionState(clock, timeouts, retiresAt)
-    let mutable output = OutputPhase.Connecting
+    // Nothing waits for a connection that is not begun.
+    let mutable output = OutputPhase.Free
     // What has not been sent of the request.
     let mutable unsent = ReadOnlySequence<byte>.Empty
     // Bytes that the system has taken to send over this connection, and how many those were before this exchange.
@@ -72,16 +76,26 @@ type LoopTargetConnection
                 timerEndsAt <- state.Deadline
                 timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
 
+    // What happens next is waited for without patience, unless the connection is free.
+    let setOutput (next: OutputPhase) =
+        if output = OutputPhase.Free && next <> OutputPhase.Free then
+            loop.Patience.Pressed()
+        elif output <> OutputPhase.Free && next = OutputPhase.Free then
+            loop.Patience.Calmed()
+
+        output <- next
+
     let beginWith (next: Attempt) =
         unsent <- next.Request.Wire
         writtenBefore <- written
         state.Begin next
+        loop.Patience.Sent()
 
     let close () =
         if descriptor >= 0 then
             let closing = descriptor
             descriptor <- -1
-            loop.Close closing
+            loop.CloseTarget closing
 
     let hasAcknowledgedNothing () =
         descriptor >= 0
@@ -106,13 +120,15 @@ type LoopTargetConnection
 
         match effect.Ended with
         | null -> ()
-        | ended -> owner.Ended(ended, effect.Result, effect.MayRepeat)
+        | ended ->
+            loop.Patience.Ended()
+            owner.Ended(ended, effect.Result, effect.MayRepeat)
 
     // What the system was still to do has failed with it.
     member private connection.Abort() =
         close ()
         let before = output
-        output <- OutputPhase.Free
+        setOutput OutputPhase.Free
         unsent <- ReadOnlySequence.Empty
 
         match before with
@@ -146,17 +162,23 @@ type LoopTargetConnection
                     unsent <- unsent.Slice(int64 moved.Count)
                 | SocketError.WouldBlock ->
                     isOver <- true
-                    output <- OutputPhase.Full
+                    setOutput OutputPhase.Full
                     connection.Perform(state.SendIsPending state.Exchange)
                 | error ->
                     isOver <- true
                     connection.Sent error
 
-    member private connection.Received(count: int) =
-        if state.AwaitsNextAnswer && hasAcknowledgedNothing () then
+    // Between an attempt's start and its answer the system is asked for what the target has acknowledged only where something else
+    // than an answer may have come: each question costs as much as a short send.
+    member private connection.Received(bytes: ArraySegment<byte>) =
+        if
+            state.AwaitsNextAnswer
+            && (state.HadRested || not (bytes.AsSpan().StartsWith(ReadOnlySpan success)))
+            && hasAcknowledgedNothing ()
+        then
             connection.Perform(state.TookUnasked())
         else
-            connection.Perform(state.Took count)
+            connection.Perform(state.Took bytes.Count)
 
     member private connection.InputEnded(error: SocketError) =
         let acknowledgedNothing = error = SocketError.Success && hasAcknowledgedNothing ()
@@ -177,7 +199,7 @@ type LoopTargetConnection
                 match moved.Error with
                 | SocketError.Success when moved.Count > 0 ->
                     left <- left - moved.Count
-                    connection.Received moved.Count
+                    connection.Received(space.Slice(0, moved.Count))
 
                     // Less than there was space for is all there is; the end comes by itself.
                     if moved.Count < space.Count && not isInputEnding then
@@ -196,7 +218,7 @@ type LoopTargetConnection
 
     member private connection.Connected() =
         let error = Libc.pendingError descriptor
-        output <- OutputPhase.Free
+        setOutput OutputPhase.Free
         connection.Perform(state.Connected error)
 
         if error = SocketError.Success then
@@ -214,7 +236,7 @@ type LoopTargetConnection
                     connection.Connected()
             | OutputPhase.Full ->
                 if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
-                    output <- OutputPhase.Free
+                    setOutput OutputPhase.Free
                     connection.SendAll()
             | OutputPhase.Free -> ()
 
@@ -231,6 +253,7 @@ type LoopTargetConnection
 
     override connection.Connect(first: Attempt) : unit =
         beginWith first
+        setOutput OutputPhase.Connecting
         state.Connecting()
         // The context of the request that happens to be the first is not to live as long as the connection.
         use _ = ExecutionContext.SuppressFlow()
@@ -239,23 +262,23 @@ type LoopTargetConnection
 
         timerEndsAt <- state.Deadline
         timer <- clock.CreateTimer(onTime, connection, timeLeft (), Timeout.InfiniteTimeSpan)
-        loop.Watch(descriptor, watched, connection)
+        loop.WatchTarget(descriptor, watched, connection)
 
         match Libc.connect descriptor endpoint with
         | SocketError.InProgress -> ()
         | SocketError.Success ->
-            output <- OutputPhase.Free
+            setOutput OutputPhase.Free
             connection.Perform(state.Connected SocketError.Success)
             connection.SendAll()
         | error ->
-            output <- OutputPhase.Free
+            setOutput OutputPhase.Free
             connection.Perform(state.Connected error)
 
     override connection.TryBegin(next: Attempt) : bool =
         if
             state.Phase = ConnectionPhase.Idle
             && not (state.IsDue())
-            && not (Libc.hasUnread descriptor)
+            && not (state.HasRested() && Libc.hasUnread descriptor)
         then
             beginWith next
             setTimer ()

@@ -13,6 +13,18 @@ open K8sReq.Core
 /// not block (see `Attempt`).
 type TargetClient = Target -> CapturedRequest -> ValueTask<SendResult>
 
+/// Addresses are the same objects, most of the time: those of the routing table.
+[<Sealed>]
+type private EndpointComparer() =
+    static member val Instance = EndpointComparer()
+
+    interface IEqualityComparer<struct (IPAddress * int)> with
+        member _.Equals(struct (one, port), struct (other, otherPort)) =
+            port = otherPort
+            && (Object.ReferenceEquals(one, other) || one.Equals other)
+
+        member _.GetHashCode(struct (address, port)) = address.GetHashCode() * 31 + port
+
 /// The pools of connections that are made in one way.
 [<Sealed>]
 type private TargetPools
@@ -22,7 +34,8 @@ type private TargetPools
         make: IPEndPoint -> ConnectionOwner -> TimeSpan -> TargetConnection,
         stop: CancellationToken
     ) =
-    let pools = ConcurrentDictionary<struct (IPAddress * int), TargetPool>()
+    let pools =
+        ConcurrentDictionary<struct (IPAddress * int), TargetPool> EndpointComparer.Instance
 
     member private them.Create(key: struct (IPAddress * int)) =
         let struct (address, port) = key
