@@ -359,6 +359,24 @@ let attack = runAgainstPublished "tests" "K8sReq.Attack"
 let crash = runAgainstPublished "tests" "K8sReq.Crash"
 let bench = runAgainstPublished "bench" "K8sReq.Bench"
 
+/// Finds which methods run for each request, and writes the list by which the native program is laid out.
+let hotMethods () =
+    build ()
+    let folder = Path.Combine(root, "artifacts", "k8sreq-symbols")
+
+    let withSymbols =
+        nativeOptions runtimeIdentifier
+        |> List.map (fun option -> option.Replace("StripSymbols=true", "StripSymbols=false"))
+
+    dotnet (publishArguments runtimeIdentifier folder withSymbols)
+
+    dotnet [
+        Path.Combine(root, "bench", "K8sReq.Bench", "bin", "Release", "net10.0", "K8sReq.Bench.dll")
+        "hot-methods"
+        Path.Combine(folder, "k8sreq" + extension)
+        Path.Combine(root, "src", "K8sReq.Host", "Native.Order.txt")
+    ]
+
 /// Answers of targets, manifests and heads of requests, spoilt at random, against what reads them.
 let fuzz arguments =
     build ()
@@ -663,6 +681,9 @@ let targets = [
     "bench",
     "the proxy beside nginx; -- --list: what is compared; -- --only TEXT; -- micro: single functions; -- cluster: 10,000 routes of a cluster",
     bench
+    "hot-methods",
+    "measure which methods run for each request, for the layout of the native program (Linux; needs nginx and perf)",
+    (fun _ -> hotMethods ())
     "check", "formatting, and a build from nothing with warnings as errors", (fun _ -> check ())
     "screenshots", "make the pictures of docs/images again; needs Chromium", (fun _ -> screenshots ())
     "publish", "leave the program at artifacts/k8sreq/k8sreq", (fun _ -> publish ())

@@ -11,5 +11,6 @@ let main arguments =
     | [ "cluster" ] ->
         ClusterScale.run().GetAwaiter().GetResult()
         0
+    | [ "hot-methods"; program; file ] -> (HotMethods.run program file).GetAwaiter().GetResult()
     | "micro" :: options -> Micro.run options
     | options -> Comparison.run(options).GetAwaiter().GetResult()

@@ -60,6 +60,7 @@ let main arguments =
             Bench.ProcessSampleTests.tests
             Bench.MachineSampleTests.tests
             Bench.SystemCallsTests.tests
+            Bench.MethodSamplesTests.tests
             Bench.ResponseHeadTests.tests
             Bench.RoundsTests.tests
             Bench.ReportTests.tests

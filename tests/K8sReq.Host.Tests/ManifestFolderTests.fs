@@ -209,7 +209,14 @@ let tests =
             let first = folder.Scan()
 
             let following =
-                folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
+                folder.FollowAsync(
+                    clock,
+                    interval,
+                    quiet,
+                    first,
+                    changes.Writer.TryWrite >> ignore,
+                    stop.Token
+                )
 
             do! clock.TimerStarted quiet
 
@@ -232,7 +239,8 @@ let tests =
 
         for what, write in
             [
-                "a file that is written", (fun (files: TestFolder) -> files.Write("a.yaml", service "after" 80))
+                "a file that is written",
+                (fun (files: TestFolder) -> files.Write("a.yaml", service "after" 80))
                 "a file in a folder below", (fun files -> files.Write("below/b.yaml", service "after" 80))
                 "a file that is moved there",
                 (fun files ->
@@ -266,7 +274,14 @@ let tests =
                 let first = folder.Scan()
 
                 let following =
-                    folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
+                    folder.FollowAsync(
+                        clock,
+                        interval,
+                        quiet,
+                        first,
+                        changes.Writer.TryWrite >> ignore,
+                        stop.Token
+                    )
 
                 do! clock.TimerStarted quiet
                 write files
@@ -295,7 +310,14 @@ let tests =
             let first = folder.Scan()
 
             let following =
-                folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
+                folder.FollowAsync(
+                    clock,
+                    interval,
+                    quiet,
+                    first,
+                    changes.Writer.TryWrite >> ignore,
+                    stop.Token
+                )
 
             do! clock.TimerStarted interval
             files.Write("later/a.yaml", service "after" 80)

@@ -459,8 +459,7 @@ let tests =
         ]
 
         if K8sReq.Proxy.Transport.hasLoops then
-            for setting, count in
-                [ "auto", max 1 (Environment.ProcessorCount / 2); "3", 3; "0", 0 ] do
+            for setting, count in [ "auto", max 1 (Environment.ProcessorCount / 2); "3", 3; "0", 0 ] do
                 testCaseTask $"EVENT_LOOPS={setting} gives as many loops as the documents say"
                 <| fun () -> task {
                     let! folder, program, _ = serve "" [ $"--event-loops={setting}" ]

@@ -4,7 +4,8 @@ open System.Diagnostics
 open Expecto
 open K8sReq.Proxy
 
-let private microseconds (count: int64) = count * Stopwatch.Frequency / 1_000_000L
+let private microseconds (count: int64) =
+    count * Stopwatch.Frequency / 1_000_000L
 
 /// A request is copied in a turn of its own, so long after the one before; its copy ends in the next turn.
 type private Scene() =
@@ -34,7 +35,9 @@ let private patientOf () =
 
 let tests =
     testList "Patience" [
-        test "there is none at the start" { Expect.isFalse (Patience().IsPatient) "each answer wakes the loop" }
+        test "there is none at the start" {
+            Expect.isFalse (Patience().IsPatient) "each answer wakes the loop"
+        }
 
         test "requests within less than a millisecond bring it, and such that are further apart do not" {
             patientOf () |> ignore

@@ -74,7 +74,8 @@ let tests =
         }
 
         // As a connection does: the first piece comes with the head, and the others are received where they stay.
-        test "what is received where it stays comes out in order, in few blocks, and takes not much more than it is" {
+        test
+            "what is received where it stays comes out in order, in few blocks, and takes not much more than it is" {
             for length in [ 20_000; 65_536; 100_000; 1_000_000; 5_000_000 ] do
                 let budget = plenty ()
                 let buffer = RequestBuffer(all budget, int64 length)

@@ -277,7 +277,10 @@ type ManifestFolder(kinds: Kind<obj> list, root: string, ?scanned: unit -> unit)
 
         let waitForChange (watch: FolderWatch) : Task = task {
             use over = CancellationTokenSource.CreateLinkedTokenSource stop
-            let! _ = Task.WhenAny(watch.NextChange(), Task.Delay(quietInterval, clock, over.Token))
+
+            let! _ =
+                Task.WhenAny(watch.NextChange(), Task.Delay(quietInterval, clock, over.Token))
+
             over.Cancel()
         }
 

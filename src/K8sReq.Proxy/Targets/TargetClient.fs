@@ -20,8 +20,7 @@ type private EndpointComparer() =
 
     interface IEqualityComparer<struct (IPAddress * int)> with
         member _.Equals(struct (one, port), struct (other, otherPort)) =
-            port = otherPort
-            && (Object.ReferenceEquals(one, other) || one.Equals other)
+            port = otherPort && (Object.ReferenceEquals(one, other) || one.Equals other)
 
         member _.GetHashCode(struct (address, port)) = address.GetHashCode() * 31 + port
 
