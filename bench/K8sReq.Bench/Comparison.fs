@@ -17,6 +17,9 @@ let private peers (options: Options) : Peer list =
     [
         if not options.WithoutNginx then
             Peers.nginx
+
+            if List.contains Peers.nginxWithFiles.Name options.Peers then
+                Peers.nginxWithFiles
         Peers.k8sreq "k8sreq" PublishedProgram.Path []
         // If it has been published.
         if File.Exists nativeProgram then

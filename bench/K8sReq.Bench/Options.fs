@@ -46,7 +46,8 @@ module Options =
 --only       scenarios whose name contains TEXT; "start" is the time to the first 202
 --syscalls   a turn more for each peer, in which its system calls are counted (perf, or strace)
 --quiet      wait for at most a minute before a turn while other processes use more than CORES, and take it once more if they did in it
---peers      only these of nginx, k8sreq, k8sreq-native, and the names of --also; the first one is what the others are compared with
+--peers      only these of nginx, nginx-256k (writes larger bodies to files), k8sreq, k8sreq-native, and the names of --also; the first
+             one is what the others are compared with
 --also       another build of the program, and variables for it
 --list       print the scenarios"""
 

@@ -18,7 +18,7 @@ type Peer = {
 }
 
 module Peers =
-    let private mirrorConfig (port: int) (targets: int list) =
+    let private mirrorConfig (bodyBuffer: string) (port: int) (targets: int list) =
         let indexed = List.indexed targets
 
         let mirrors =
@@ -36,7 +36,7 @@ module Peers =
                 $"    location /m{n} {{ internal; proxy_pass http://t{n}$request_uri; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host; }}\n")
             |> String.concat ""
 
-        $"""{upstreams}  client_body_buffer_size 2m;
+        $"""{upstreams}  client_body_buffer_size {bodyBuffer};
   client_max_body_size 2m;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
@@ -44,14 +44,12 @@ module Peers =
     location @accepted {{ return 202 ""; }}
 {locations}  }}"""
 
-    /// nginx's mirror at its cheapest that works: one worker, everything kept alive, nothing written to disk. It sends
-    /// the same copies whatever the host is.
-    let nginx = {
-        Name = "nginx"
+    let private mirror (name: string) (bodyBuffer: string) = {
+        Name = name
         Start =
             fun _ targets -> task {
                 let port = List.head (Ports.free 1)
-                let running = Nginx.Start(mirrorConfig port targets)
+                let running = Nginx.Start(mirrorConfig bodyBuffer port targets)
 
                 return {
                     Port = port
@@ -60,6 +58,13 @@ module Peers =
                 }
             }
     }
+
+    /// nginx's mirror at its cheapest that works: one worker, everything kept alive, nothing written to disk. It sends
+    /// the same copies whatever the host is.
+    let nginx = mirror "nginx" "2m"
+
+    /// The same with the buffer of 256 KiB that it has been compared with before: it writes larger bodies to files.
+    let nginxWithFiles = mirror "nginx-256k" "256k"
 
     let private manifests (hosts: string list) (targets: int list) =
         let services =

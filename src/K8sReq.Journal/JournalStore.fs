@@ -101,7 +101,7 @@ type JournalStore
             request.Number <- nextNumber ()
 
             // It goes on where it is told: see `KeptRequests`.
-            let kept = TaskCompletionSource<bool>()
+            let kept = KeptSignal()
             writer.Post(JournalWork.Append(request, clock.Now, kept))
             ValueTask<bool> kept.Task
 

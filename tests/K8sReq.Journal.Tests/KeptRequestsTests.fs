@@ -2,6 +2,7 @@
 module K8sReq.Journal.Tests.KeptRequestsTests
 
 open System
+open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
 open Expecto
@@ -61,6 +62,47 @@ let tests =
                 (threads |> Array.map (fun (_, thread) -> thread = own))
                 [| true; false; false |]
                 "on the journal's"
+        }
+
+        testCaseTask "goes on on the event loop where it began to wait, in its order, whatever its size"
+        <| fun () -> task {
+            if Transport.hasLoops then
+                let defects = ConcurrentQueue<exn>()
+                let loop = EventLoop.Start("kept", defects.Enqueue)
+                let other = EventLoop.Start("other", defects.Enqueue)
+
+                let waitOn (loop: EventLoop) : Task<KeptSignal> =
+                    let made =
+                        TaskCompletionSource<KeptSignal> TaskCreationOptions.RunContinuationsAsynchronously
+
+                    loop.Post(fun () -> made.SetResult(KeptSignal()))
+                    made.Task |> Waiting.within "the loop"
+
+                let kept = KeptRequests()
+                let order = ConcurrentQueue<int>()
+                let seen = ResizeArray<Task<bool>>()
+
+                // More than one turn of a loop tells.
+                for index in 0..149 do
+                    let! waiting = waitOn loop
+                    kept.Add((if index % 7 = 0 then large () else light ()), waiting)
+
+                    seen.Add(
+                        goOn waiting (fun isKept ->
+                            order.Enqueue index
+                            isKept && loop.IsHere)
+                    )
+
+                let! elsewhere = waitOn other
+                kept.Add(light (), elsewhere)
+                seen.Add(goOn elsewhere (fun isKept -> isKept && other.IsHere))
+                kept.Tell()
+                let! onIt = Task.WhenAll seen |> Waiting.within "all"
+                Expect.all onIt id "each on its loop"
+                Expect.equal (List.ofSeq order) [ 0..149 ] "in their order"
+                Expect.isEmpty defects "no defect"
+                do! loop.StopAsync()
+                do! other.StopAsync()
         }
 
         testCaseTask "that one takes its time holds up neither the others nor the journal for long"

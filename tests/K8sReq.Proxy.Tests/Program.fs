@@ -30,6 +30,7 @@ let main arguments =
             PatienceTests.tests
             EventLoopTests.tests
             PlainConnectionTests.tests
+            LoopStressTests.tests
             TargetClientTests.tests
             TargetConnectionTests.tests
             ControllerTests.tests

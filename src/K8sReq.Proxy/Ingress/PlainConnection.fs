@@ -73,6 +73,8 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     // What came with a request that is not answered yet: the next ones.
     let mutable kept: byte[] = Array.Empty()
     let mutable hasHadRequest = false
+    // The head of the request before, while one follows the other: most of its texts are those of the next one, too.
+    let mutable before: RequestHead | null = null
     // Of `Environment.TickCount64`.
     let mutable since = Environment.TickCount64
     let mutable lingered = 0
@@ -288,7 +290,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
                 | error -> error.GetBaseException()
             )
 
-    // The store tells on a thread of its own.
+    // The store tells here, or on a thread of its own.
     member private connection.Await(deciding: Task<Refusal voption>) =
         let goOn () =
             connection.Ended deciding
@@ -297,7 +299,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         deciding
             .ConfigureAwait(false)
             .GetAwaiter()
-            .UnsafeOnCompleted(fun () -> client.Loop.Post(fun () -> goOn ()))
+            .UnsafeOnCompleted(fun () -> client.Loop.Run(fun () -> goOn ()))
 
     // The body is not waited for any longer.
     member private connection.RefuseBody(refusal: Refusal) =
@@ -326,8 +328,10 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         let mutable isServers = true
         let mutable next = last
 
-        match PlainHead.read received with
+        match PlainHead.readAfter before received with
         | PlainReading.Plain plain when tryBegin plain ->
+            before <- plain.Head
+
             match buffer with
             | null -> ()
             | memory ->
@@ -515,6 +519,9 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
         match phase with
         | PlainPhase.Idle ->
+            // Thousands of connections may wait for their next request.
+            before <- null
+
             let most =
                 if hasHadRequest then
                     own.Limits.Idle
