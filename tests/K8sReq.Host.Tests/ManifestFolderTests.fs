@@ -32,6 +32,39 @@ let private settle (folder: ManifestFolder) =
     folder.Scan() |> ignore
     folder.Scan()
 
+/// A folder that is followed, by a clock that stands still but while a change is awaited. A change settles within two scans: where
+/// `quiet` is a day, nothing but the system tells of it.
+type private Following(root: string, quiet: TimeSpan) =
+    let clock = TestClock()
+    let interval = TimeSpan.FromMilliseconds 200.0
+    let folder = ManifestFolder(RouteKinds.kinds, root)
+    let changes = Channel.CreateUnbounded<FolderContent>()
+    let stop = new CancellationTokenSource()
+    let first = folder.Scan()
+
+    let following =
+        folder.FollowAsync(clock, interval, quiet, first, changes.Writer.TryWrite >> ignore, stop.Token)
+
+    /// Once nothing has to be read any more.
+    member _.HasRested() : Task = clock.TimerStarted quiet
+
+    /// Once it waits for its next scan.
+    member _.Scans() : Task = clock.TimerStarted interval
+
+    member _.NextChange() : Task<FolderContent> = task {
+        do!
+            Waiting.until "a change" (fun () ->
+                clock.Advance interval
+                Task.FromResult(changes.Reader.Count > 0))
+
+        return! changes.Reader.ReadAsync()
+    }
+
+    interface IDisposable with
+        member _.Dispose() =
+            stop.Cancel()
+            following.ContinueWith(fun (_: Task) -> ()).Wait Waiting.patience |> ignore
+
 let tests =
     testList "ManifestFolder" [
         test "files of all kinds, in folders below, but nothing hidden" {
@@ -200,41 +233,14 @@ let tests =
         <| fun () -> task {
             use files = new TestFolder()
             files.Write("a.yaml", service "a" 80)
-            let clock = TestClock()
-            let interval = TimeSpan.FromMilliseconds 200.0
-            let quiet = TimeSpan.FromSeconds 2.0
-            let folder = ManifestFolder(RouteKinds.kinds, files.Path)
-            let changes = Channel.CreateUnbounded<FolderContent>()
-            use stop = new CancellationTokenSource()
-            let first = folder.Scan()
-
-            let following =
-                folder.FollowAsync(
-                    clock,
-                    interval,
-                    quiet,
-                    first,
-                    changes.Writer.TryWrite >> ignore,
-                    stop.Token
-                )
-
-            do! clock.TimerStarted quiet
-
-            let tickUntilChange () =
-                Waiting.until "a change" (fun () ->
-                    clock.Advance interval
-                    Task.FromResult(changes.Reader.Count > 0))
-
+            use following = new Following(files.Path, TimeSpan.FromSeconds 2.0)
+            do! following.HasRested()
             files.Write("a.yaml", service "after" 80)
-            do! tickUntilChange ()
-            let! change = changes.Reader.ReadAsync()
+            let! change = following.NextChange()
             Expect.equal (names change) [ "after" ] "the change"
             files.Write("a.yaml", service "last" 80)
-            do! tickUntilChange ()
-            let! last = changes.Reader.ReadAsync()
+            let! last = following.NextChange()
             Expect.equal (names last) [ "last" ] "the next change, and nothing between"
-            stop.Cancel()
-            do! following.ContinueWith(fun (_: Task) -> ())
         }
 
         for what, write in
@@ -265,78 +271,27 @@ let tests =
                 File.CreateSymbolicLink(files.At "linked.yaml", Path.Combine("..data", "linked.yaml"))
                 |> ignore
 
-                let clock = TestClock()
-                let interval = TimeSpan.FromMilliseconds 200.0
-                let quiet = TimeSpan.FromDays 1.0
-                let folder = ManifestFolder(RouteKinds.kinds, files.Path)
-                let changes = Channel.CreateUnbounded<FolderContent>()
-                use stop = new CancellationTokenSource()
-                let first = folder.Scan()
-
-                let following =
-                    folder.FollowAsync(
-                        clock,
-                        interval,
-                        quiet,
-                        first,
-                        changes.Writer.TryWrite >> ignore,
-                        stop.Token
-                    )
-
-                do! clock.TimerStarted quiet
+                use following = new Following(files.Path, TimeSpan.FromDays 1.0)
+                do! following.HasRested()
                 write files
-
-                do!
-                    Waiting.until "the change" (fun () ->
-                        clock.Advance interval
-                        Task.FromResult(changes.Reader.Count > 0))
-
-                let! change = changes.Reader.ReadAsync()
+                let! change = following.NextChange()
                 Expect.contains (names change) "after" "what it is now"
-                stop.Cancel()
-                do! following.ContinueWith(fun (_: Task) -> ())
             }
 
         testCaseTask "a folder that cannot be watched is scanned as before"
         <| fun () -> task {
             use files = new TestFolder()
             let root = files.At "later"
-            let clock = TestClock()
-            let interval = TimeSpan.FromMilliseconds 200.0
-            let quiet = TimeSpan.FromDays 1.0
-            let folder = ManifestFolder(RouteKinds.kinds, root)
-            let changes = Channel.CreateUnbounded<FolderContent>()
-            use stop = new CancellationTokenSource()
-            let first = folder.Scan()
-
-            let following =
-                folder.FollowAsync(
-                    clock,
-                    interval,
-                    quiet,
-                    first,
-                    changes.Writer.TryWrite >> ignore,
-                    stop.Token
-                )
-
-            do! clock.TimerStarted interval
+            use following = new Following(root, TimeSpan.FromDays 1.0)
+            // It is not there, which is no change of what it says.
+            do! following.Scans()
             files.Write("later/a.yaml", service "after" 80)
+            let mutable seen: string list = []
 
-            do!
-                Waiting.until "the change" (fun () ->
-                    clock.Advance interval
+            while seen.IsEmpty do
+                let! change = following.NextChange()
+                seen <- names change
 
-                    Task.FromResult(
-                        changes.Reader.TryPeek()
-                        |> function
-                            | true, change when not (names change).IsEmpty -> true
-                            | true, _ ->
-                                changes.Reader.TryRead() |> ignore
-                                false
-                            | _ -> false
-                    ))
-
-            stop.Cancel()
-            do! following.ContinueWith(fun (_: Task) -> ())
+            Expect.equal seen [ "after" ] "what came later"
         }
     ]

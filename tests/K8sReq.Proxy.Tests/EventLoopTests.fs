@@ -2,6 +2,7 @@ module K8sReq.Proxy.Tests.EventLoopTests
 
 open System
 open System.Collections.Concurrent
+open System.Diagnostics
 open System.Net
 open System.Net.Sockets
 open System.Threading
@@ -293,6 +294,92 @@ let private ofTargets =
             })
     ]
 
+/// Counts the turns of a loop.
+type private TurnCounter() =
+    let mutable turns = 0
+    member _.Turns = Volatile.Read &turns
+
+    interface TurnObserver with
+        member _.Began() = Interlocked.Increment &turns |> ignore
+        member _.Ended _ = ()
+
+// As many events of targets as come at once leave open whether there are more.
+let private rests =
+    testCaseTask "a loop rests after as many events of targets as it takes at once"
+    <| fun () -> task {
+        let counter = TurnCounter()
+        let defects = ConcurrentQueue<exn>()
+        let loop = EventLoop.Start("test", defects.Enqueue, counter)
+        let pairs = [ for _ in 1 .. Epoll.Most -> connected () ]
+        let told = ConcurrentQueue<int>()
+
+        try
+            for target, _ in pairs do
+                target.Send "abc"B |> ignore
+
+            // All of them in one turn.
+            do!
+                onLoop loop (fun () ->
+                    for _, descriptor in pairs do
+                        loop.WatchTarget(
+                            descriptor,
+                            Events.readable ||| Events.edgeTriggered,
+                            handler told.Enqueue
+                        ))
+
+            do! Waiting.until "the events" (fun () -> Task.FromResult(told.Count = Epoll.Most))
+            let before = counter.Turns
+            let posts = 200
+
+            for _ in 1..posts do
+                do! onLoop loop ignore
+
+            Expect.isLessThanOrEqual
+                (counter.Turns - before)
+                (posts + 2)
+                "it turns for what is posted, and for nothing else"
+
+            do!
+                onLoop loop (fun () ->
+                    for _, descriptor in pairs do
+                        loop.CloseTarget descriptor)
+
+            Expect.isEmpty defects "no defect"
+        finally
+            for target, _ in pairs do
+                target.Dispose()
+
+            loop.StopAsync().Wait Waiting.patience |> ignore
+    }
+
+let private watchdog =
+    testCaseTask "the watchdog of the tests finds a turn that sleeps, and not one that works"
+    <| fun () -> task {
+        let found = ConcurrentQueue<string>()
+        let defects = ConcurrentQueue<exn>()
+        let loop = EventLoop.Start("test", defects.Enqueue, BlockedTurns found)
+
+        let work () =
+            let began = Stopwatch.GetTimestamp()
+
+            while (Stopwatch.GetElapsedTime began).TotalMilliseconds < 15.0 do
+                ()
+
+        for _ in 1..5 do
+            do! onLoop loop work
+
+        Expect.isEmpty found "work"
+
+        // What is compiled or collected meanwhile is the runtime's: once is not always enough.
+        do!
+            Waiting.until "it to be found" (fun () -> task {
+                do! onLoop loop (fun () -> Thread.Sleep 15)
+                return not found.IsEmpty
+            })
+
+        do! loop.StopAsync()
+    }
+
 let private stalls =
     testList "a turn that takes too long" [
         testCaseTask "is counted"
@@ -306,7 +393,8 @@ let private stalls =
             })
     ]
 
-let tests = testList "EventLoop" [ posting; watching; ofTargets; stalls ]
+let tests =
+    testList "EventLoop" [ posting; watching; ofTargets; rests; watchdog; stalls ]
 
 // A page fault or a machine that is held up may look like it, now and then; code that blocks does so each time.
 let private mostByChance = 5

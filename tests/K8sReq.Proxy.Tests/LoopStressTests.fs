@@ -71,6 +71,7 @@ let private sendUnread (proxy: TestProxy) (socket: Socket) (count: int) : Task<T
 
     let mutable before = -1L
 
+    // Where it is only slow, it gets stuck later: what follows holds all the same.
     do!
         Waiting.until "the proxy to be stuck" (fun () -> task {
             do! Task.Delay 300

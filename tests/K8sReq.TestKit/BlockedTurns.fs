@@ -17,9 +17,10 @@ module private BlockedTurnsNative =
 /// longer than it may, and it was not the runtime that held it (a collection of the heap, a method that is compiled, a lock that
 /// was held).
 [<Sealed>]
-type BlockedTurns private () =
+type BlockedTurns(found: ConcurrentQueue<string>) =
     static let longest = TimeSpan.FromMilliseconds 10.0
-    static let found = ConcurrentQueue<string>()
+    // Of the loops of all proxies.
+    static let foundInAll = ConcurrentQueue<string>()
 
     // Of this thread: nanoseconds on a processor, and nanoseconds in wait for one.
     let readSchedule () =
@@ -46,10 +47,10 @@ type BlockedTurns private () =
     /// Has the loops of every proxy that is started from now on looked at.
     static member Watch() : unit =
         if File.Exists "/proc/thread-self/schedstat" then
-            Transport.observeTurns (fun () -> BlockedTurns())
+            Transport.observeTurns (fun () -> BlockedTurns foundInAll)
 
     /// The turns that blocked so far.
-    static member Found: string list = List.ofSeq found
+    static member Found: string list = List.ofSeq foundInAll
 
     interface TurnObserver with
         member _.Began() =

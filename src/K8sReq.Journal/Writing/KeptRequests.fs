@@ -103,8 +103,9 @@ type KeptRequests() =
             | loop -> addOn loop signal
         | _ -> add request waiting
 
-    /// Tells all that were added. Those of event loops go on there, and the others here or in the pool. To wake a thread of the pool and to go on there costs more than what most of them do until they
-    /// wait for the network, so the light ones go on here, for a moment: nothing of theirs blocks.
+    /// Tells all that were added. Those of event loops go on there, and the others here or in the pool. To wake a thread of the
+    /// pool and to go on there costs more than what most of them do until they wait for the network, so the light ones go on here,
+    /// for a moment: nothing of theirs blocks.
     member _.Tell() : unit =
         for told in onLoops do
             told.Post()

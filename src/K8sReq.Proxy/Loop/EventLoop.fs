@@ -129,7 +129,7 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             epoll.Modify(targets.Descriptor, (if isToldOfTargets then Events.readable else 0), targetsNumber)
 
     // Tells of what has happened to targets, before clients' requests are copied: a connection that its target has closed is
-    // known to be closed then.
+    // known to be closed then. Whether there may be more of it.
     let tellOfTargets (hasWaited: bool) =
         let count = targets.Wait 0
         patience.Telling()
@@ -168,7 +168,8 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
 
         while not isOver do
             heedPatience ()
-            let count = epoll.Wait(if isMore then 0 else timeout nextTick)
+            let limit = if isMore then 0 else timeout nextTick
+            let count = epoll.Wait limit
             let began = Stopwatch.GetTimestamp()
             let mutable isCalled = false
 
@@ -179,8 +180,10 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             patience.TurnBegan began
 
             // While it is patient it has to look for itself.
-            if targetsWatched > 0 && (not isToldOfTargets || hasTargets count) then
-                isMore <- tellOfTargets (count = 0)
+            isMore <-
+                targetsWatched > 0
+                && (not isToldOfTargets || hasTargets count)
+                && tellOfTargets (count = 0 && limit > 0)
 
             for index in 0 .. count - 1 do
                 let number = epoll.Number index

@@ -168,8 +168,8 @@ type LoopTargetConnection
                     isOver <- true
                     connection.Sent error
 
-    // Between an attempt's start and its answer the system is asked for what the target has acknowledged only where something else
-    // than an answer may have come: each question costs as much as a short send.
+    // The system is asked for what the target has acknowledged only where something else than an answer may have come: each
+    // question is a call of the system, for each copy.
     member private connection.Received(bytes: ArraySegment<byte>) =
         if
             state.AwaitsNextAnswer
