@@ -57,6 +57,25 @@ let private printStart (options: Options) (peers: Peer list) : Task = task {
             (median (fun (_, memory) -> float memory / 1024.0 / 1024.0))
 }
 
+let private printIdle (peers: Peer list) : Task = task {
+    printfn
+        "| idle connections | connections | MiB with one | MiB with all | bytes a connection | CPU, ms a second |"
+
+    printfn "|---|---|---|---|---|---|"
+
+    for peer in peers do
+        let! figures = IdleConnections.measure peer
+
+        printfn
+            "| %s | %d | %.0f | %.0f | %d | %.1f |"
+            peer.Name
+            figures.Connections
+            (float figures.Before / 1024.0 / 1024.0)
+            (float figures.After / 1024.0 / 1024.0)
+            ((figures.After - figures.Before) / int64 figures.Connections)
+            (figures.Cores * 1000.0)
+}
+
 let private isThere (command: string) =
     (string (Environment.GetEnvironmentVariable "PATH") + ":/usr/sbin").Split ':'
     |> Array.exists (fun folder -> File.Exists(Path.Combine(folder, command)))
@@ -94,6 +113,10 @@ let private compare (options: Options) : Task<int> = task {
     if options.Only = "" || options.Only = "start" then
         printfn ""
         do! printStart options peers
+
+    if options.Only = "" || options.Only = "idle" then
+        printfn ""
+        do! printIdle peers
 
     return 0
 }

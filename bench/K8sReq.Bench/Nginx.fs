@@ -40,7 +40,7 @@ type Nginx private (running: Process, folder: TestFolder) =
 worker_processes 1;
 pid {path "pid"};
 error_log {path "error.log"} crit;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 16384; }}
 http {{
   access_log off;
   client_body_temp_path {path "body"};

@@ -43,7 +43,8 @@ module Options =
     let usage =
         """bench -- [--only TEXT] [--rounds N] [--seconds S] [--warm-up REQUESTS] [--syscalls] [--quiet CORES]
          [--peers NAME,NAME] [--no-nginx] [--also NAME=PATH[,VARIABLE=VALUE…]]… [--list]
---only       scenarios whose name contains TEXT; "start" is the time to the first 202
+--only       scenarios whose name contains TEXT; "start" is the time to the first 202, "idle" the price of 10,000 connections
+             over which nothing is sent
 --syscalls   a turn more for each peer, in which its system calls are counted (perf, or strace)
 --quiet      wait for at most a minute before a turn while other processes use more than CORES, and take it once more if they did in it
 --peers      only these of nginx, nginx-256k (writes larger bodies to files), k8sreq, k8sreq-native, and the names of --also; the first

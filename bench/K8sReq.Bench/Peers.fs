@@ -98,6 +98,8 @@ module Peers =
                         [ "HTTP_ADDR"; "PROBE_ADDR"; "METRICS_ADDR"; "STATUS_ADDR" ]
                         |> List.map (fun name -> name, "127.0.0.1:0")
                         |> List.append environment
+                        // What it allows by itself may be less than a scenario has.
+                        |> List.append [ "MAX_CONNECTIONS", "12000" ]
                     )
 
                 let! port = program.Says @"Proxy listening on port (\d+)"

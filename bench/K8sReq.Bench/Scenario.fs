@@ -25,7 +25,8 @@ module Scenario =
     let hosts (scenario: Scenario) : string list =
         host :: List.init (scenario.Hosts - 1) (fun n -> $"h{n}.example")
 
-    let request (scenario: Scenario) : LoadRequest =
+    /// Head and body of its requests.
+    let bytes (scenario: Scenario) : struct (byte[] * byte[]) =
         let common = $"Host: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n"
 
         let head =
@@ -34,8 +35,8 @@ module Scenario =
             else
                 $"POST /hooks?source=bench HTTP/1.1\r\n{common}Content-Type: application/json\r\nContent-Length: {scenario.BodyLength}\r\n\r\n"
 
-        LoadRequest.Create(
-            scenario.Writes,
-            Encoding.ASCII.GetBytes head,
-            Array.create scenario.BodyLength (byte 'x')
-        )
+        struct (Encoding.ASCII.GetBytes head, Array.create scenario.BodyLength (byte 'x'))
+
+    let request (scenario: Scenario) : LoadRequest =
+        let struct (head, body) = bytes scenario
+        LoadRequest.Create(scenario.Writes, head, body)
