@@ -74,9 +74,7 @@ let measure (peer: Peer) : Task<IdleFigures> = task {
             Connections = sockets.Count
             Before = before.Memory
             After = ended.Memory
-            Cores =
-                (ProcessUse.between began ended).Cpu.TotalSeconds
-                / watch.Elapsed.TotalSeconds
+            Cores = (ProcessUse.between began ended).Cpu.TotalSeconds / watch.Elapsed.TotalSeconds
         }
     finally
         for socket in sockets do

@@ -367,6 +367,29 @@ let tests =
             for sent, ended, expected in cases do
                 Expect.equal (repeated sent ended) expected $"{sent}, {ended}"
 
+        testCase "connections that are idle end in groups, once a second, and none before its time"
+        <| fun () ->
+            let clock = FakeTimeProvider()
+            let now = clock.GetElapsedTime 0L
+
+            // Two that have grown too old in one second, and one that nobody uses.
+            let idleUntil (retiresAt: TimeSpan) =
+                let state = ConnectionState(clock, timeouts, retiresAt)
+                state.Begin(Attempt(TestRequest.get, TimeSpan.MaxValue))
+                state.Connecting()
+                state.Connected SocketError.Success |> ignore
+                state.Sent(SocketError.Success, false) |> ignore
+                Array.blit pieces[0] 0 (nonNull state.Space.Array) state.Space.Offset pieces[0].Length
+                Expect.equal (state.Took pieces[0].Length).Sequel Sequel.Return "it can be used again"
+                TimeSpan state.Deadline - now
+
+            let at (seconds: float) = TimeSpan.FromSeconds seconds
+            Expect.equal (idleUntil (now + at 20.1)) (at 21.0) "too old in the 21st second"
+            Expect.equal (idleUntil (now + at 20.9)) (at 21.0) "another one"
+            Expect.equal (idleUntil (now + at 20.0)) (at 20.0) "at its end"
+            clock.Advance(at 0.3)
+            Expect.equal (idleUntil TimeSpan.MaxValue) (at 46.0) "not used for 45 s"
+
         testCase
             "given up while it connects: it ends with what it was given up for, and the connection with it"
         <| fun () ->

@@ -27,6 +27,7 @@ let main arguments =
             DeliveryTests.tests
             FanOutTests.tests
             ConnectionStateTests.tests
+            DeadlineTimerTests.tests
             PatienceTests.tests
             EventLoopTests.tests
             PlainConnectionTests.tests

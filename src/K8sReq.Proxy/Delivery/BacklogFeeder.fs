@@ -82,6 +82,8 @@ type BacklogFeeder
             feeder.Nudge()
 
     member private feeder.NudgeAfter(time: TimeSpan) : unit =
+        let time = TimerTime.atLeast time
+
         exclusively gate (fun () ->
             match timer with
             | null ->

@@ -68,6 +68,11 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
     // A head shorter than this is read again with each piece of it that comes, so that what is no HTTP is known at once.
     static let shortHead = 64
 
+    // Connections that are idle end in groups, once a second: the end of a timer wakes three threads, which costs as much as a request.
+    static let endOfSecond (time: int64) =
+        (time + TimeSpan.TicksPerSecond - 1L) / TimeSpan.TicksPerSecond
+        * TimeSpan.TicksPerSecond
+
     let mutable phase = ConnectionPhase.Busy
     let mutable isUsed = false
     // Nothing can be sent over it any more.
@@ -130,7 +135,7 @@ type ConnectionState(clock: TimeProvider, timeouts: SendTimeouts, retiresAt: Tim
             else
                 phase <- ConnectionPhase.Idle
                 idleSince <- time
-                deadline <- min retiresAt (time + longestIdle)
+                deadline <- endOfSecond (min retiresAt (time + longestIdle))
                 Sequel.Return
         else
             if phase <> ConnectionPhase.Draining then

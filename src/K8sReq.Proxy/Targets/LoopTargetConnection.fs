@@ -4,7 +4,6 @@ open System
 open System.Buffers
 open System.Net
 open System.Net.Sockets
-open System.Threading
 open K8sReq.Core
 
 [<RequireQualifiedAccess; Struct>]
@@ -60,21 +59,8 @@ type LoopTargetConnection
     let mutable isInputEnding = false
     // There is more to receive, and its turn comes.
     let mutable isReceiving = false
-    // One timer, set again only for an earlier time: most sends end long before theirs.
-    let mutable timer: ITimer | null = null
-    let mutable timerEndsAt = Int64.MaxValue
-
-    let timeLeft () =
-        TimeSpan(max 0L (state.Deadline - (clock.GetElapsedTime 0L).Ticks))
-
-    // To be called after anything that has happened.
-    let setTimer () =
-        if state.Deadline < timerEndsAt then
-            match timer with
-            | null -> ()
-            | timer ->
-                timerEndsAt <- state.Deadline
-                timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
+    // To be set after anything that has happened.
+    let timer = DeadlineTimer clock
 
     // What happens next is waited for without patience, unless the connection is free.
     let setOutput (next: OutputPhase) =
@@ -103,7 +89,7 @@ type LoopTargetConnection
 
     // The connection first: the next copy can use it then.
     member private connection.Perform(effect: Effect) =
-        setTimer ()
+        timer.Set state.Deadline
 
         match effect.Sequel with
         | Sequel.Nothing -> ()
@@ -111,11 +97,7 @@ type LoopTargetConnection
         | Sequel.Abort -> connection.Abort()
         | Sequel.Close ->
             close ()
-
-            match timer with
-            | null -> ()
-            | timer -> timer.Dispose()
-
+            timer.Stop()
             owner.Closed connection
 
         match effect.Ended with
@@ -248,20 +230,14 @@ type LoopTargetConnection
                 connection.ReceiveAll()
 
     member private connection.Expire() =
-        timerEndsAt <- Int64.MaxValue
+        timer.HasTold()
         connection.Perform(state.Expire())
 
     override connection.Connect(first: Attempt) : unit =
         beginWith first
         setOutput OutputPhase.Connecting
         state.Connecting()
-        // The context of the request that happens to be the first is not to live as long as the connection.
-        use _ = ExecutionContext.SuppressFlow()
-
-        let onTime = TimerCallback(fun _ -> loop.Post(fun () -> connection.Expire()))
-
-        timerEndsAt <- state.Deadline
-        timer <- clock.CreateTimer(onTime, connection, timeLeft (), Timeout.InfiniteTimeSpan)
+        timer.Start(state.Deadline, (fun () -> loop.Post(fun () -> connection.Expire())))
         loop.WatchTarget(descriptor, watched, connection)
 
         match Libc.connect descriptor endpoint with
@@ -281,7 +257,7 @@ type LoopTargetConnection
             && not (state.HasRested() && Libc.hasUnread descriptor)
         then
             beginWith next
-            setTimer ()
+            timer.Set state.Deadline
             connection.SendAll()
             true
         else

@@ -40,9 +40,7 @@ type SocketTargetConnection
     // Bytes that the system has taken to send over this connection, and how many those were before this exchange.
     let mutable written = 0L
     let mutable writtenBefore = 0L
-    // One timer, set again only for an earlier time: most sends end long before theirs.
-    let mutable timer: ITimer | null = null
-    let mutable timerEndsAt = Int64.MaxValue
+    let timer = DeadlineTimer clock
 
     // Something has come that nobody has asked for, and that will close the connection as soon as its turn comes.
     let hasUnread () =
@@ -52,22 +50,13 @@ type SocketTargetConnection
         | :? ObjectDisposedException
         | :? SocketException -> true
 
-    let timeLeft () =
-        TimeSpan(max 0L (state.Deadline - (clock.GetElapsedTime 0L).Ticks))
-
     // To be called under the lock, after anything that has happened.
     let timed (effect: Effect) : Effect =
-        if state.Deadline < timerEndsAt then
-            match timer with
-            | null -> ()
-            | timer ->
-                timerEndsAt <- state.Deadline
-                timer.Change(timeLeft (), Timeout.InfiniteTimeSpan) |> ignore
-
+        timer.Set state.Deadline
         effect
 
     let expire () =
-        timerEndsAt <- Int64.MaxValue
+        timer.HasTold()
         state.Expire() |> timed
 
     let beginWith (next: Attempt) =
@@ -79,10 +68,7 @@ type SocketTargetConnection
         socket.Dispose()
         sending.Dispose()
         receiving.Dispose()
-
-        match timer with
-        | null -> ()
-        | timer -> timer.Dispose()
+        timer.Stop()
 
     // Outside of the lock. The connection first: the next copy can use it then.
     member private connection.Perform(effect: Effect) =
@@ -229,12 +215,7 @@ type SocketTargetConnection
         exclusively gate (fun () ->
             beginWith first
             state.Connecting()
-            // The context of the request that happens to be the first is not to live as long as the connection.
-            use _ = ExecutionContext.SuppressFlow()
-            let onTime = TimerCallback(fun _ -> connection.Perform(exclusively gate expire))
-
-            timerEndsAt <- state.Deadline
-            timer <- clock.CreateTimer(onTime, connection, timeLeft (), Timeout.InfiniteTimeSpan))
+            timer.Start(state.Deadline, (fun () -> connection.Perform(exclusively gate expire))))
 
         let isPending =
             try
