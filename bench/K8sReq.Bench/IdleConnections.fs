@@ -33,13 +33,12 @@ let private connect (port: int) : Socket =
 let private exchange (request: byte[]) (socket: Socket) =
     let response = Array.zeroCreate<byte> 4096
     socket.Send request |> ignore
+    let count = socket.Receive response
 
-    if
-        socket.Receive response = 0
-        || ResponseHead.status (ReadOnlySpan response) <> 202
-    then
+    if ResponseHead.status (ReadOnlySpan(response, 0, count)) <> 202 then
         failwith "a request was not answered 202"
 
+/// Takes some twenty seconds. Fails if a request is not answered 202, or if the peer or this process may not have so many connections.
 let measure (peer: Peer) : Task<IdleFigures> = task {
     let scenario = Scenarios.forStart
     use targets = new NginxTargets(scenario.Targets, scenario.Response, false)
