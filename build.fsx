@@ -220,11 +220,17 @@ let runTests (test: TestRun) =
         eprintfn "build: %s ended with exit code %d before it counted its tests" name code
         0, 1, 0
 
-/// Runs lists of test programs at the same time, those of a list one after the other, and ends with a line that counts.
-let report (lists: TestRun list list) =
+/// Runs test programs, so many at the same time and in this order, and ends with a line that counts.
+let report (atOnce: int) (programs: TestRun list) =
+    let waiting = Collections.Concurrent.ConcurrentQueue programs
+
+    let rec work counted =
+        match waiting.TryDequeue() with
+        | true, next -> work (runTests next :: counted)
+        | _ -> counted
+
     let running =
-        lists
-        |> List.map (fun programs -> Threading.Tasks.Task.Run(fun () -> List.map runTests programs))
+        List.init atOnce (fun _ -> Threading.Tasks.Task.Run(fun () -> work []))
 
     let results = running |> List.collect _.Result
     let sum choose = List.sumBy choose results
@@ -255,13 +261,13 @@ let withNative name arguments = {
         Program = Some native
 }
 
-let nativeSuites () = [ withNative "K8sReq.Kubernetes.Tests" []; withNative "K8sReq.Host.Tests" [] ]
+let nativeSuites () = [ withNative "K8sReq.Host.Tests" []; withNative "K8sReq.Kubernetes.Tests" [] ]
 
 /// This variable adds the native program to all tests; it needs a C compiler's linker.
 let testsNative = Environment.GetEnvironmentVariable "K8SREQ_TEST_NATIVE" = "1"
 
-/// The suite that waits longest, for browsers, servers that come back and leases that end.
-let waiting = "K8sReq.Host.Tests"
+/// The suite that takes longest: it waits for browsers, servers that come back and leases that end. So it begins.
+let longest = "K8sReq.Host.Tests"
 
 let testAll () =
     build ()
@@ -270,16 +276,15 @@ let testAll () =
     if testsNative then
         publishNative ()
 
-    let waits, others =
+    let long, others =
         suites
         |> List.map (fun (_, project, _) -> expecto project [])
-        |> List.partition (fun suite -> suite.Name = waiting)
+        |> List.partition (fun suite -> suite.Name = longest)
 
     // Each transport has its turn: where the native program is tested on event loops, the other one is on sockets.
-    let waits = if testsNative then List.map onSockets waits else waits
-    let others = others @ [ onSockets (expecto "K8sReq.Proxy.Tests" []) ]
+    let long = if testsNative then List.map onSockets long else long
 
-    // These load the machine: they come when what runs beside them is most often over.
+    // These load the machine: they come when most of the others are over.
     let loads = [
         for name in [ "K8sReq.Attack"; "K8sReq.Crash" ] ->
             {
@@ -290,12 +295,16 @@ let testAll () =
             }
     ]
 
-    report [
-        others
-        waits @ loads
+    [
+        yield! long
         if testsNative then
-            nativeSuites ()
+            yield! nativeSuites ()
+        yield! others
+        onSockets (expecto "K8sReq.Proxy.Tests" [])
+        yield! loads
     ]
+    // Suites wait more than they compute.
+    |> report (if testsNative then 3 else 2)
 
 /// One test program, and what it needs alone; further arguments go to it, such as --filter.
 let testOne suite arguments =
@@ -316,7 +325,7 @@ let testOne suite arguments =
         if startsProgram then
             publish ()
 
-        report [ [ expecto project arguments ] ]
+        report 1 [ expecto project arguments ]
 
 let test arguments =
     match arguments with
@@ -326,13 +335,13 @@ let test arguments =
 let testNative () =
     build ()
     publishNative ()
-    report [ nativeSuites () ]
+    report 1 (nativeSuites ())
 
 /// The chart and the bases alone.
 let chart () =
     build ()
     publish ()
-    report [ [ expecto "K8sReq.Chart.Tests" [] ] ]
+    report 1 [ expecto "K8sReq.Chart.Tests" [] ]
 
 /// Rewrites the parts of documents that are made from the program. The tests of the documents render the same.
 let docs () =

@@ -21,12 +21,6 @@ let private free = [
     "--status-addr=127.0.0.1:0"
 ]
 
-/// For a program that cannot say which one it has got.
-let private freePort () =
-    use listener = new TcpListener(IPAddress.Loopback, 0)
-    listener.Start()
-    (listener.LocalEndpoint :?> IPEndPoint).Port
-
 let private serve manifests more = task {
     let folder = new TestFolder()
     folder.Write("all.yaml", manifests)
@@ -548,7 +542,8 @@ let tests =
                 use target = TestTarget.ok ()
                 use folder = new TestFolder()
                 folder.Write("all.yaml", Manifests.route "a.example" [ target.Port ])
-                let port, probePort = freePort (), freePort ()
+                // The program cannot say which ports it has got.
+                let port, probePort = HeldPort.take (), HeldPort.take ()
 
                 use program =
                     PublishedProgram.StartUnder(

@@ -3,7 +3,6 @@ namespace K8sReq.TestKit
 open System
 open System.Diagnostics
 open System.IO
-open System.Net
 open System.Net.Sockets
 open System.Threading
 open Npgsql
@@ -16,10 +15,7 @@ type PostgresServer private (binaries: string) =
     let data = folder.At "data"
     let mutable password = "p@ss/word:" + Guid.NewGuid().ToString "N"
 
-    let port =
-        use listener = new TcpListener(IPAddress.Loopback, 0)
-        listener.Start()
-        (listener.LocalEndpoint :?> IPEndPoint).Port
+    let port = HeldPort.take ()
 
     let isRoot = Environment.UserName = "root"
     let mutable databases = 0

@@ -129,10 +129,5 @@ module TestTarget =
             do! Task.Delay Timeout.Infinite
         })
 
-    /// A port on which nobody listens.
-    let refusedPort () =
-        let listener = new TcpListener(IPAddress.Loopback, 0)
-        listener.Start()
-        let port = (listener.LocalEndpoint :?> IPEndPoint).Port
-        listener.Stop()
-        port
+    /// A port of 127.0.0.1 on which nobody listens until it is asked for.
+    let refusedPort () = HeldPort.take ()
