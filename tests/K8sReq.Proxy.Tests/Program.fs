@@ -26,6 +26,7 @@ let main arguments =
             LaneDirectoryTests.tests
             DeliveryTests.tests
             FanOutTests.tests
+            OfferTests.tests
             ConnectionStateTests.tests
             DeadlineTimerTests.tests
             PatienceTests.tests

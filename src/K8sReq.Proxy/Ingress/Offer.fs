@@ -91,7 +91,8 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
     else
         now.TryFind request.Head.Host |> ValueOption.toObj
 
-/// Offers a copy to every target that the host has now, and starts those that found room. Nothing here waits for a target.
+/// Offers a copy to every target that the host has now, and has those started that found room: on an event loop, after what
+/// follows here. Nothing here waits for a target.
 /// ValueNone once the request is accepted; else why it is not, and then the memory is given back.
 let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTask<Refusal voption> =
     let refused (refusal: Refusal) =
@@ -119,6 +120,14 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
         }
         |> services.Tap.Tell
 
+    let start (accepted: AcceptedRequest) (offered: Offered) =
+        FanOut.start services.Delivery accepted offered.Slots
+
+        accepted.ReleaseUnlessHeld()
+
+        for lane in offered.Spilled do
+            lane.NudgeNow()
+
     // From here to the start of the copies nothing may throw: they would never end.
     let accept (accepted: AcceptedRequest) (offered: Offered) (request: IngressRequest) =
         if services.Tap.IsOn then
@@ -133,12 +142,9 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
         for lane in offered.Spilled do
             services.Accounts.AcceptedToJournal lane.Statistics
 
-        FanOut.start services.Delivery accepted offered.Slots
-
-        accepted.ReleaseUnlessHeld()
-
-        for lane in offered.Spilled do
-            lane.NudgeNow()
+        // On a loop the clients of a turn are answered first: they wait for less, and what is done for each answer and each copy is
+        // done many times in a row.
+        EventLoop.Afterwards(fun () -> start accepted offered)
 
     // Nothing of the request is copied: everything is given back.
     let withdraw (buffer: RequestBuffer) (offered: Offered) bytes =

@@ -273,6 +273,12 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     /// Does it once everything that has happened has been told of. On the loop.
     member _.Later(work: Action) : unit = later.Enqueue work
 
+    /// Does it once everything that has happened has been told of, where this code runs on a loop; else at once.
+    static member Afterwards(work: Action) : unit =
+        match EventLoop.current with
+        | null -> work.Invoke()
+        | loop -> loop.Later work
+
     /// Does it every second or so, until it is told not to. On the loop.
     member _.Tick(work: Action) : unit = ticks.Add work
 
