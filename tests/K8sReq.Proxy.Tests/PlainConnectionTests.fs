@@ -201,6 +201,37 @@ let private onTransport (name: string) (loops: int) =
             do! memoryIsGivenBack proxy
         }
 
+        test "clients that reset their connections leave nothing, whatever they have sent and not read" id
+        <| fun proxy target -> task {
+            let whole = post "/whole" (String('x', 400))
+
+            for length in 0..9 .. whole.Length - 1 do
+                use! client = TestClient.Connect proxy.Port
+                do! client.Send whole[.. length - 1]
+                client.Reset()
+
+            // Answers that nobody reads, and those of requests that are under way.
+            for count in 1..10 do
+                use! client = TestClient.Connect proxy.Port
+                do! client.Send(String.replicate count whole)
+
+                if count % 2 = 0 then
+                    do! accepts client
+
+                client.Reset()
+
+            use! client = TestClient.Connect proxy.Port
+            do! client.Send(post "/last" "z")
+            do! accepts client
+            let mutable last = ""
+
+            while last <> "/last" do
+                let! copy = target.Next()
+                last <- pathOf copy
+
+            do! memoryIsGivenBack proxy
+        }
+
         test "a client that closes its side within a body is told so" id
         <| fun proxy target -> task {
             use! client = TestClient.Connect proxy.Port

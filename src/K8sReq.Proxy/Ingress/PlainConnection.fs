@@ -63,7 +63,6 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     static let longestAnswering = 10_000L
 
     let services = own.Services
-    let share = own.Shares.Enter client.Remote
 
     let mutable phase = PlainPhase.Idle
     // Something has come that was not received.
@@ -80,16 +79,10 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     let mutable lingered = 0
     // What has not been sent of the response.
     let mutable unsent = ReadOnlyMemory<byte>.Empty
-
-    // Of the request that is under way.
-    let mutable request: IngressRequest | null = null
-    let mutable wire = Unchecked.defaultof<WireHead>
-    let mutable buffer: RequestBuffer | null = null
-    let mutable allowance = Unchecked.defaultof<Allowance>
-    let mutable headWeight = 0L
-    let mutable bodyLength = 0L
-    let mutable began = 0L
     let mutable closesAfter = false
+
+    let request = PlainRequest(services, own.Via, own.Shares.Enter client.Remote)
+    // Of the body that is waited for.
     let mutable timer: ITimer | null = null
 
     let stopTimer () =
@@ -98,20 +91,6 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         | running ->
             timer <- null
             running.Dispose()
-
-    // Gives back what the request has, but for the memory that its copies read.
-    let forget () =
-        stopTimer ()
-        allowance.Return headWeight
-        headWeight <- 0L
-        request <- null
-        buffer <- null
-        wire <- Unchecked.defaultof<WireHead>
-
-    let releaseBuffer () =
-        match buffer with
-        | null -> ()
-        | held -> held.Release()
 
     let leave () =
         phase <- PlainPhase.Over
@@ -122,59 +101,6 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
             match own.Emptied with
             | null -> ()
             | waiting -> waiting.TrySetResult() |> ignore
-
-    let answered (current: IngressRequest) (status: int) =
-        Observed.answered services current current.Head.Method HttpProtocol.Http11 status began
-
-    // The body has not come whole: nothing of the request is left.
-    let giveUp (refusal: Refusal) : IngressRequest =
-        match request with
-        | null -> invalidOp "No request is under way."
-        | current ->
-            current.Refused <- ValueSome refusal
-            answered current (Refusal.status refusal)
-            releaseBuffer ()
-            forget ()
-            current
-
-    // Whether nothing speaks against the request: what does is for the server to say. Then it is under way.
-    let tryBegin (plain: PlainHead) : bool =
-        let head = plain.Head
-
-        if (Admission.check head).IsSome then
-            false
-        else
-            // There are none while the routes are not known: the server waits for them.
-            let hosts = services.Hosts()
-
-            match hosts.TryFind head.Host with
-            | ValueNone -> false
-            | ValueSome entry ->
-                let length = plain.ContentLength |> ValueOption.defaultValue 0L
-                let weight = RequestCapture.headWeight head.Lines
-                let room = Allowance(services.Budget, entry.Share, share)
-
-                if
-                    (match services.BodySizeLimit with
-                     | Some most -> length > most
-                     | None -> false)
-                    || (Admission.checkRouted services.ViaName head).IsSome
-                    || not (room.TryTake weight)
-                then
-                    false
-                else
-                    let next = IngressRequest(head, Hosts = hosts, Entry = entry)
-                    began <- services.Clock.GetTimestamp()
-                    wire <- RequestCapture.wireHead head (Offer.carried own.Via next) plain.ContentLength
-                    let memory = RequestBuffer(room, length)
-                    memory.Begin wire
-                    request <- next
-                    buffer <- memory
-                    allowance <- room
-                    headWeight <- weight
-                    bodyLength <- length
-                    closesAfter <- plain.ClosesAfter || own.IsStopping || services.IsDraining()
-                    true
 
     member private _.Close() =
         if phase <> PlainPhase.Over then
@@ -226,50 +152,40 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
     // The request is accepted, or refused.
     member private connection.Decided(refused: Refusal voption) =
-        match request with
-        | null -> ()
-        | current ->
-            let isHead = current.Head.Method = "HEAD"
-            current.Refused <- refused
+        let isHead = request.IsHead
 
-            let status =
+        let status =
+            match refused with
+            | ValueNone -> StatusCodes.Status202Accepted
+            | ValueSome refusal -> Refusal.status refusal
+
+        request.Decided(refused, status)
+
+        // Not if the connection was closed meanwhile.
+        if phase = PlainPhase.Deciding then
+            let response =
                 match refused with
-                | ValueNone -> StatusCodes.Status202Accepted
-                | ValueSome refusal -> Refusal.status refusal
+                | ValueNone -> own.Answers.Accepted(isHead, closesAfter)
+                | ValueSome refusal -> own.Answers.Refused(refusal, isHead, closesAfter)
 
-            answered current status
-            forget ()
+            connection.Answer(ReadOnlyMemory response, false)
 
-            // Not if the connection was closed meanwhile.
-            if phase = PlainPhase.Deciding then
-                let response =
-                    match refused with
-                    | ValueNone -> own.Answers.Accepted(isHead, closesAfter)
-                    | ValueSome refusal -> own.Answers.Refused(refusal, isHead, closesAfter)
-
-                connection.Answer(ReadOnlyMemory response, false)
-
-    // A defect: nothing is known of what the request has left.
+    // A defect.
     member private connection.Failed(error: exn) =
         services.Failed error
+        request.Failed()
 
-        match request with
-        | null -> ()
-        | current ->
-            answered current StatusCodes.Status500InternalServerError
-            forget ()
+        if phase = PlainPhase.Deciding then
+            closesAfter <- true
+            connection.Answer(ReadOnlyMemory(own.Answers.Failed()), false)
 
-            if phase = PlainPhase.Deciding then
-                closesAfter <- true
-                connection.Answer(ReadOnlyMemory(own.Answers.Failed()), false)
-
-    member private connection.Submit(current: IngressRequest, memory: RequestBuffer) =
+    member private connection.Submit(captured: Captured, current: IngressRequest) =
         stopTimer ()
         phase <- PlainPhase.Deciding
 
         let deciding =
             try
-                own.Submit (RequestCapture.captured wire memory) current
+                own.Submit captured current
             with error ->
                 ValueTask<Refusal voption>(Task.FromException<Refusal voption> error)
 
@@ -302,25 +218,23 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
             .UnsafeOnCompleted(fun () -> client.Loop.Run(fun () -> goOn ()))
 
     // The body is not waited for any longer.
-    member private connection.RefuseBody(refusal: Refusal) =
-        let current = giveUp refusal
-        closesAfter <- true
+    member private connection.GiveUp(refusal: Refusal) =
+        stopTimer ()
+        request.GiveUp refusal
 
-        connection.Answer(
-            ReadOnlyMemory(own.Answers.Refused(refusal, (current.Head.Method = "HEAD"), true)),
-            true
-        )
+    member private connection.RefuseBody(refusal: Refusal) =
+        let isHead = request.IsHead
+        connection.GiveUp refusal
+        closesAfter <- true
+        connection.Answer(ReadOnlyMemory(own.Answers.Refused(refusal, isHead, true)), true)
 
     // All of the request is there: it is submitted. False if there is no room for it.
     member private connection.TryEnd() : bool =
-        match request, buffer with
-        | NonNull current, NonNull memory ->
-            if memory.TryEnd() then
-                connection.Submit(current, memory)
-                true
-            else
-                false
-        | _ -> invalidOp "No request is under way."
+        match request.Current, request.TryEnd() with
+        | NonNull current, ValueSome captured ->
+            connection.Submit(captured, current)
+            true
+        | _ -> false
 
     // The first request in these bytes, up to `last`; where the next one begins.
     member private connection.TakeOne(bytes: byte[], first: int, last: int) : int =
@@ -329,32 +243,25 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
         let mutable next = last
 
         match PlainHead.readAfter before received with
-        | PlainReading.Plain plain when tryBegin plain ->
+        | PlainReading.Plain plain when request.TryBegin plain ->
             before <- plain.Head
+            hasHadRequest <- true
+            closesAfter <- plain.ClosesAfter || own.IsStopping || services.IsDraining()
+            let there = request.TryAppend(received.Slice plain.Length)
 
-            match buffer with
-            | null -> ()
-            | memory ->
-                let bodyStart = plain.Length
-                let there = int (min bodyLength (int64 (received.Length - bodyStart)))
-                hasHadRequest <- true
+            if there >= 0 && request.Left > 0L then
+                isServers <- false
+                phase <- PlainPhase.Body
 
-                if there > 0 && not (memory.TryAppend(received.Slice(bodyStart, there))) then
-                    ()
-                elif int64 there < bodyLength then
-                    isServers <- false
-                    phase <- PlainPhase.Body
+                if own.LimitsBodyAtOnce then
+                    connection.LimitBody()
+            elif there >= 0 && connection.TryEnd() then
+                isServers <- false
+                next <- first + plain.Length + there
 
-                    if own.LimitsBodyAtOnce then
-                        connection.LimitBody()
-                elif connection.TryEnd() then
-                    isServers <- false
-                    next <- first + bodyStart + there
-
-                // Nothing of it has been taken but memory.
-                if isServers then
-                    releaseBuffer ()
-                    forget ()
+            // Nothing of it has been taken but memory.
+            if isServers then
+                request.Leave()
         | _ -> ()
 
         if isServers then
@@ -379,18 +286,15 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
     // A piece of the body, and perhaps what comes after it.
     member private connection.TakeBody(bytes: byte[], count: int) =
-        match buffer with
-        | null -> ()
-        | memory ->
-            let there = int (min (bodyLength - memory.BodyLength) (int64 count))
+        let there = request.TryAppend(ReadOnlySpan(bytes, 0, count))
 
-            if not (memory.TryAppend(ReadOnlySpan(bytes, 0, there))) then
-                connection.RefuseBody Refusal.Busy
-            elif memory.BodyLength = bodyLength then
-                connection.EndBody()
+        if there < 0 then
+            connection.RefuseBody Refusal.Busy
+        elif request.Left = 0L then
+            connection.EndBody()
 
-                if there < count then
-                    connection.Take(bytes, there, count)
+            if there < count then
+                connection.Take(bytes, there, count)
 
     member private connection.EndBody() =
         if not (connection.TryEnd()) then
@@ -412,11 +316,9 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
             moved.Error = SocketError.Success && moved.Count > 0
 
-    member private connection.ReceiveBody(memory: RequestBuffer) : int =
-        let left = bodyLength - memory.BodyLength
-
+    member private connection.ReceiveBody() : int =
         // The first of it goes together with the head; a little is not worth asking for memory first.
-        if memory.BodyLength = 0L || left <= int64 own.Scratch.Length then
+        if not request.HasBody || request.Left <= int64 own.Scratch.Length then
             let moved = Libc.receive client.Descriptor (own.Scratch.AsSpan())
 
             if connection.Note(moved, own.Scratch.Length) then
@@ -426,7 +328,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
             moved.Count
         else
-            let space = memory.TrySpace(int (min left (int64 Int32.MaxValue)))
+            let space = request.TrySpace()
 
             if space.Count = 0 then
                 connection.RefuseBody Refusal.Busy
@@ -435,9 +337,9 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
                 let moved = Libc.receive client.Descriptor (space.AsSpan())
 
                 if connection.Note(moved, space.Count) then
-                    memory.Received moved.Count
+                    request.Received moved.Count
 
-                    if memory.BodyLength = bodyLength then
+                    if request.Left = 0L then
                         connection.EndBody()
                 elif isReadable then
                     connection.BodyEnded moved.Error
@@ -451,7 +353,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
                 Refusal.BadBody(StatusCodes.Status400BadRequest, "Unexpected end of request content.")
             )
         else
-            giveUp Refusal.ClientGone |> ignore
+            connection.GiveUp Refusal.ClientGone
             connection.Close()
 
     member private connection.ReceiveAll() =
@@ -462,9 +364,9 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
               && (phase = PlainPhase.Idle
                   || phase = PlainPhase.Body
                   || phase = PlainPhase.Lingering) do
-            match phase, buffer with
-            | PlainPhase.Body, NonNull memory -> left <- left - connection.ReceiveBody memory
-            | _ ->
+            if phase = PlainPhase.Body then
+                left <- left - connection.ReceiveBody()
+            else
                 let moved = Libc.receive client.Descriptor (own.Scratch.AsSpan())
 
                 if connection.Note(moved, own.Scratch.Length) then
@@ -501,14 +403,14 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     member private connection.LimitBody() =
         if isNull timer then
             let left =
-                max TimeSpan.Zero (services.ReadTimeout - services.Clock.GetElapsedTime began)
+                max TimeSpan.Zero (services.ReadTimeout - services.Clock.GetElapsedTime request.Began)
 
-            let current = request
+            let current = request.Current
 
             let onTime =
                 TimerCallback(fun _ ->
                     client.Loop.Post(fun () ->
-                        if Object.ReferenceEquals(request, current) then
+                        if Object.ReferenceEquals(request.Current, current) then
                             connection.BodyIsLate()))
 
             timer <- services.Clock.CreateTimer(onTime, null, left, Timeout.InfiniteTimeSpan)
@@ -550,7 +452,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     /// Ends it as it is.
     member connection.Abort() : unit =
         if phase = PlainPhase.Body then
-            giveUp Refusal.ClientGone |> ignore
+            connection.GiveUp Refusal.ClientGone
 
         connection.Close()
 

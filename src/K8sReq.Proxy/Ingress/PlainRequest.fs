@@ -1,0 +1,143 @@
+namespace K8sReq.Proxy
+
+open System
+open Microsoft.AspNetCore.Http
+open K8sReq.Core
+
+/// The request that is under way on a plain connection, of which each has one of these for one request after the other: its head,
+/// its body as far as that has come, and what both have of the memory. Of the loop's thread alone.
+[<Sealed>]
+type internal PlainRequest(services: DuplicateServices, via: string, client: BudgetShare) =
+    let mutable request: IngressRequest | null = null
+    let mutable buffer: RequestBuffer | null = null
+    let mutable wire = Unchecked.defaultof<WireHead>
+    let mutable allowance = Unchecked.defaultof<Allowance>
+    let mutable headWeight = 0L
+    let mutable length = 0L
+    let mutable began = 0L
+
+    let none () = invalidOp "No request is under way."
+
+    let current () : IngressRequest =
+        match request with
+        | null -> none ()
+        | current -> current
+
+    let memory () : RequestBuffer =
+        match buffer with
+        | null -> none ()
+        | memory -> memory
+
+    // Nothing of it is under way any more. The memory is the copies', or is given back.
+    let forget () =
+        allowance.Return headWeight
+        headWeight <- 0L
+        request <- null
+        buffer <- null
+        wire <- Unchecked.defaultof<WireHead>
+
+    let isTooLong (length: int64) =
+        match services.BodySizeLimit with
+        | Some most -> length > most
+        | None -> false
+
+    let tell (status: int) =
+        let current = current ()
+        Observed.answered services current current.Head.Method HttpProtocol.Http11 status began
+
+    /// Null between two requests.
+    member _.Current: IngressRequest | null = request
+
+    member _.IsHead = (current ()).Head.Method = "HEAD"
+
+    /// When its head had come, on the clock.
+    member _.Began = began
+
+    /// Whether any of the body has come.
+    member _.HasBody = (memory ()).BodyLength > 0L
+
+    /// How much of the body is to come, in bytes.
+    member _.Left: int64 = length - (memory ()).BodyLength
+
+    /// Begins with a request, unless something speaks against it that its head shows: that is for the server to say.
+    member _.TryBegin(plain: PlainHead) : bool =
+        let head = plain.Head
+
+        if (Admission.check head).IsSome then
+            false
+        else
+            // There are none while the routes are not known: the server waits for them.
+            let hosts = services.Hosts()
+
+            match hosts.TryFind head.Host with
+            | ValueNone -> false
+            | ValueSome entry ->
+                let bodyLength = plain.ContentLength |> ValueOption.defaultValue 0L
+                let weight = RequestCapture.headWeight head.Lines
+                let room = Allowance(services.Budget, entry.Share, client)
+
+                if
+                    isTooLong bodyLength
+                    || (Admission.checkRouted services.ViaName head).IsSome
+                    || not (room.TryTake weight)
+                then
+                    false
+                else
+                    let next = IngressRequest(head, Hosts = hosts, Entry = entry)
+                    began <- services.Clock.GetTimestamp()
+                    wire <- RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
+                    let memory = RequestBuffer(room, bodyLength)
+                    memory.Begin wire
+                    request <- next
+                    buffer <- memory
+                    allowance <- room
+                    headWeight <- weight
+                    length <- bodyLength
+                    true
+
+    /// Takes as much of the body as there is, from the start of these bytes; how much that is, or -1 if there is no room for it.
+    member request.TryAppend(bytes: ReadOnlySpan<byte>) : int =
+        let there = int (min request.Left (int64 bytes.Length))
+
+        if there = 0 || (memory ()).TryAppend(bytes.Slice(0, there)) then
+            there
+        else
+            -1
+
+    /// Where more of the body can be received into; empty if there is no room. Only once something of it is there.
+    member request.TrySpace() : ArraySegment<byte> =
+        (memory ()).TrySpace(int (min request.Left (int64 Int32.MaxValue)))
+
+    /// So many bytes were received into the space.
+    member _.Received(count: int) : unit = (memory ()).Received count
+
+    /// The body has come whole: what its copies are made of; None if there is no room for it.
+    member _.TryEnd() : Captured voption =
+        let memory = memory ()
+
+        if memory.TryEnd() then
+            ValueSome(RequestCapture.captured wire memory)
+        else
+            ValueNone
+
+    /// It has been offered to its targets, and is answered so: refused, or accepted.
+    member _.Decided(refused: Refusal voption, status: int) : unit =
+        (current ()).Refused <- refused
+        tell status
+        forget ()
+
+    /// It is answered so, for a defect. Nothing is known of its memory.
+    member _.Failed() : unit =
+        tell StatusCodes.Status500InternalServerError
+        forget ()
+
+    /// It is refused before it has come whole: nothing of it is left.
+    member request.GiveUp(refusal: Refusal) : unit =
+        (current ()).Refused <- ValueSome refusal
+        tell (Refusal.status refusal)
+        request.Leave()
+
+    /// It is left to somebody else, with all that was received of it.
+    member _.Leave() : unit =
+        (memory ()).Release()
+        forget ()
