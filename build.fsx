@@ -303,7 +303,7 @@ let testAll () =
         onSockets (expecto "K8sReq.Proxy.Tests" [])
         yield! loads
     ]
-    // Suites wait more than they compute.
+    // Each waits for a part of its time.
     |> report (if testsNative then 3 else 2)
 
 /// One test program, and what it needs alone; further arguments go to it, such as --filter.

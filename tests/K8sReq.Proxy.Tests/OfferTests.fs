@@ -34,7 +34,7 @@ let tests =
         testCaseTask "on an event loop a client is answered before its copies are sent"
         <| fun () -> task {
             let happened = ConcurrentQueue<string>()
-            let loop = EventLoop.Start("test", raise)
+            let loop = EventLoop.Start("test", (fun error -> happened.Enqueue error.Message))
 
             try
                 loop.Post(fun () -> answerOne happened)

@@ -91,8 +91,8 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
     else
         now.TryFind request.Head.Host |> ValueOption.toObj
 
-/// Offers a copy to every target that the host has now, and has those started that found room: on an event loop, after what
-/// follows here. Nothing here waits for a target.
+/// Offers a copy to every target that the host has now, and has those started that found room: at once, or on an event loop
+/// once all that has come meanwhile is answered. Nothing here waits for a target.
 /// ValueNone once the request is accepted; else why it is not, and then the memory is given back.
 let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTask<Refusal voption> =
     let refused (refusal: Refusal) =

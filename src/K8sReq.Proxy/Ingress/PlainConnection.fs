@@ -153,13 +153,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     // The request is accepted, or refused.
     member private connection.Decided(refused: Refusal voption) =
         let isHead = request.IsHead
-
-        let status =
-            match refused with
-            | ValueNone -> StatusCodes.Status202Accepted
-            | ValueSome refusal -> Refusal.status refusal
-
-        request.Decided(refused, status)
+        request.Decided refused
 
         // Not if the connection was closed meanwhile.
         if phase = PlainPhase.Deciding then

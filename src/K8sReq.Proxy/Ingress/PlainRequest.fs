@@ -50,7 +50,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
 
     member _.IsHead = (current ()).Head.Method = "HEAD"
 
-    /// When its head had come, on the clock.
+    /// When its head had come: a timestamp of the clock (`TimeProvider.GetTimestamp`).
     member _.Began = began
 
     /// Whether any of the body has come.
@@ -111,7 +111,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
     /// So many bytes were received into the space.
     member _.Received(count: int) : unit = (memory ()).Received count
 
-    /// The body has come whole: what its copies are made of; None if there is no room for it.
+    /// The body has come whole: what its copies are made of; ValueNone if there is no room for it.
     member _.TryEnd() : Captured voption =
         let memory = memory ()
 
@@ -120,10 +120,16 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
         else
             ValueNone
 
-    /// It has been offered to its targets, and is answered so: refused, or accepted.
-    member _.Decided(refused: Refusal voption, status: int) : unit =
+    /// It has been offered to its targets: accepted, or refused, and answered so.
+    member _.Decided(refused: Refusal voption) : unit =
         (current ()).Refused <- refused
-        tell status
+
+        tell (
+            match refused with
+            | ValueNone -> StatusCodes.Status202Accepted
+            | ValueSome refusal -> Refusal.status refusal
+        )
+
         forget ()
 
     /// It is answered so, for a defect. Nothing is known of its memory.
@@ -137,7 +143,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
         tell (Refusal.status refusal)
         request.Leave()
 
-    /// It is left to somebody else, with all that was received of it.
+    /// It ends here without an answer, and gives its memory back: the server has it.
     member _.Leave() : unit =
         (memory ()).Release()
         forget ()
