@@ -12,6 +12,7 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
     // What was written at the opening is on disk. From here on SQLite syncs no commit by itself.
     do database.Execute "PRAGMA synchronous = NORMAL"
     let log = new LogSync(JournalFile.logOf (JournalFile.pathIn folder))
+    let room = JournalRoom(folder, database)
     let clones = CloneRows database
     let requests = RequestRows database
     let letters = DeadLetterRows(database, clones, requests, deadLetterLimit)
@@ -237,8 +238,7 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
             log.Sync()
             found
 
-        member _.HasRoom(isFull: bool, bytes: int64) : bool =
-            JournalRoom.isThere folder database isFull bytes
+        member _.HasRoom(isFull: bool, bytes: int64) : bool = room.IsThere(isFull, bytes)
 
         member _.Begin() : unit = beginning.Run()
 

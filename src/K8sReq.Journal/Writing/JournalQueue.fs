@@ -18,11 +18,25 @@ type JournalQueue(linger: TimeSpan) =
     let mutable work = ResizeArray<JournalWork>()
     // So much of it somebody waits for.
     let mutable urgent = 0
+    // The batch before had some of that: more of it is to be expected.
+    let mutable hadUrgent = false
     // The reader lets others share its batch: nothing needs to wake it.
     let mutable isLingering = false
     // The reader looks by itself whether completions have come.
     let mutable isWatching = false
     let mutable isStopping = false
+
+    // For those that share a batch, to be called under the lock: so long from now, or until there is enough.
+    let lingerForMore () =
+        let began = Stopwatch.GetTimestamp()
+        let mutable left = linger
+        isLingering <- true
+
+        while left > TimeSpan.Zero && urgent < enough && not isStopping do
+            Monitor.Wait(gate, left) |> ignore
+            left <- linger - Stopwatch.GetElapsedTime began
+
+        isLingering <- false
 
     /// Adds work; it is refused once the queue has been stopped.
     member _.Post(next: JournalWork) : unit =
@@ -70,19 +84,17 @@ type JournalQueue(linger: TimeSpan) =
             // After a batch there will most often be completions: to wait for their time saves a wake-up by the first one.
             let mutable watches = retryDelay.IsNone && work.Count = 0
 
+            // The linger of the next batch may begin before anything of it has come: under load that comes soon, and need not
+            // wake the reader then.
+            if hadUrgent && retryDelay.IsNone then
+                lingerForMore ()
+                isOver <- urgent > 0
+
             while not isOver do
                 if isStopping then
                     isOver <- true
                 elif urgent > 0 then
-                    let began = Stopwatch.GetTimestamp()
-                    let mutable left = linger
-                    isLingering <- true
-
-                    while left > TimeSpan.Zero && urgent < enough && not isStopping do
-                        Monitor.Wait(gate, left) |> ignore
-                        left <- linger - Stopwatch.GetElapsedTime began
-
-                    isLingering <- false
+                    lingerForMore ()
                     isOver <- true
                 elif watches then
                     watches <- false
@@ -109,6 +121,7 @@ type JournalQueue(linger: TimeSpan) =
 
             let batch = work
             work <- ResizeArray()
+            hadUrgent <- urgent > 0
             urgent <- 0
             if isStopping && batch.Count = 0 then None else Some batch)
 

@@ -182,14 +182,14 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
 
     // The answer of the store, which has one only later.
     let awaitStore (kept: ValueTask<bool>) accepted offered request (buffer: RequestBuffer) bytes = task {
+        let mutable isKept = false
+
         // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
-        let! isKept = task {
-            try
-                return! kept
-            with error ->
-                services.Failed error
-                return false
-        }
+        try
+            let! answer = kept
+            isKept <- answer
+        with error ->
+            services.Failed error
 
         if isKept then
             accept accepted offered request
