@@ -18,6 +18,7 @@ let main arguments =
                 PeerFaultTests.ofEvery name create
 
             SqliteStoreTests.tests
+            RoomTests.tests
             SendLeaseTests.tests
             PostgresTests.tests
             UpgradeTests.tests

@@ -12,7 +12,7 @@ type JournalRows(folder: string, database: Database, deadLetterLimit: int64, sus
     // What was written at the opening is on disk. From here on SQLite syncs no commit by itself.
     do database.Execute "PRAGMA synchronous = NORMAL"
     let log = new LogSync(JournalFile.logOf (JournalFile.pathIn folder))
-    let room = JournalRoom(folder, database)
+    let room = JournalRoom.Of(folder, database)
     let clones = CloneRows database
     let requests = RequestRows database
     let letters = DeadLetterRows(database, clones, requests, deadLetterLimit)
