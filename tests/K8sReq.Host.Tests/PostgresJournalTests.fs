@@ -113,20 +113,24 @@ let tests =
             "a replica that stands still for longer than its lease sends nothing of what others have by then"
         <| withServer (fun _ uri -> task {
             use folder = new TestFolder()
-            let away = TestTarget.refusedPort ()
-            folder.Write("routes/all.yaml", route "away" away "")
+            let answer = ref "HTTP/1.1 503 Busy\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n"
+            use target = TestTarget.answeringEach (fun () -> answer.Value)
+            folder.Write("routes/all.yaml", route "busy" target.Port ", retryAfterMax: 10s")
             let! heir, _, heirMetrics = startWith folder uri "heir"
             use heir = heir
             let! still, port, metrics = startWith folder uri "still"
             use still = still
 
             do! accepts port [ 1..50 ]
+            // They rest for as long as the target asks: none is about to be sent when the program is stopped, for between the question
+            // whether it may and the send nothing can hold it.
+            let! _ = receives target (set [ 1..50 ]) |> Waiting.within "the first attempts"
 
             // SIGSTOP.
             still.Signal 19
+            answer.Value <- "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             let! _ = heir.Says "Took over (\\d+) cop" |> Waiting.within "the takeover"
-            use late = TestTarget.at away
-            let! seen = receives late (set [ 1..50 ]) |> Waiting.within "all of them"
+            let! seen = receives target (set [ 1..50 ]) |> Waiting.within "all of them"
             do! nothingIsPending heirMetrics
             // SIGCONT. It sends what it had, if it does not ask first.
             still.Signal 18
@@ -141,7 +145,7 @@ let tests =
             Expect.equal pending 0.0 "it has none of them"
             let! status = post port 51
             Expect.equal status (Some 202) "it goes on with what comes"
-            let! more = receives late (set [ 51 ]) |> Waiting.within "the next one"
+            let! more = receives target (set [ 51 ]) |> Waiting.within "the next one"
             Expect.equal more [ 51 ] "and nothing else came again"
             Expect.equal (List.sort seen) [ 1..50 ] "each came once"
         })

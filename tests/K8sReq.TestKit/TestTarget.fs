@@ -90,16 +90,26 @@ type TestTarget(behaviour: (Message -> unit) -> Behaviour, ?forgets: bool, ?addr
                 connection.Dispose()
 
 module TestTarget =
-    let private answerAll (answer: byte[]) keep (stream: NetworkStream) (reader: MessageReader) = task {
-        let mutable isOpen = true
+    let private answerEach (answer: unit -> byte[]) keep (stream: NetworkStream) (reader: MessageReader) =
+        task {
+            let mutable isOpen = true
 
-        while isOpen do
-            match! reader.Read() with
-            | None -> isOpen <- false
-            | Some message ->
-                keep message
-                do! stream.WriteAsync(answer, 0, answer.Length)
-    }
+            while isOpen do
+                match! reader.Read() with
+                | None -> isOpen <- false
+                | Some message ->
+                    // Before anybody knows of the request: what they change then is for the next one.
+                    let answer = answer ()
+                    keep message
+                    do! stream.WriteAsync(answer, 0, answer.Length)
+        }
+
+    let private answerAll (answer: byte[]) = answerEach (fun () -> answer)
+
+    /// Answers each request with the bytes that it is told then, on connections that stay open.
+    let answeringEach (answer: unit -> string) =
+        new TestTarget(fun keep stream reader ->
+            answerEach (fun () -> Text.Encoding.Latin1.GetBytes(answer ())) keep stream reader)
 
     /// Answers every request with these bytes, on connections that stay open.
     let answering (answer: string) =
