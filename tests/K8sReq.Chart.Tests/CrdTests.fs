@@ -24,14 +24,15 @@ let private version = items [ "spec"; "versions" ] crd |> List.exactlyOne
 
 let private spec = at [ "schema"; "openAPIV3Schema"; "properties"; "spec" ] version
 
-/// The fields that hold a value: their paths and schemas.
+/// The fields that hold a value: their paths and schemas. The items of a list `a` are at `a[]`.
 let rec private leaves (path: string list) (schema: JsonElement) : (string list * JsonElement) list =
-    match tryAt [ "properties" ] schema with
-    | Some properties -> [
+    match tryAt [ "properties" ] schema, tryAt [ "items" ] schema with
+    | Some properties, _ -> [
         for field in properties.EnumerateObject() do
             yield! leaves (path @ [ field.Name ]) field.Value
       ]
-    | None -> [ path, schema ]
+    | None, Some item -> leaves (List.updateAt (path.Length - 1) (List.last path + "[]") path) item
+    | None, None -> [ path, schema ]
 
 let private allLeaves = leaves [] spec
 
@@ -42,17 +43,48 @@ let private good =
         "backend.servicePort", "\"http\""
     ]
 
+// What fields below these paths need beside them.
+let private companions = [
+    "matches[].path.", [ "matches[].path.value", "/a" ]
+    "matches[].headers[].", [ "matches[].headers[].name", "A"; "matches[].headers[].value", "1" ]
+    "matches[].queryParams[].", [ "matches[].queryParams[].name", "a"; "matches[].queryParams[].value", "1" ]
+    "filters[].requestHeaderModifier.", [ "filters[].type", "RequestHeaderModifier" ]
+    for list in [ "set"; "add" ] do
+        $"filters[].requestHeaderModifier.{list}[].",
+        [
+            $"filters[].requestHeaderModifier.{list}[].name", "A"
+            $"filters[].requestHeaderModifier.{list}[].value", "1"
+        ]
+    "filters[].urlRewrite.", [ "filters[].type", "URLRewrite" ]
+    "filters[].urlRewrite.path.replaceFullPath", [ "filters[].urlRewrite.path.type", "ReplaceFullPath" ]
+    "filters[].urlRewrite.path.replacePrefixMatch", [ "filters[].urlRewrite.path.type", "ReplacePrefixMatch" ]
+]
+
+/// A spec that is valid but for this field, perhaps.
+let private around (path: string) =
+    (good, companions)
+    ||> List.fold (fun fields (below, beside) ->
+        if path.StartsWith below then
+            (fields, beside)
+            ||> List.fold (fun fields (path, text) -> Map.add path $"\"{text}\"" fields)
+        else
+            fields)
+
 /// A spec with these fields, by their dotted paths.
 let private objectOf (values: Map<string, string>) =
     let rec write (fields: (string list * string) list) =
         fields
         |> List.groupBy (fun (path, _) -> path.Head)
         |> List.map (fun (name, inner) ->
-            match inner with
-            | [ [ _ ], value ] -> $"\"{name}\":{value}"
-            | _ ->
-                let rest = inner |> List.map (fun (path, value) -> path.Tail, value)
-                $"\"{name}\":{write rest}")
+            let value =
+                match inner with
+                | [ [ _ ], value ] -> value
+                | _ -> inner |> List.map (fun (path, value) -> path.Tail, value) |> write
+
+            if name.EndsWith "[]" then
+                $"\"{name.Substring(0, name.Length - 2)}\":[{value}]"
+            else
+                $"\"{name}\":{value}")
         |> String.concat ","
         |> fun body -> "{" + body + "}"
 
@@ -169,7 +201,7 @@ let private isInSchema (path: string) (value: string) =
     isValid path (JsonDocument.Parse(JsonSerializer.Serialize value).RootElement)
 
 let private decode path (json: string) =
-    Kind.readSpec CloneSpec.decoder ObjectOrigin.Cluster (objectOf (Map.add path json good))
+    Kind.readSpec CloneSpec.decoder ObjectOrigin.Cluster (objectOf (Map.add path json (around path)))
 
 // Pieces of hosts, valid and not, that join to what people write, and to what they never should.
 let private pieces = [
@@ -283,6 +315,55 @@ let private durations: Gen<string> = gen {
     return List.map2 (+) numbers units |> String.concat ""
 }
 
+// Of each length about its limit, and of each ASCII character.
+let private words: Gen<string> =
+    let character =
+        Gen.frequency [
+            8, Gen.elements [ 'A'; 'Z'; 'b'; '7'; '-'; '_'; '.' ]
+            1, Gen.map char (Gen.choose (0, 127))
+        ]
+
+    let short = gen {
+        let! count = Gen.choose (0, 6)
+        let! letters = Gen.listOfLength count character
+        return String(Array.ofList letters)
+    }
+
+    let long =
+        Gen.elements [ 31; 32; 33; 255; 256; 257; 1023; 1024; 1025 ]
+        |> Gen.map (fun length -> String('A', length))
+
+    Gen.frequency [ 9, short; 1, long; 1, joined ]
+
+let private paths: Gen<string> = gen {
+    let! text = words
+    let! start = Gen.frequency [ 6, Gen.constant "/"; 1, Gen.constant "" ]
+    return start + text
+}
+
+let private names: Gen<string> =
+    Gen.frequency [
+        4, words
+        1,
+        Gen.elements [
+            "Host"
+            "via"
+            "TE"
+            "Connection"
+            "connection-a"
+            "a-host"
+            "Transfer-Encoding"
+            "X-GitHub-Event"
+            "Content-Length"
+            "Upgrade"
+            "Trailer"
+            "keep-alive"
+            "Proxy-Connection"
+            "proxy-authenticate"
+            "Proxy-Authorization"
+        ]
+    ]
+
 let private agrees path (values: Gen<string>) =
     testCase $"schema and program agree on {path}, whatever text is in it"
     <| fun () ->
@@ -315,6 +396,23 @@ let tests =
         agrees "delivery.retryAfterMax" durations
         agrees "delivery.expireAfter" durations
         agrees "delivery.deadLetter.keep" durations
+        agrees "matches[].method" words
+        agrees "matches[].path.value" paths
+        agrees "matches[].path.type" (Gen.elements [ "Exact"; "PathPrefix"; "Prefix"; "exact"; "" ])
+        agrees "matches[].headers[].type" (Gen.elements [ "Exact"; "exact"; "RegularExpression"; "" ])
+        agrees "matches[].headers[].name" names
+        agrees "matches[].headers[].value" words
+        agrees "matches[].queryParams[].type" (Gen.elements [ "Exact"; "exact"; "RegularExpression"; "" ])
+        agrees "matches[].queryParams[].name" words
+        agrees "matches[].queryParams[].value" words
+        agrees "filters[].requestHeaderModifier.set[].name" names
+        agrees "filters[].requestHeaderModifier.set[].value" words
+        agrees "filters[].requestHeaderModifier.add[].name" names
+        agrees "filters[].requestHeaderModifier.add[].value" words
+        agrees "filters[].requestHeaderModifier.remove[]" names
+        agrees "filters[].urlRewrite.hostname" hosts
+        agrees "filters[].urlRewrite.path.replaceFullPath" paths
+        agrees "filters[].urlRewrite.path.replacePrefixMatch" paths
         agrees "delivery.durability" (Gen.elements [ "Memory"; "Journal"; "journal"; "" ])
         agrees "delivery.whenFull" (Gen.elements [ "Drop"; "Refuse"; "drop"; "" ])
         agrees "delivery.backoffPolicy" (Gen.elements [ "linear"; "exponential"; "Linear"; ""; "none" ])
@@ -414,7 +512,7 @@ let tests =
 
                 let isRead (fault: FieldFault) =
                     match fault with
-                    | FieldFault.WrongType(field, _, _) -> field = $"spec.{dotted}"
+                    | FieldFault.WrongType(field, _, _) -> field.Replace("[0]", "[]") = $"spec.{dotted}"
                     // Beside a field that is read, another one may be missing.
                     | _ -> false
 
@@ -431,7 +529,8 @@ let tests =
                 JsonShape.paths CloneSpec.decoder.Shape |> List.map (fun path -> $"spec.{path}")
 
             let isParent (path: string) =
-                inSchema |> List.exists (fun leaf -> leaf.StartsWith(path + "."))
+                inSchema
+                |> List.exists (fun leaf -> leaf.StartsWith(path + ".") || leaf.StartsWith(path + "[]"))
 
             Expect.equal (known |> List.filter (isParent >> not) |> List.sort) (List.sort inSchema) "the same"
         }

@@ -17,6 +17,8 @@ let private target: Target = {
     Service = service
     Address = IPAddress.Parse "10.0.0.7"
     Port = 80
+    Matches = [||]
+    Edit = HeadEdit.none
     Delivery = DeliveryPolicy.byDefault
 }
 

@@ -121,7 +121,12 @@ let tests =
                     struct ("x-a", "3")
                 |]
 
-            let without = CapturedRequest.withoutFields [ "X-A" ] request
+            let without =
+                request
+                |> CapturedRequest.withHead {
+                    HeadChange.none with
+                        Removed = [| "X-A" |]
+                }
 
             Expect.equal
                 (textOf without)
@@ -134,9 +139,5 @@ let tests =
                 (textOf again)
                 "X-B: x-a: 2\r\nX-A: 4\r\n\r\nX-A: 1"
                 "and one can be put at the end"
-
-            Expect.isTrue
-                (obj.ReferenceEquals(without, CapturedRequest.withoutFields [ "X-C" ] without))
-                "the same where there is none"
         }
     ]

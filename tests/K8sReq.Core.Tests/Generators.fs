@@ -47,6 +47,8 @@ let private spec = gen {
 
     return {
         Host = host hostText
+        Matches = []
+        Filters = []
         ServiceName = name
         ServicePort = port
         Delivery = DeliveryPolicy.byDefault

@@ -13,6 +13,8 @@ let main arguments =
             HostNameTests.tests
             DeliveryPolicyTests.tests
             RequestCloneTests.tests
+            RequestMatchTests.tests
+            HeadEditTests.tests
             ClusterStateTests.tests
             ResolutionTests.tests
             HostMapTests.tests

@@ -27,6 +27,8 @@ let private clone port : RequestClone = {
     Spec =
         Ok {
             Host = host "a.example"
+            Matches = []
+            Filters = []
             ServiceName = "app"
             ServicePort = port
             Delivery = DeliveryPolicy.byDefault

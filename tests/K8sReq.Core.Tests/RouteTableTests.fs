@@ -104,6 +104,8 @@ let private twoTargets =
         Spec =
             Ok {
                 Host = host "one.example"
+                Matches = []
+                Filters = []
                 ServiceName = service
                 ServicePort = PortRef.Named "http"
                 Delivery = DeliveryPolicy.byDefault
@@ -165,6 +167,8 @@ let tests =
                 Spec =
                     Ok {
                         Host = host spelling.Means
+                        Matches = []
+                        Filters = []
                         ServiceName = "a"
                         ServicePort = PortRef.Number 80
                         Delivery = DeliveryPolicy.byDefault
@@ -189,6 +193,8 @@ let tests =
                 Spec =
                     Ok {
                         Host = host "[::1]"
+                        Matches = []
+                        Filters = []
                         ServiceName = "a"
                         ServicePort = PortRef.Number 80
                         Delivery = DeliveryPolicy.byDefault

@@ -45,6 +45,8 @@ let private clones (isOneHost: bool) (count: int) : RequestClone list = [
             Spec =
                 Ok {
                     Host = host (if isOneHost then "a.example" else $"h{number:D5}.example")
+                    Matches = []
+                    Filters = []
                     ServiceName = "app"
                     ServicePort = PortRef.Named "http"
                     Delivery = DeliveryPolicy.byDefault
@@ -108,6 +110,8 @@ let private scaleTests =
                     Spec =
                         Ok {
                             Host = host "a.example"
+                            Matches = []
+                            Filters = []
                             ServiceName = "app"
                             ServicePort = PortRef.Named "http"
                             Delivery = {

@@ -37,6 +37,8 @@ let private clone (host: string) (name: string) (service: string) (address: stri
             Spec =
                 Ok {
                     Host = host
+                    Matches = []
+                    Filters = []
                     ServiceName = service
                     ServicePort = PortRef.Number 80
                     Delivery = DeliveryPolicy.byDefault
@@ -53,6 +55,8 @@ let private clone (host: string) (name: string) (service: string) (address: stri
                     Service = ObjectKey.create "shop" service
                     Address = IPAddress.Parse address
                     Port = 80
+                    Matches = [||]
+                    Edit = HeadEdit.none
                     Delivery = DeliveryPolicy.byDefault
                 }
       }

@@ -14,6 +14,8 @@ let private target (address: string) port =
         Service = ObjectKey.create "shop" "app"
         Address = IPAddress.Parse address
         Port = port
+        Matches = [||]
+        Edit = HeadEdit.none
         Delivery = DeliveryPolicy.byDefault
       }
 

@@ -99,6 +99,9 @@ let private limits (schema: JsonElement) =
         if typeOf schema = "duration" then
             for message in messages schema do
                 Regex.Match(message, "^a duration from (\\w+ to \\w+),").Groups[1].Value
+        match number "maxItems" with
+        | Some most -> $"up to {most} items"
+        | None -> ()
     ]
     |> String.concat "; "
 
@@ -107,10 +110,12 @@ let private version () =
     | [ one ] -> one
     | several -> failwith $"{several.Length} versions"
 
-let private fieldsBelow (name: string) : Field list =
+let private schemaOf (name: string) : JsonElement =
     match tryAt [ "schema"; "openAPIV3Schema"; "properties"; name ] (version ()) with
-    | Some schema -> fieldsOf name schema
+    | Some schema -> schema
     | None -> failwith $"no {name}"
+
+let private fieldsBelow (name: string) : Field list = fieldsOf name (schemaOf name)
 
 let private description (schema: JsonElement) =
     defaultArg (textAt "description" schema) ""
@@ -129,13 +134,28 @@ let private table (name: string) : string =
 let renderSpec () : string = table "spec"
 let renderStatus () : string = table "status"
 
+// All schemas with their paths, those of the items of lists too.
+let rec private schemasOf (path: string) (schema: JsonElement) : (string * JsonElement) list = [
+    path, schema
+
+    match tryAt [ "properties" ] schema with
+    | Some properties ->
+        for property in properties.EnumerateObject() do
+            yield! schemasOf $"{path}.{property.Name}" property.Value
+    | None -> ()
+
+    match tryAt [ "items" ] schema with
+    | Some item -> yield! schemasOf $"{path}[]" item
+    | None -> ()
+]
+
 /// What the API server says to a value that breaks a rule.
 let renderRules () : string =
     [
-        for field in fieldsBelow "spec" do
-            match messages field.Schema with
-            | rules when typeOf field.Schema <> "duration" && not rules.IsEmpty ->
-                $"- `{field.Path}`"
+        for path, schema in schemasOf "spec" (schemaOf "spec") do
+            match messages schema with
+            | rules when typeOf schema <> "duration" && not rules.IsEmpty ->
+                $"- `{path}`"
 
                 for rule in rules do
                     $"  - {rule}"

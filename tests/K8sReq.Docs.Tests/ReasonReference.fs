@@ -63,6 +63,8 @@ let private target: Target = {
     Service = service
     Address = IPAddress.Loopback
     Port = 80
+    Matches = [||]
+    Edit = HeadEdit.none
     Delivery = DeliveryPolicy.byDefault
 }
 

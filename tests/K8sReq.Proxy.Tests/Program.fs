@@ -39,6 +39,7 @@ let main arguments =
             ProxyRequestTests.tests
             ProxyCopyTests.tests
             ProxyMatchingTests.tests
+            CloneFilterTests.tests
             IsolationTests.tests
             HostileTargetTests.tests
             OracleTests.tests

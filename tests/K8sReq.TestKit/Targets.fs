@@ -15,6 +15,8 @@ let at (port: int) (name: string) : Target =
         Service = ObjectKey.create "shop" name
         Address = IPAddress.Loopback
         Port = port
+        Matches = [||]
+        Edit = HeadEdit.none
         Delivery = DeliveryPolicy.byDefault
       }
     | Error error -> failwith $"{error}"
@@ -43,6 +45,8 @@ let table (targets: Target list) : RouteTable =
                 Spec =
                     Ok {
                         Host = target.Host
+                        Matches = []
+                        Filters = []
                         ServiceName = target.Service.Name
                         ServicePort = PortRef.Number target.Port
                         Delivery = target.Delivery

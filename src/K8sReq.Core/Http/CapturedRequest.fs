@@ -20,93 +20,153 @@ type CapturedRequest = {
     /// The answer to HEAD has no body, whatever its head says.
     member request.IsHead = request.Method = "HEAD"
 
+/// What is to be different in the head of a request.
+[<NoEquality; NoComparison>]
+type HeadChange = {
+    /// Null where it stays.
+    Target: string | null
+    /// Null where it stays.
+    Host: string | null
+    /// Names of fields, in any case, that go.
+    Removed: string[]
+    /// Fields that come to the end of the head.
+    Added: HeaderLine[]
+}
+
+module HeadChange =
+    let none: HeadChange = {
+        Target = null
+        Host = null
+        Removed = [||]
+        Added = [||]
+    }
+
 module CapturedRequest =
     // What is in one piece is sent by one call to the system, which costs more than copying as much as this.
     let private longestPiece = 16L * 1024L
 
-    /// The same request with further fields at the end of its head. Its head is copied, and a short body with it; a
-    /// longer body is not.
+    let private hostField = "Host: "B
+    let private lineEnd = "\r\n"B
+
+    let private lengthOf (text: string | null) =
+        match text with
+        | null -> 0
+        | text -> text.Length
+
+    let private isAny (names: string[]) (name: ReadOnlySpan<byte>) =
+        let mutable isFound = false
+
+        for wanted in names do
+            isFound <-
+                isFound
+                || (wanted.Length = name.Length && Ascii.EqualsIgnoreCase(name, wanted.AsSpan()))
+
+        isFound
+
+    let private put (bytes: ReadOnlySpan<byte>) (rest: Span<byte>) : Span<byte> =
+        bytes.CopyTo rest
+        rest.Slice bytes.Length
+
+    let private putText (text: string) (rest: Span<byte>) : Span<byte> =
+        rest.Slice(Encoding.Latin1.GetBytes(text.AsSpan(), rest))
+
+    // Method, target and version, with the line's end.
+    let private putFirstLine
+        (line: ReadOnlySpan<byte>)
+        (target: string | null)
+        (rest: Span<byte>)
+        : Span<byte> =
+        match target with
+        | null -> put line rest
+        | target ->
+            let rest = put (line.Slice(0, line.IndexOf(byte ' ') + 1)) rest
+            let rest = putText target rest
+            put (line.Slice(line.LastIndexOf(byte ' '))) rest
+
+    // Writes the changed head to the beginning of the piece; how long it is.
+    let private writeHead (head: ReadOnlySpan<byte>) (change: HeadChange) (piece: byte[]) : int =
+        let mutable left = head
+        let mutable lineLength = left.IndexOf(byte '\n') + 1
+
+        let mutable rest =
+            putFirstLine (left.Slice(0, lineLength)) change.Target (piece.AsSpan())
+
+        left <- left.Slice lineLength
+
+        while not left.IsEmpty do
+            lineLength <- left.IndexOf(byte '\n') + 1
+            let name = left.Slice(0, left.IndexOf(byte ':'))
+
+            if not (isAny change.Removed name) then
+                match change.Host with
+                | null -> rest <- put (left.Slice(0, lineLength)) rest
+                | host when Ascii.EqualsIgnoreCase(name, "Host".AsSpan()) ->
+                    rest <- put (ReadOnlySpan hostField) rest
+                    rest <- putText host rest
+                    rest <- put (ReadOnlySpan lineEnd) rest
+                | _ -> rest <- put (left.Slice(0, lineLength)) rest
+
+            left <- left.Slice lineLength
+
+        rest <- WireHead.writeLines change.Added rest
+        piece.Length - rest.Length
+
+    /// The request with another head. A short body is copied with the head, a longer one is not.
+    let withHead (change: HeadChange) (request: CapturedRequest) : CapturedRequest =
+        let fieldsEnd = int request.FieldsEnd
+
+        let copied =
+            if request.Wire.Length <= longestPiece then
+                int request.Wire.Length - fieldsEnd
+            else
+                // The empty line.
+                2
+
+        let most =
+            fieldsEnd
+            + WireHead.linesLength change.Added
+            + lengthOf change.Target
+            + lengthOf change.Host
+
+        let piece = GC.AllocateUninitializedArray<byte>(most + copied)
+        let first = request.Wire.FirstSpan
+
+        let length =
+            if first.Length >= fieldsEnd then
+                writeHead (first.Slice(0, fieldsEnd)) change piece
+            else
+                writeHead (ReadOnlySpan(request.Wire.Slice(0, fieldsEnd).ToArray())) change piece
+
+        request.Wire.Slice(fieldsEnd, copied).CopyTo(piece.AsSpan length)
+        let changed = ReadOnlyMemory(piece, 0, length + copied)
+        let rest = request.Wire.Slice(fieldsEnd + copied)
+
+        let wire =
+            if rest.IsEmpty then
+                ReadOnlySequence changed
+            else
+                let first = ByteSegment changed
+                let mutable last = first
+
+                for memory in rest do
+                    let next = ByteSegment memory
+                    last.Follow next
+                    last <- next
+
+                ReadOnlySequence(first, 0, last, last.Memory.Length)
+
+        {
+            request with
+                Wire = wire
+                FieldsEnd = int64 length
+        }
+
+    /// The same request with further fields at the end of its head.
     let withFields (lines: HeaderLine[]) (request: CapturedRequest) : CapturedRequest =
         if lines.Length = 0 then
             request
         else
-            let added = WireHead.linesLength lines
-            let fieldsEnd = int request.FieldsEnd
-
-            let copied =
-                if request.Wire.Length <= longestPiece then
-                    int request.Wire.Length
-                else
-                    // With the empty line.
-                    fieldsEnd + 2
-
-            let piece = GC.AllocateUninitializedArray<byte>(copied + added)
-            request.Wire.Slice(0, fieldsEnd).CopyTo(piece.AsSpan())
-            let _ = WireHead.writeLines lines (piece.AsSpan fieldsEnd)
-            request.Wire.Slice(fieldsEnd, copied - fieldsEnd).CopyTo(piece.AsSpan(fieldsEnd + added))
-            let rest = request.Wire.Slice copied
-
-            let wire =
-                if rest.IsEmpty then
-                    ReadOnlySequence piece
-                else
-                    let first = ByteSegment(ReadOnlyMemory piece)
-                    let mutable last = first
-
-                    for memory in rest do
-                        let next = ByteSegment memory
-                        last.Follow next
-                        last <- next
-
-                    ReadOnlySequence(first, 0, last, last.Memory.Length)
-
-            {
-                request with
-                    Wire = wire
-                    FieldsEnd = request.FieldsEnd + int64 added
-            }
-
-    /// The same request without the fields of these names, of which most requests have none.
-    let withoutFields (names: string list) (request: CapturedRequest) : CapturedRequest =
-        let head = request.Wire.Slice(0, request.FieldsEnd).ToArray()
-        let kept = ResizeArray<byte>(head.Length)
-        let mutable lineStart = 0
-
-        let isAny (name: string) =
-            names
-            |> List.exists (fun unwanted -> unwanted.Equals(name, StringComparison.OrdinalIgnoreCase))
-
-        while lineStart < head.Length do
-            let lineEnd = Array.IndexOf(head, byte '\n', lineStart) + 1
-            let colon = Array.IndexOf(head, byte ':', lineStart, lineEnd - lineStart)
-
-            // The first line is no field: a target may have a colon.
-            let isUnwanted =
-                lineStart > 0
-                && colon >= 0
-                && isAny (Encoding.Latin1.GetString(head, lineStart, colon - lineStart))
-
-            if not isUnwanted then
-                kept.AddRange(ArraySegment(head, lineStart, lineEnd - lineStart))
-
-            lineStart <- lineEnd
-
-        if kept.Count = head.Length then
-            request
-        else
-            let first = ByteSegment(ReadOnlyMemory(kept.ToArray()))
-            let mutable last = first
-
-            for memory in request.Wire.Slice request.FieldsEnd do
-                let next = ByteSegment memory
-                last.Follow next
-                last <- next
-
-            {
-                request with
-                    Wire = ReadOnlySequence(first, 0, last, last.Memory.Length)
-                    FieldsEnd = int64 kept.Count
-            }
+            withHead { HeadChange.none with Added = lines } request
 
     /// Path and query, as the copy's first line has them.
     let target (request: CapturedRequest) : string =
@@ -122,18 +182,34 @@ module CapturedRequest =
         else
             ""
 
+    /// The request's head, read from the copy's.
+    let head (request: CapturedRequest) : RequestHead =
+        let text = request.Wire.Slice(0, request.FieldsEnd)
+
+        let lines =
+            Encoding.Latin1.GetString(&text).Split("\r\n", StringSplitOptions.RemoveEmptyEntries)
+
+        let fields: HeaderLine[] = [|
+            for line in Seq.skip 1 lines do
+                let colon = line.IndexOf ':'
+                struct (line.Substring(0, colon), line.Substring(colon + 2))
+        |]
+
+        RequestHead.create request.Method (target request) request.Host false fields
+
 /// What a copy tells of itself where its RequestClone asks for it: `K8sReq-Request-Id`, the same in every copy, attempt and
 /// replay of a request, and `K8sReq-Attempt`, from 1.
 module CopyIdentity =
     let private idField = "K8sReq-Request-Id"
     let private attemptField = "K8sReq-Attempt"
+    let private names = [| idField; attemptField |]
 
     /// The request as this attempt sends it. Fields of these names that the sender wrote are replaced: the receiver relies on
     /// ours.
     let apply (id: Guid) (attempt: int) (request: CapturedRequest) : CapturedRequest =
         request
-        |> CapturedRequest.withoutFields [ idField; attemptField ]
-        |> CapturedRequest.withFields [|
-            struct (idField, id.ToString())
-            struct (attemptField, string attempt)
-        |]
+        |> CapturedRequest.withHead {
+            HeadChange.none with
+                Removed = names
+                Added = [| struct (idField, id.ToString()); struct (attemptField, string attempt) |]
+        }

@@ -33,6 +33,10 @@ module ForwardHeaders =
     let private listMembers (value: string) =
         value.Split(',', StringSplitOptions.TrimEntries ||| StringSplitOptions.RemoveEmptyEntries)
 
+    /// Whether the proxy alone says what a copy has in the field of this name.
+    let isOwn (name: string) : bool =
+        hopByHop.Contains name || written.Contains name || isNamed "Via" name
+
     /// The fields that the Connection fields among these lines name, Connection itself aside.
     let private connectionOptions (lines: HeaderLine[]) : string[] =
         let mutable options = Array.empty<string>

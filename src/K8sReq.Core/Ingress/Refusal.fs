@@ -27,6 +27,8 @@ type Refusal =
     | Loop of entry: string
     | RoutesUnknown
     | NoTarget
+    /// The host has targets, and none of them wants this request (`spec.matches`).
+    | NoMatch
     | TooLarge of limit: int64
     | TooSlow of limit: TimeSpan
     /// The body is not what its framing says; the server's own words.
@@ -49,6 +51,7 @@ module Refusal =
         | Refusal.Loop _ -> 508
         | Refusal.RoutesUnknown
         | Refusal.NoTarget
+        | Refusal.NoMatch
         | Refusal.Busy
         | Refusal.NotKept -> 503
         | Refusal.TooLarge _ -> 413
@@ -68,6 +71,7 @@ module Refusal =
         | Refusal.Loop _ -> "Its Via header names this proxy (VIA_NAME)."
         | Refusal.RoutesUnknown -> "The routes are not known yet."
         | Refusal.NoTarget -> "No target is configured for this host."
+        | Refusal.NoMatch -> "No target of this host takes this request (spec.matches)."
         | Refusal.TooLarge limit -> $"The body is larger than {limit} bytes."
         | Refusal.TooSlow limit -> $"The body took longer than {GoDuration.render limit}."
         | Refusal.BadBody(_, reason) -> reason
@@ -86,6 +90,7 @@ module Refusal =
         | Refusal.Loop _ -> "loop"
         | Refusal.RoutesUnknown -> "routes_unknown"
         | Refusal.NoTarget -> "no_route"
+        | Refusal.NoMatch -> "no_match"
         | Refusal.TooLarge _ -> "too_large"
         | Refusal.TooSlow _ -> "too_slow"
         | Refusal.BadBody _ -> "bad_body"
@@ -126,7 +131,8 @@ module Refusal =
     let connection (refusal: Refusal) : RefusedConnection =
         match refusal with
         | Refusal.Loop _
-        | Refusal.NoTarget -> RefusedConnection.ReadRest
+        | Refusal.NoTarget
+        | Refusal.NoMatch -> RefusedConnection.ReadRest
         | Refusal.ClientGone -> RefusedConnection.Abort
         | Refusal.Malformed
         | Refusal.Tunnel

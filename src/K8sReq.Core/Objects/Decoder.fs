@@ -90,7 +90,7 @@ module Decoder =
 
     /// Items with their index in the path: `spec.ports[0]`.
     let list (item: Decoder<'T>) : Decoder<'T list> = {
-        Shape = JsonShape.Any
+        Shape = JsonShape.Items item.Shape
         Read =
             fun path value ->
                 if value.ValueKind = JsonValueKind.Array then

@@ -10,6 +10,8 @@ type JsonShape =
     /// An object whose names are the user's own and whose values are strings: labels and annotations.
     | Strings
     | Fields of (string * JsonShape) list
+    /// A list, of whose items each has this shape.
+    | Items of JsonShape
 
 module JsonShape =
     let private join (path: string) (name: string) =
@@ -19,11 +21,12 @@ module JsonShape =
         match shape with
         | JsonShape.Any
         | JsonShape.Strings -> [ path ]
+        | JsonShape.Items item -> path :: pathsFrom $"{path}[]" item
         | JsonShape.Fields fields ->
             (if path = "" then [] else [ path ])
             @ (fields |> List.collect (fun (name, shape) -> pathsFrom (join path name) shape))
 
-    /// The paths of all fields, those of objects too: `spec`, `spec.host`.
+    /// The paths of all fields, those of objects and of items too: `spec`, `spec.host`, `spec.ports[].name`.
     let paths (shape: JsonShape) : string list = pathsFrom "" shape
 
     let private nameOf (path: string) =
@@ -63,6 +66,11 @@ module JsonShape =
         (value: JsonElement)
         : FieldFault list =
         match shape with
+        | JsonShape.Items item when value.ValueKind = JsonValueKind.Array ->
+            Json.items value
+            |> List.mapi (fun index value -> faultsFrom known $"{path}[{index}]" item value)
+            |> List.concat
+        | JsonShape.Items _ -> []
         // A value of the wrong type is reported by its decoder.
         | _ when value.ValueKind <> JsonValueKind.Object -> []
         | JsonShape.Any -> []

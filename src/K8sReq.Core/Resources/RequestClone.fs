@@ -3,9 +3,14 @@ namespace K8sReq.Core
 open System
 open FsToolkit.ErrorHandling
 
-/// What a RequestClone asks for: a copy of every request to `Host`, sent to this port of this Service in its own namespace.
+/// What a RequestClone asks for: a copy of every request to `Host` that one of `Matches` means, sent to this port of this Service in
+/// its own namespace.
 type CloneSpec = {
     Host: HostName
+    /// Every request where there are none.
+    Matches: RequestMatch list
+    /// In their order.
+    Filters: CopyFilter list
     ServiceName: string
     ServicePort: PortRef
     Delivery: DeliveryPolicy
@@ -25,6 +30,8 @@ module CloneSpec =
     /// A spec without the optional fields.
     let create (host: HostName) (serviceName: string) (servicePort: PortRef) : CloneSpec = {
         Host = host
+        Matches = []
+        Filters = []
         ServiceName = serviceName
         ServicePort = servicePort
         Delivery = DeliveryPolicy.byDefault
@@ -214,17 +221,31 @@ module CloneSpec =
             }
         )
 
+    // Which requests are copied, and what their copies are. What a prefix is replaced by needs one.
+    let private selection: FieldsDecoder<HostName * RequestMatch list * CopyFilter list> =
+        fields {
+            let! host = required "host" host
+            and! matches = orDefault [] "matches" MatchFields.matches
+            and! filters = orDefault [] "filters" FilterFields.filters
+            return host, matches, filters
+        }
+        |> refineFields (fun path (host, matches, filters) ->
+            FilterFields.checkPrefix path matches filters
+            |> Result.map (fun () -> host, matches, filters))
+
     /// `spec` of a RequestClone, with every fault at once.
     let decoder: Decoder<CloneSpec> =
         object (
             fields {
-                let! host = required "host" host
+                let! host, matches, filters = selection
                 and! name, port = required "backend" backend
                 and! timeout = orDefault None "timeouts" timeouts
                 and! delivery = orDefault DeliveryPolicy.byDefault "delivery" delivery
 
                 return {
                     Host = host
+                    Matches = matches
+                    Filters = filters
                     ServiceName = name
                     ServicePort = port
                     Delivery = {

@@ -9,6 +9,10 @@ type Target = {
     Service: ObjectKey
     Address: IPAddress
     Port: int
+    /// Of the host's requests it gets those that one of these means; all of them where there are none.
+    Matches: RequestMatch[]
+    /// What is changed in the heads of its copies.
+    Edit: HeadEdit
     Delivery: DeliveryPolicy
 } with
 
@@ -77,6 +81,8 @@ module Resolution =
             Service = service
             Address = address
             Port = port
+            Matches = Array.ofList spec.Matches
+            Edit = HeadEdit.ofFilters spec.Filters
             Delivery = spec.Delivery
         })
 

@@ -54,11 +54,14 @@ type DeadLetterSinks
 
         letter.Request
         |> identify
-        |> CapturedRequest.withoutFields [ "K8sReq-Error-Code"; "K8sReq-Error-Clone" ]
-        |> CapturedRequest.withFields [|
-            struct ("K8sReq-Error-Code", letter.Code)
-            struct ("K8sReq-Error-Clone", string letter.Letter.Clone)
-        |]
+        |> CapturedRequest.withHead {
+            HeadChange.none with
+                Removed = [| "K8sReq-Error-Code"; "K8sReq-Error-Clone" |]
+                Added = [|
+                    struct ("K8sReq-Error-Code", letter.Code)
+                    struct ("K8sReq-Error-Clone", string letter.Letter.Clone)
+                |]
+        }
 
     // True if it need not be sent again.
     let send (sink: Target) (letter: UnsentLetter) : Task<bool> = task {

@@ -10,9 +10,10 @@ open K8sReq.Core
 
 // The paths of all properties of a schema, as JsonShape has them.
 let rec private schemaPaths (path: string) (schema: JsonElement) : string list =
-    match Json.tryField "properties" schema with
-    | None -> [ path ]
-    | Some properties -> [
+    match Json.tryField "properties" schema, Json.tryField "items" schema with
+    | None, Some item -> path :: schemaPaths $"{path}[]" item
+    | None, None -> [ path ]
+    | Some properties, _ -> [
         path
 
         for property in properties.EnumerateObject() do

@@ -88,16 +88,19 @@ type CopyDelivery
     // Whatever the client is: one that throws would hold its slot for ever.
     let send (number: int) : ValueTask<SendResult> =
         try
-            let request =
+            let target = lane.Target
+            let filtered = HeadEdit.apply target.Matches target.Edit request.Request
+
+            let identified =
                 // One that was accepted before that was asked for has no id.
-                if lane.Target.Delivery.IsIdentified && request.RequestId <> Guid.Empty then
-                    CopyIdentity.apply request.RequestId number request.Request
+                if target.Delivery.IsIdentified && request.RequestId <> Guid.Empty then
+                    CopyIdentity.apply request.RequestId number filtered
                 else
-                    request.Request
+                    filtered
 
             match span with
-            | null -> services.Client lane.Target request
-            | span -> services.Client lane.Target (CapturedRequest.withFields span.Fields request)
+            | null -> services.Client target identified
+            | span -> services.Client target (CapturedRequest.withFields span.Fields identified)
         with error ->
             ValueTask<SendResult>(faulted error)
 

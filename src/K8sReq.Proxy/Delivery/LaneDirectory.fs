@@ -11,6 +11,18 @@ open K8sReq.Core
 type HostEntry(lanes: Lane[], share: BudgetShare) =
     /// Shared: read it only.
     member _.Lanes = lanes
+
+    /// Whether one of the targets wants this request.
+    member _.IsWanted(head: RequestHead) : bool =
+        let mutable isWanted = false
+        let mutable index = 0
+
+        while not isWanted && index < lanes.Length do
+            isWanted <- RequestMatch.isAnyMet head lanes[index].Target.Matches
+            index <- index + 1
+
+        isWanted
+
     member _.Share = share
 
 /// The lanes that the hosts of a new routing table have, and those that have come to their end.

@@ -14,6 +14,7 @@ let create (services: DuplicateServices) : HttpHandler =
         >=> Guards.requireRoutes clock services.RoutesKnown
         >=> Guards.requireTarget clock services.Hosts
         >=> Guards.requireCopyable clock services.ViaName
+        >=> Guards.requireMatch clock
         >=> Offer.copies services
         >=> accepted
 

@@ -51,6 +51,18 @@ let requireTarget (clock: TimeProvider) (hosts: unit -> HostMap<HostEntry>) : Ht
             next ctx
         | ValueNone -> refuse ctx
 
+/// Refuses what none of the host's targets wants: 503.
+let requireMatch (clock: TimeProvider) : HttpHandler =
+    let refuse = Refusals.refuse clock Refusal.NoMatch
+
+    fun next ctx ->
+        let request = IngressRequest.Of ctx
+
+        match request.Entry with
+        | null -> next ctx
+        | entry when entry.IsWanted request.Head -> next ctx
+        | _ -> refuse ctx
+
 /// Refuses what must not be copied (see `Admission.checkRouted`).
 let requireCopyable (clock: TimeProvider) (viaName: string) : HttpHandler =
     fun next ctx ->

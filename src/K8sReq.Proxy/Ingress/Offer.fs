@@ -16,13 +16,13 @@ let carried (via: string) (request: IngressRequest) : HeaderLine[] =
     | null -> lines
     | trace -> trace.Carried lines
 
-// Offers the copy to every lane of the host. A lane that is met retired means that the table has changed just now: the lanes
+// Offers the copy to every lane of the host whose target wants the request. A lane that is met retired means that the table has changed just now: the lanes
 // that are there instead are offered it too, but for those of RequestClones that have been offered it already, by a lane to
 // another address.
 let rec private enter
     (hosts: unit -> HostMap<HostEntry>)
     (store: CopyStore)
-    (host: string)
+    (head: RequestHead)
     (entry: HostEntry | null)
     (bytes: int64)
     (offered: Offered)
@@ -34,7 +34,9 @@ let rec private enter
     | null -> ()
     | entry ->
         for lane in entry.Lanes do
-            if before.IsNone || not (before.Value.Contains lane.Target.Clone) then
+            if not (RequestMatch.isAnyMet head lane.Target.Matches) then
+                offered.HasUnwanted <- true
+            elif before.IsNone || not (before.Value.Contains lane.Target.Clone) then
                 let isDurable = lane.Target.Delivery.IsDurable
 
                 if isDurable && not (store.TryReserve lane.Target.Clone bytes) then
@@ -68,8 +70,8 @@ let rec private enter
         for lane in offered.Spilled do
             known.Add lane.Target.Clone |> ignore
 
-        let now = hosts().TryFind host |> ValueOption.toObj
-        enter hosts store host now bytes offered (ValueSome known)
+        let now = hosts().TryFind head.Host |> ValueOption.toObj
+        enter hosts store head now bytes offered (ValueSome known)
 
 // A slot that is not used: given back now, or when its turn comes.
 let private giveUp (struct (lane, turn): LaneSlot) (bytes: int64) : unit =
@@ -204,7 +206,7 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
         let bytes = buffer.Weight
         let offered = Offered()
 
-        enter services.Hosts store copied.Host (entryNow services request) bytes offered ValueNone
+        enter services.Hosts store request.Head (entryNow services request) bytes offered ValueNone
 
         if offered.IsRefused then
             withdraw buffer offered bytes
@@ -236,10 +238,9 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
             buffer.Release()
 
             refused (
-                if offered.Full.Count = 0 then
-                    Refusal.NoTarget
-                else
-                    Refusal.Busy
+                if offered.Full.Count > 0 then Refusal.Busy
+                elif offered.HasUnwanted then Refusal.NoMatch
+                else Refusal.NoTarget
             )
 
 /// Receives the request whole, sends its copies on their way, and goes on. Refuses it where it cannot be received or no

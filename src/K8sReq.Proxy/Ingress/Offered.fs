@@ -33,6 +33,9 @@ type internal Offered() =
     /// A RequestClone wants the request to be refused rather than to miss it.
     member _.IsRefused = isRefused
 
+    /// A lane whose target does not want this request.
+    member val HasUnwanted = false with get, set
+
     member _.AddFull(lane: Lane) =
         full <- added full lane
         isRefused <- isRefused || lane.Target.Delivery.WhenFull = FullPolicy.Refuse

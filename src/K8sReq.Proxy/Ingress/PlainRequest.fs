@@ -79,6 +79,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
                 if
                     isTooLong bodyLength
                     || (Admission.checkRouted services.ViaName head).IsSome
+                    || not (entry.IsWanted head)
                     || not (room.TryTake weight)
                 then
                     false

@@ -55,7 +55,7 @@ type HttpMetrics(meter: Meter) =
 
     // From zero on: what a series has when it first appears is in no rate.
     do
-        for refusal in [ Refusal.NoTarget; Refusal.Busy; Refusal.NotKept ] do
+        for refusal in [ Refusal.NoTarget; Refusal.NoMatch; Refusal.Busy; Refusal.NotKept ] do
             requests
                 .Of(
                     {
