@@ -14,6 +14,14 @@ let private nativeProgram =
 let private native = "k8sreq-native"
 
 let private peers (options: Options) : Peer list =
+    // Only where it is asked for.
+    let filtered (name: string) (path: string) = [
+        let name = $"{name}-filter"
+
+        if List.contains name options.Peers then
+            Peers.k8sreqWithFilter name path []
+    ]
+
     [
         if not options.WithoutNginx then
             Peers.nginx
@@ -21,9 +29,11 @@ let private peers (options: Options) : Peer list =
             if List.contains Peers.nginxWithFiles.Name options.Peers then
                 Peers.nginxWithFiles
         Peers.k8sreq "k8sreq" PublishedProgram.Path []
+        yield! filtered "k8sreq" PublishedProgram.Path
         // If it has been published.
         if File.Exists nativeProgram then
             Peers.k8sreq native nativeProgram []
+            yield! filtered native nativeProgram
         for other in options.Also do
             Peers.k8sreq other.Name other.Path other.Environment
     ]

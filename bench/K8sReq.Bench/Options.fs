@@ -47,8 +47,9 @@ module Options =
              over which nothing is sent
 --syscalls   a turn more for each peer, in which its system calls are counted (perf, or strace)
 --quiet      wait for at most a minute before a turn while other processes use more than CORES, and take it once more if they did in it
---peers      only these of nginx, nginx-256k (writes larger bodies to files), k8sreq, k8sreq-native, and the names of --also; the first
-             one is what the others are compared with
+--peers      only these of nginx, nginx-256k (writes larger bodies to files), k8sreq, k8sreq-native, k8sreq-filter and
+             k8sreq-native-filter (RequestClones with a match and a filter each), and the names of --also; the first one is what the
+             others are compared with
 --also       another build of the program, and variables for it
 --list       print the scenarios"""
 

@@ -66,7 +66,12 @@ module Peers =
     /// The same with the buffer of 256 KiB that it has been compared with before: it writes larger bodies to files.
     let nginxWithFiles = mirror "nginx-256k" "256k"
 
-    let private manifests (hosts: string list) (targets: int list) =
+    /// A match that every request meets, by its path and one of its headers, and a filter that sets a header.
+    let private selection =
+        "matches: [{path: {value: /hooks}, headers: [{name: User-Agent, value: bench}]}], filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Env, value: ci}]}}], "
+
+    // `fields` of each RequestClone's spec, beside host and backend.
+    let private manifests (fields: string) (hosts: string list) (targets: int list) =
         let services =
             targets
             |> List.mapi (fun n port -> Manifests.service $"app-{n}" port)
@@ -76,19 +81,19 @@ module Peers =
             hosts
             |> List.mapi (fun h host ->
                 targets
-                |> List.mapi (fun n _ -> Manifests.clone $"copy-{h}-{n}" host $"app-{n}")
+                |> List.mapi (fun n _ ->
+                    (Manifests.clone $"copy-{h}-{n}" host $"app-{n}").Replace("spec: {", "spec: {" + fields))
                 |> String.concat "")
             |> String.concat ""
 
         services + clones
 
-    /// This program as it was published, here or at another path.
-    let k8sreq (name: string) (path: string) (environment: (string * string) list) = {
+    let private program (fields: string) (name: string) (path: string) (environment: (string * string) list) = {
         Name = name
         Start =
             fun hosts targets -> task {
                 let folder = new TestFolder()
-                folder.Write("all.yaml", manifests hosts targets)
+                folder.Write("all.yaml", manifests fields hosts targets)
 
                 let program =
                     PublishedProgram.StartAt(
@@ -116,3 +121,9 @@ module Peers =
                 }
             }
     }
+
+    /// This program as it was published, here or at another path.
+    let k8sreq = program ""
+
+    /// The same with one match and one filter for each target.
+    let k8sreqWithFilter = program selection
