@@ -6,10 +6,12 @@ module K8sReq.Kubernetes.Tests.RealClusterTests
 
 open System
 open System.IO
+open System.Text.Json
 open System.Text.Json.Nodes
 open System.Threading.Tasks
 open Expecto
 open k8s.Autorest
+open K8sReq.Core
 open K8sReq.Proxy
 open K8sReq.Kubernetes
 open K8sReq.Host.Manifests
@@ -141,6 +143,76 @@ let private isTaken (driver: ClusterDriver) ns name spec = task {
     with :? HttpOperationException as refused when int refused.Response.StatusCode = 422 ->
         return false
 }
+
+let private selections: (bool * string) list =
+    let filters (filter: string) = "\"filters\":[" + filter + "]"
+
+    let modifier (fields: string) =
+        filters (
+            "{\"type\":\"RequestHeaderModifier\",\"requestHeaderModifier\":{"
+            + fields
+            + "}}"
+        )
+
+    let rewrite (fields: string) =
+        filters ("{\"type\":\"URLRewrite\",\"urlRewrite\":{" + fields + "}}")
+
+    let times count (item: string) =
+        String.concat "," (List.replicate count item)
+
+    let header = """{"name":"A","value":"1"}"""
+
+    let prefix =
+        rewrite """"path":{"type":"ReplacePrefixMatch","replacePrefixMatch":"/"}"""
+
+    [
+        true, """"matches":[]"""
+        true, """"matches":[{}]"""
+        true,
+        """"matches":[{"method":"VERSION-CONTROL","path":{"type":"Exact","value":"/a'b\"%2F"},"headers":[{"type":"Exact","name":"X-Event","value":"a b"}],"queryParams":[{"name":"a[b]","value":"c=d?"}]}]"""
+        true, "\"matches\":[{\"headers\":[" + times 16 header + "]}]"
+        false, "\"matches\":[{\"headers\":[" + times 17 header + "]}]"
+        true, "\"matches\":[" + times 64 "{}" + "]"
+        false, "\"matches\":[" + times 65 "{}" + "]"
+        false, """"matches":[{"method":"post"}]"""
+        false, """"matches":[{"path":{}}]"""
+        false, """"matches":[{"path":{"value":"a"}}]"""
+        false, """"matches":[{"path":{"value":"/a?b"}}]"""
+        false, """"matches":[{"path":{"value":"/a b"}}]"""
+        false, """"matches":[{"path":{"type":"RegularExpression","value":"/a"}}]"""
+        false, """"matches":[{"headers":[{"name":"a b","value":"c"}]}]"""
+        false, """"matches":[{"headers":[{"name":"a","value":" c"}]}]"""
+        false, """"matches":[{"headers":[{"name":"a"}]}]"""
+        false, """"matches":[{"queryParams":[{"name":"a","value":"b c"}]}]"""
+        false, """"matches":[{"queryParams":[{"name":"a=b","value":"c"}]}]"""
+        true,
+        modifier
+            """"set":[{"name":"X-A","value":"b c"}],"add":[{"name":"X-A","value":"d"}],"remove":["Authorization"]"""
+        true, modifier ""
+        false, modifier """"set":[{"name":"Host","value":"a"}]"""
+        false, modifier """"add":[{"name":"content-LENGTH","value":"1"}]"""
+        false, modifier """"remove":["via"]"""
+        false, modifier """"remove":["a b"]"""
+        false, modifier """"set":[{"name":"X-A","value":"a\nb"}]"""
+        true,
+        rewrite """"hostname":"ci.internal","path":{"type":"ReplaceFullPath","replaceFullPath":"/a%20b"}"""
+        true, rewrite """"path":{"type":"ReplacePrefixMatch","replacePrefixMatch":""}"""
+        false, rewrite """"hostname":"CI.internal" """
+        false, rewrite """"path":{"type":"ReplaceFullPath","replaceFullPath":""}"""
+        false, rewrite """"path":{"type":"ReplaceFullPath","replacePrefixMatch":"/"}"""
+        false, rewrite """"path":{"type":"ReplacePrefixMatch"}"""
+        false, rewrite """"path":{"type":"ReplaceFullPath","replaceFullPath":"/","replacePrefixMatch":"/"}"""
+        false, filters "{}"
+        false, filters """{"type":"URLRewrite"}"""
+        false, filters """{"type":"RequestHeaderModifier","urlRewrite":{}}"""
+        false, filters """{"type":"URLRewrite","urlRewrite":{},"requestHeaderModifier":{}}"""
+        false, filters """{"type":"RequestMirror"}"""
+        false, filters (times 2 """{"type":"URLRewrite","urlRewrite":{}}""")
+        true, """"matches":[{"path":{"value":"/a"}},{"method":"GET"}],""" + prefix
+        false,
+        """"matches":[{"path":{"value":"/a"}},{"path":{"type":"Exact","value":"/b"}}],"""
+        + prefix
+    ]
 
 let private suite (cluster: Cluster) =
     testSequenced
@@ -311,6 +383,26 @@ let private suite (cluster: Cluster) =
                         Expect.isFalse taken $"refused: {bad}"
                 })
 
+            testCaseTask "the definition takes those matches and filters that the program does, and no others"
+            <| fun () ->
+                cluster.Use(fun driver -> task {
+                    let! ns = driver.Namespace "filters"
+
+                    for isGood, fields in selections do
+                        let whole =
+                            """{"host":"a.example","backend":{"serviceName":"app","servicePort":"http"},"""
+                            + fields
+                            + "}"
+
+                        use document = JsonDocument.Parse("{\"spec\":" + whole + "}")
+
+                        let read = Kind.readSpec CloneSpec.decoder ObjectOrigin.Cluster document.RootElement
+
+                        Expect.equal (Result.isOk read) isGood $"the program: {fields}"
+                        let! taken = isTaken driver ns "one" whole
+                        Expect.equal taken isGood $"the API server: {fields}"
+                })
+
             testCaseTask
                 "an object of before that the definition does not take now is not routed, and holds up nobody"
             <| fun () ->
@@ -352,7 +444,7 @@ let private suite (cluster: Cluster) =
                             let! ready = driver.Ready(ns, "bad")
 
                             return
-                                ready = Some("False", "InvalidSpec")
+                                ready = Some(string (Some false), "InvalidSpec")
                                 || (program.Output + program.Errors).Contains
                                     $"refuses the status of {ns}/bad"
                         })
