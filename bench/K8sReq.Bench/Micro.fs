@@ -63,6 +63,50 @@ type Request() =
         ContentLength = ValueSome 1024L
     }
 
+    let requestHead =
+        RequestHead.create "POST" "/hooks?source=bench" "h0.example" false lines
+
+    let matches = [|
+        {
+            RequestMatch.all with
+                Path = Some(PathMatch.Prefix "/hooks")
+                Headers = [
+                    {
+                        Name = "X-GitHub-Event"
+                        Value = "issues"
+                    }
+                ]
+        }
+    |]
+
+    let setsHeader =
+        HeadEdit.ofFilters [ CopyFilter.Headers([ struct ("X-Env", "ci") ], [], []) ]
+
+    let replacesPrefix =
+        HeadEdit.ofFilters [ CopyFilter.Rewrite(Some "ci.internal", Some(PathRewrite.PrefixMatch "/x")) ]
+
+    let captured = {
+        Host = head.Host
+        Method = head.Method
+        FieldsEnd = int64 (WireHead.length head) - 2L
+        Wire =
+            let bytes = Array.zeroCreate<byte>(WireHead.length head + 1024)
+            WireHead.write (bytes.AsSpan()) head
+            ReadOnlySequence bytes
+    }
+
+    [<Benchmark>]
+    member _.MatchRequest() =
+        RequestMatch.isAnyMet requestHead matches
+
+    [<Benchmark>]
+    member _.SetHeaderOfCopy() =
+        HeadEdit.apply matches setsHeader captured
+
+    [<Benchmark>]
+    member _.RewriteCopy() =
+        HeadEdit.apply matches replacesPrefix captured
+
     [<Benchmark>]
     member _.FilterHeaders() =
         ForwardHeaders.carried (ForwardHeaders.viaValue "k8sreq") lines
