@@ -289,6 +289,32 @@ let tests =
                 Expect.isFalse (text.Contains "<b>" || text.Contains "<i>") "no element of it"
             })
 
+        testCaseTask
+            "a route's page says which requests it takes and what it changes, without the values of headers"
+        <| fun () -> task {
+            use target = TestTarget.ok ()
+
+            use! proxy =
+                TestProxy.Start(
+                    (Manifests.route "a.example" [ target.Port ])
+                        .Replace(
+                            "spec: {host",
+                            "spec: {matches: [{method: POST, path: {value: /gh}}, {queryParams: [{name: env, value: ci}]}], filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-Token, value: unseen}], remove: [Cookie]}}, {type: URLRewrite, urlRewrite: {hostname: ci.internal}}], host"
+                        )
+                )
+
+            let! page = get proxy "/routes/shop/copy-0"
+            let text = page.Replace("<wbr>", "")
+            Expect.stringContains text "POST /gh and below; or ?env=ci" "what it takes"
+
+            Expect.stringContains
+                text
+                "sets X-Token; removes Cookie; Host becomes ci.internal"
+                "what it changes"
+
+            Expect.isFalse (text.Contains "unseen") "no value"
+        }
+
         testCaseTask "nothing of a request is in it"
         <| fun () ->
             withProxy (fun proxy -> task {

@@ -15,3 +15,26 @@ type CopyFilter =
     | Headers of set: HeaderLine list * add: HeaderLine list * remove: string list
     /// The Host header, and the path.
     | Rewrite of hostname: string option * path: PathRewrite option
+
+module CopyFilter =
+    /// What is changed, a line each for people: `sets X-Env`. The values of headers are left out, for they may be secrets.
+    let describe (filter: CopyFilter) : string list =
+        match filter with
+        | CopyFilter.Headers(set, added, removed) -> [
+            for struct (name, _) in set do
+                $"sets {name}"
+            for struct (name, _) in added do
+                $"adds {name}"
+            for name in removed do
+                $"removes {name}"
+          ]
+        | CopyFilter.Rewrite(hostname, path) -> [
+            match hostname with
+            | Some hostname -> $"Host becomes {hostname}"
+            | None -> ()
+            match path with
+            | Some(PathRewrite.Full full) -> $"the path becomes {full}"
+            | Some(PathRewrite.PrefixMatch "") -> "the prefix of the path goes"
+            | Some(PathRewrite.PrefixMatch prefix) -> $"the prefix of the path becomes {prefix}"
+            | None -> ()
+          ]

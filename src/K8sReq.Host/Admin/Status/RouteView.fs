@@ -154,6 +154,22 @@ let spec (status: RouteStatus) : XmlNode =
             pair "Host" (breakable (status.Host |> Option.defaultValue "not valid"))
             match status.Clone.Clone.Spec with
             | Ok spec ->
+                if not spec.Matches.IsEmpty then
+                    pair
+                        "Takes"
+                        (spec.Matches
+                         |> List.map RequestMatch.describe
+                         |> String.concat "; or "
+                         |> breakable)
+
+                if not spec.Filters.IsEmpty then
+                    pair
+                        "Changes"
+                        (spec.Filters
+                         |> List.collect CopyFilter.describe
+                         |> String.concat "; "
+                         |> breakable)
+
                 pair "Service" [ yield! breakable spec.ServiceName; str $", port {spec.ServicePort}" ]
             | Error _ -> ()
             match status.Clone.Resolved with
