@@ -315,6 +315,69 @@ let private durations: Gen<string> = gen {
     return List.map2 (+) numbers units |> String.concat ""
 }
 
+// Of each length about its limit, and of each ASCII character.
+let private words: Gen<string> =
+    let character =
+        Gen.frequency [
+            8, Gen.elements [ 'A'; 'Z'; 'b'; '7'; '-'; '_'; '.' ]
+            1, Gen.map char (Gen.choose (0, 127))
+        ]
+
+    let short = gen {
+        let! count = Gen.choose (0, 6)
+        let! letters = Gen.listOfLength count character
+        return String(Array.ofList letters)
+    }
+
+    let long =
+        Gen.elements [ 31; 32; 33; 255; 256; 257; 1023; 1024; 1025 ]
+        |> Gen.map (fun length -> String('A', length))
+
+    Gen.frequency [ 9, short; 1, long; 1, joined ]
+
+let private paths: Gen<string> = gen {
+    let! text = words
+    let! start = Gen.frequency [ 6, Gen.constant "/"; 1, Gen.constant "" ]
+    return start + text
+}
+
+let private names: Gen<string> =
+    Gen.frequency [
+        4, words
+        1,
+        Gen.elements [
+            "Host"
+            "via"
+            "TE"
+            "Connection"
+            "connection-a"
+            "a-host"
+            "Transfer-Encoding"
+            "X-GitHub-Event"
+            "Content-Length"
+            "Upgrade"
+            "Trailer"
+            "keep-alive"
+            "Proxy-Connection"
+            "proxy-authenticate"
+            "Proxy-Authorization"
+        ]
+    ]
+
+// FsCheck's own writes to the console for each value, without a line's end. Expecto keeps such a line until it ends, and reads it
+// with each write: thousands of values took minutes.
+let private silent = {
+    new IRunner with
+        member _.OnStartFixture _ = ()
+        member _.OnArguments(_, _, _) = ()
+        member _.OnShrink(_, _) = ()
+
+        member _.OnFinished(name, result) =
+            match result with
+            | TestResult.Passed _ -> ()
+            | result -> failtest (Runner.onFinishedToString name result)
+}
+
 let private agrees path (values: Gen<string>) =
     testCase $"schema and program agree on {path}, whatever text is in it"
     <| fun () ->
@@ -330,7 +393,7 @@ let private agrees path (values: Gen<string>) =
             Expect.equal (isInSchema path value) accepted $"the schema takes {json}, as the program does"
 
         Check.One(
-            Config.QuickThrowOnFailure.WithMaxTest(5_000).WithQuietOnSuccess(true),
+            Config.QuickThrowOnFailure.WithMaxTest(5_000).WithRunner silent,
             Prop.forAll (Arb.fromGen values) property
         )
 
@@ -347,6 +410,23 @@ let tests =
         agrees "delivery.retryAfterMax" durations
         agrees "delivery.expireAfter" durations
         agrees "delivery.deadLetter.keep" durations
+        agrees "matches[].method" words
+        agrees "matches[].path.value" paths
+        agrees "matches[].path.type" (Gen.elements [ "Exact"; "PathPrefix"; "Prefix"; "exact"; "" ])
+        agrees "matches[].headers[].type" (Gen.elements [ "Exact"; "exact"; "RegularExpression"; "" ])
+        agrees "matches[].headers[].name" names
+        agrees "matches[].headers[].value" words
+        agrees "matches[].queryParams[].type" (Gen.elements [ "Exact"; "exact"; "RegularExpression"; "" ])
+        agrees "matches[].queryParams[].name" words
+        agrees "matches[].queryParams[].value" words
+        agrees "filters[].requestHeaderModifier.set[].name" names
+        agrees "filters[].requestHeaderModifier.set[].value" words
+        agrees "filters[].requestHeaderModifier.add[].name" names
+        agrees "filters[].requestHeaderModifier.add[].value" words
+        agrees "filters[].requestHeaderModifier.remove[]" names
+        agrees "filters[].urlRewrite.hostname" hosts
+        agrees "filters[].urlRewrite.path.replaceFullPath" paths
+        agrees "filters[].urlRewrite.path.replacePrefixMatch" paths
         agrees "delivery.durability" (Gen.elements [ "Memory"; "Journal"; "journal"; "" ])
         agrees "delivery.whenFull" (Gen.elements [ "Drop"; "Refuse"; "drop"; "" ])
         agrees "delivery.backoffPolicy" (Gen.elements [ "linear"; "exponential"; "Linear"; ""; "none" ])
