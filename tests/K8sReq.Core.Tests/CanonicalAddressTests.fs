@@ -44,18 +44,20 @@ let private anyText =
 
 let tests =
     testList "CanonicalAddress" [
-        testCase "every address that a library writes is read as what it is"
-        <| fun () ->
-            Prop.forAll anyAddress (fun address -> CanonicalAddress.tryParse (string address) = Some address)
-            |> Check.QuickThrowOnFailure
+        property
+            "every address that a library writes is read as what it is"
+            (Prop.forAll anyAddress (fun address -> CanonicalAddress.tryParse (string address) = Some address))
 
-        testCase "what is read is read alike by a library that reads more"
-        <| fun () ->
-            Prop.forAll anyText (fun text ->
+        testPropertyWithConfig
+            {
+                FsCheckConfig.defaultConfig with
+                    maxTest = 5000
+            }
+            "what is read is read alike by a library that reads more"
+            (Prop.forAll anyText (fun text ->
                 match CanonicalAddress.tryParse text with
                 | None -> true
-                | Some address -> IPAddress.Parse text = address)
-            |> fun property -> Check.One(Config.QuickThrowOnFailure.WithMaxTest 5000, property)
+                | Some address -> IPAddress.Parse text = address))
 
         for text, address in
             [

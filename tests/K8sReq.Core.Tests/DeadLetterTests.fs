@@ -2,8 +2,6 @@
 module K8sReq.Core.Tests.DeadLetterTests
 
 open System
-open System.Buffers
-open System.Text
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -14,28 +12,6 @@ let private now = DateTimeOffset(2026, 1, 31, 12, 0, 0, TimeSpan.Zero)
 
 let private filterOf (fields: (string * string) list) =
     DeadLetterQuery.ofFields now 100 (fun name -> fields |> List.tryFind (fst >> (=) name) |> Option.map snd)
-
-let private create (target: string) (body: byte[]) : CapturedRequest =
-    let head: WireHead = {
-        Method = "POST"
-        Target = target
-        Host = "a.example"
-        Lines = [| struct ("X-Test", "1") |]
-        ContentLength = ValueSome(int64 body.Length)
-    }
-
-    let bytes = Array.zeroCreate<byte>(WireHead.length head)
-    WireHead.write (bytes.AsSpan()) head
-
-    {
-        Host = head.Host
-        Method = head.Method
-        FieldsEnd = int64 bytes.Length - 2L
-        Wire = ReadOnlySequence(Array.append bytes body)
-    }
-
-let private textOf (request: CapturedRequest) =
-    Encoding.Latin1.GetString(request.Wire.ToArray())
 
 let tests =
     testList "dead letters" [
@@ -109,12 +85,15 @@ let tests =
 
         test "the path and query of a copy are those of its first line" {
             for target in [ "/"; "/a?b=c%20d"; "*"; "/a:b//c" ] do
-                Expect.equal (CapturedRequest.target (create target [||])) target target
+                Expect.equal
+                    (CapturedRequest.target (Requests.create target [| struct ("X-Test", "1") |] [||]))
+                    target
+                    target
         }
 
         test "fields are left out by name, whatever their case, and the body stays" {
             let request =
-                create "/" "X-A: 1\r\n\r\n"B
+                Requests.create "/" [| struct ("X-Test", "1") |] "X-A: 1\r\n\r\n"B
                 |> CapturedRequest.withFields [|
                     struct ("X-A", "1")
                     struct ("X-B", "x-a: 2")
@@ -129,14 +108,14 @@ let tests =
                 }
 
             Expect.equal
-                (textOf without)
-                "POST / HTTP/1.1\r\nHost: a.example\r\nX-Test: 1\r\nContent-Length: 10\r\nX-B: x-a: 2\r\n\r\nX-A: 1\r\n\r\n"
+                (Requests.textOf without)
+                "POST / HTTP/1.1\r\nHost: A.example:80\r\nX-Test: 1\r\nContent-Length: 10\r\nX-B: x-a: 2\r\n\r\nX-A: 1\r\n\r\n"
                 "two of them"
 
             let again = CapturedRequest.withFields [| struct ("X-A", "4") |] without
 
             Expect.stringContains
-                (textOf again)
+                (Requests.textOf again)
                 "X-B: x-a: 2\r\nX-A: 4\r\n\r\nX-A: 1"
                 "and one can be put at the end"
         }

@@ -19,25 +19,6 @@ let private read (matches: string) (filters: string) =
 
     Kind.readSpec CloneSpec.decoder ObjectOrigin.Manifest (document.RootElement.Clone())
 
-let private create (target: string) (lines: HeaderLine[]) (body: byte[]) : CapturedRequest =
-    let head: WireHead = {
-        Method = "POST"
-        Target = target
-        Host = "A.example:80"
-        Lines = lines
-        ContentLength = ValueSome(int64 body.Length)
-    }
-
-    let bytes = Array.zeroCreate<byte>(WireHead.length head)
-    WireHead.write (bytes.AsSpan()) head
-
-    {
-        Host = head.Host
-        Method = head.Method
-        FieldsEnd = int64 bytes.Length - 2L
-        Wire = ReadOnlySequence(Array.append bytes body)
-    }
-
 /// The same bytes in pieces of so many.
 let private inPieces (size: int) (request: CapturedRequest) : CapturedRequest =
     let pieces =
@@ -55,9 +36,6 @@ let private inPieces (size: int) (request: CapturedRequest) : CapturedRequest =
             Wire = ReadOnlySequence(pieces[0], 0, last, last.Memory.Length)
     }
 
-let private textOf (request: CapturedRequest) =
-    Encoding.Latin1.GetString(request.Wire.ToArray())
-
 let private applied (matches: string) (filters: string) (request: CapturedRequest) : CapturedRequest =
     match read matches filters with
     | Ok spec -> HeadEdit.apply (Array.ofList spec.Matches) (HeadEdit.ofFilters spec.Filters) request
@@ -67,7 +45,9 @@ let private rewrite (path: string) =
     $$$"""[{"type":"URLRewrite","urlRewrite":{"path":{{{path}}}}}]"""
 
 let private targetAfter matches filters target =
-    create target [||] [||] |> applied matches filters |> CapturedRequest.target
+    Requests.create target [||] [||]
+    |> applied matches filters
+    |> CapturedRequest.target
 
 let private names = [ "A"; "a"; "B"; "b-c"; "X-Long" ]
 
@@ -113,7 +93,7 @@ let private byName (lines: HeaderLine seq) =
 let tests =
     testList "filters" [
         test "none leaves a request what it is" {
-            let request = create "/" [| struct ("A", "1") |] "body"B
+            let request = Requests.create "/" [| struct ("A", "1") |] "body"B
             Expect.isTrue (obj.ReferenceEquals(applied "[]" "[]" request, request)) "the same"
 
             let changesNothing =
@@ -126,7 +106,7 @@ let tests =
 
         test "headers are set, added and removed; all else stays, byte for byte" {
             let request =
-                create
+                Requests.create
                     "/a?b"
                     [|
                         struct ("X-Env", "prod")
@@ -145,24 +125,28 @@ let tests =
                 "POST /a?b HTTP/1.1\r\nHost: A.example:80\r\nX-Tag: b\r\nX-Authorization: kept\r\nVia: 1.1 k8sreq\r\nContent-Length: 22\r\nX-Env: ci\r\nX-Tag: a\r\n\r\nX-Env: in the body\r\n\r\n"
 
             let changed = applied "[]" filters request
-            Expect.equal (textOf changed) expected "the copy"
+            Expect.equal (Requests.textOf changed) expected "the copy"
 
             Expect.equal
-                (textOf (CapturedRequest.withFields [| struct ("Z", "1") |] changed))
+                (Requests.textOf (CapturedRequest.withFields [| struct ("Z", "1") |] changed))
                 (expected.Replace("X-Tag: a\r\n", "X-Tag: a\r\nZ: 1\r\n"))
                 "which can have further fields"
 
-            Expect.stringContains (textOf request) "Authorization: secret" "and the request is what it was"
+            Expect.stringContains
+                (Requests.textOf request)
+                "Authorization: secret"
+                "and the request is what it was"
         }
 
         test "the host and the path are rewritten, and the query stays" {
             let filters =
                 """[{"type":"URLRewrite","urlRewrite":{"hostname":"ci.internal","path":{"type":"ReplaceFullPath","replaceFullPath":"/new"}}}]"""
 
-            let request = create "/old/x?q=1?2" [| struct ("X-Host", "Host: no") |] "b"B
+            let request =
+                Requests.create "/old/x?q=1?2" [| struct ("X-Host", "Host: no") |] "b"B
 
             Expect.equal
-                (textOf (applied "[]" filters request))
+                (Requests.textOf (applied "[]" filters request))
                 "POST /new?q=1?2 HTTP/1.1\r\nHost: ci.internal\r\nX-Host: Host: no\r\nContent-Length: 1\r\n\r\nb"
                 "both"
         }
@@ -204,7 +188,9 @@ let tests =
             let filters = rewrite """{"type":"ReplacePrefixMatch","replacePrefixMatch":"/z"}"""
 
             let after target lines =
-                create target lines [||] |> applied matches filters |> CapturedRequest.target
+                Requests.create target lines [||]
+                |> applied matches filters
+                |> CapturedRequest.target
 
             Expect.equal (after "/a/b/c" [| struct ("x", "1") |]) "/z/c" "the first"
             Expect.equal (after "/a/b/c" [||]) "/z/b/c" "the second"
@@ -229,7 +215,7 @@ let tests =
                     let body = "A: 1\r\n\r\n"B
 
                     let changed =
-                        create "/" (Array.ofList lines) body
+                        Requests.create "/" (Array.ofList lines) body
                         |> inPieces size
                         |> HeadEdit.apply [||] (HeadEdit.ofFilters filters)
 
@@ -249,7 +235,7 @@ let tests =
                         "the body follows the head"))
 
         test "a long body is not copied" {
-            let request = create "/" [| struct ("A", "1") |] (Array.create 100_000 1uy)
+            let request = Requests.create "/" [| struct ("A", "1") |] (Array.create 100_000 1uy)
 
             let filters =
                 """[{"type":"RequestHeaderModifier","requestHeaderModifier":{"remove":["A"]}}]"""

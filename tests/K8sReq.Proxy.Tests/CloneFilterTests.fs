@@ -18,11 +18,6 @@ let private manifests (clones: (int * string) list) =
             .Replace("spec: {", $"spec: {{{fields}"))
     |> String.concat ""
 
-let private statusFor (proxy: TestProxy) request = task {
-    let! answer = TestClient.roundTrip proxy.Port request
-    return TestClient.status answer
-}
-
 let private request (method: string) (target: string) (fields: string) =
     $"{method} {target} HTTP/1.1\r\nHost: a.example\r\n{fields}Content-Length: 2\r\n\r\nok"
 
@@ -53,12 +48,14 @@ let tests =
                     ]
                 )
 
-            let! status = statusFor proxy (request "POST" "/gh/x" "x-event: push\r\n")
+            let! status =
+                TestClient.statusOf proxy.Port (request "POST" "/gh/x" "x-event: push\r\n")
+
             Expect.equal status 202 "both"
             let! copy = pushes.Next()
             Expect.equal (copy.Start, copy.Text) ("POST /gh/x HTTP/1.1", "ok") "as it came"
             let! _ = posts.Next()
-            let! status = statusFor proxy (request "PUT" "/x?all=1" "")
+            let! status = TestClient.statusOf proxy.Port (request "PUT" "/x?all=1" "")
             Expect.equal status 202 "one"
             let! copy = pushes.Next()
             Expect.equal copy.Start "PUT /x?all=1 HTTP/1.1" "this one"
@@ -116,8 +113,8 @@ let tests =
                 )
 
             let! status =
-                statusFor
-                    proxy
+                TestClient.statusOf
+                    proxy.Port
                     (request
                         "POST"
                         "/gh/x?q=/gh"
@@ -179,8 +176,8 @@ let tests =
             let body = String('x', 300_000)
 
             let! status =
-                statusFor
-                    proxy
+                TestClient.statusOf
+                    proxy.Port
                     $"POST / HTTP/1.1\r\nHost: a.example\r\nX-A: a\r\nContent-Length: {body.Length}\r\n\r\n{body}"
 
             Expect.equal status 202 "accepted"
@@ -231,7 +228,7 @@ let tests =
             use! proxy =
                 TestProxy.Start(manifests [ target.Port, "matches: [{path: {value: /a}}], " ])
 
-            let! status = statusFor proxy (request "POST" "/a" "")
+            let! status = TestClient.statusOf proxy.Port (request "POST" "/a" "")
             Expect.equal status 202 "as it was"
             let! _ = target.Next()
 
@@ -242,13 +239,13 @@ let tests =
 
             do!
                 Waiting.until "the other match" (fun () -> task {
-                    let! status = statusFor proxy (request "POST" "/b" "")
+                    let! status = TestClient.statusOf proxy.Port (request "POST" "/b" "")
                     return status = 202
                 })
 
             let! copy = target.Next()
             Expect.equal copy.Start "POST /hooks HTTP/1.1" "and the filters with it"
-            let! status = statusFor proxy (request "POST" "/a" "")
+            let! status = TestClient.statusOf proxy.Port (request "POST" "/a" "")
             Expect.equal status 503 "no more"
             Expect.equal target.Connections 1 "over the same connection"
         }

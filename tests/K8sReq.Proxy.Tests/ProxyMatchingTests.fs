@@ -9,18 +9,13 @@ open Expecto
 open K8sReq.TestKit.HttpMessage
 open K8sReq.TestKit
 
-let private statusFor (proxy: TestProxy) request = task {
-    let! answer = TestClient.roundTrip proxy.Port request
-    return TestClient.status answer
-}
-
 let private getWithHost host =
     $"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"
 
 /// Waits until requests for this host are answered so.
 let private becomes (proxy: TestProxy) host status =
     Waiting.until $"{host} to be answered {status}" (fun () -> task {
-        let! answered = statusFor proxy (getWithHost host)
+        let! answered = TestClient.statusOf proxy.Port (getWithHost host)
         return answered = status
     })
 
@@ -32,21 +27,21 @@ let tests =
             use! proxy = TestProxy.Start(Manifests.route "A.Example.:443" [ target.Port ])
 
             for host in [ "a.example"; "A.EXAMPLE"; "a.example."; "a.example:8080"; "A.example.:1" ] do
-                let! status = statusFor proxy (getWithHost host)
+                let! status = TestClient.statusOf proxy.Port (getWithHost host)
                 Expect.equal status 202 host
                 let! copy = target.Next()
                 Expect.equal (copy.Values "Host") [ host ] "and the copy has it as it was written"
 
             // An empty port is none, and goes.
-            let! status = statusFor proxy (getWithHost "a.example:")
+            let! status = TestClient.statusOf proxy.Port (getWithHost "a.example:")
             Expect.equal status 202 "an empty port"
             let! copy = target.Next()
             Expect.equal (copy.Values "Host") [ "a.example" ] "in its normal form"
-            let! status = statusFor proxy (getWithHost "a.example:99999")
+            let! status = TestClient.statusOf proxy.Port (getWithHost "a.example:99999")
             Expect.equal status 503 "no port"
 
             for host in [ "b.example"; "xa.example"; "a.example.org"; "example" ] do
-                let! status = statusFor proxy (getWithHost host)
+                let! status = TestClient.statusOf proxy.Port (getWithHost host)
                 Expect.equal status 503 host
         }
 
@@ -56,7 +51,7 @@ let tests =
             use! proxy = TestProxy.Start(Manifests.route "a.example" [ target.Port ])
 
             let! status =
-                statusFor proxy "GET http://A.example:80/x HTTP/1.1\r\nHost: b.example\r\n\r\n"
+                TestClient.statusOf proxy.Port "GET http://A.example:80/x HTTP/1.1\r\nHost: b.example\r\n\r\n"
 
             Expect.equal status 202 "matched"
             let! copy = target.Next()
@@ -67,7 +62,7 @@ let tests =
                 "by what the target said"
 
             let! other =
-                statusFor proxy "GET http://b.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n"
+                TestClient.statusOf proxy.Port "GET http://b.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n"
 
             Expect.equal other 503 "and not by the Host field"
         }
@@ -155,7 +150,7 @@ let tests =
                     + inBlog (Manifests.route "A.example" [ second.Port ])
                 )
 
-            let! status = statusFor proxy (getWithHost "a.example")
+            let! status = TestClient.statusOf proxy.Port (getWithHost "a.example")
             Expect.equal status 202 "accepted"
             let! _ = first.Next()
             let! _ = second.Next()
@@ -173,7 +168,7 @@ let tests =
                         .Replace("servicePort: http", $"servicePort: \"{target.Port}\"")
                 )
 
-            let! status = statusFor proxy (getWithHost "a.example")
+            let! status = TestClient.statusOf proxy.Port (getWithHost "a.example")
             Expect.equal status 202 "routed"
             let! _ = target.Next()
             ()
@@ -205,7 +200,7 @@ let tests =
                 )
 
             for name in "lost" :: List.map (fun (name, _, _) -> name) cases do
-                let! status = statusFor proxy (getWithHost $"{name}.example")
+                let! status = TestClient.statusOf proxy.Port (getWithHost $"{name}.example")
                 Expect.equal status 503 name
 
             for words in
@@ -226,13 +221,13 @@ let tests =
 
             do!
                 Waiting.until "a copy at the new address" (fun () -> task {
-                    let! _ = statusFor proxy (getWithHost "a.example")
+                    let! _ = TestClient.statusOf proxy.Port (getWithHost "a.example")
                     do! proxy.Settled()
                     return second.Waiting > 0
                 })
 
             let before = first.Waiting
-            let! _ = statusFor proxy (getWithHost "a.example")
+            let! _ = TestClient.statusOf proxy.Port (getWithHost "a.example")
             do! proxy.Settled()
             Expect.equal first.Waiting before "the old address gets nothing more"
             // The Service goes.
@@ -260,7 +255,7 @@ let tests =
                         line.Contains "all.yaml:" && line.Contains "cannot be parsed")
                     |> Task.FromResult)
 
-            let! status = statusFor proxy (getWithHost "a.example")
+            let! status = TestClient.statusOf proxy.Port (getWithHost "a.example")
             Expect.equal status 202 "still routed"
             proxy.Folder.Write("all.yaml", Manifests.route "b.example" [ target.Port ])
             do! becomes proxy "b.example" 202

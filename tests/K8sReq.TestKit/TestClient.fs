@@ -66,6 +66,12 @@ module TestClient =
         return! client.Answer()
     }
 
+    /// The same, of which the status alone matters.
+    let statusOf (port: int) (request: string) : Task<int> = task {
+        let! answer = roundTrip port request
+        return status answer
+    }
+
     /// A request without a body, for this host.
     let get (port: int) (host: string) : Task<Message> =
         roundTrip port $"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"

@@ -21,7 +21,6 @@ type CapturedRequest = {
     member request.IsHead = request.Method = "HEAD"
 
 /// What is to be different in the head of a request.
-[<NoEquality; NoComparison>]
 type HeadChange = {
     /// Null where it stays.
     Target: string | null
@@ -182,7 +181,7 @@ module CapturedRequest =
         else
             ""
 
-    /// The request's head, read from the copy's.
+    /// The request's head, read from the copy's: without the fields that copies do not carry, and with our Via.
     let head (request: CapturedRequest) : RequestHead =
         let text = request.Wire.Slice(0, request.FieldsEnd)
 

@@ -21,6 +21,21 @@ let private changedName: Decoder<string> =
         else
             Ok given)
 
+// A field that is there for one value of `type` alone.
+type private TypedField<'T> = {
+    Type: string
+    Field: string
+    Given: 'T option
+}
+
+let private chosen (path: string) (given: string, fields: TypedField<'T> list) : Result<'T, FieldFault> =
+    let wanted, others = fields |> List.partition (fun field -> field.Type = given)
+
+    match wanted with
+    | [ { Given = Some value } ] when others |> List.forall _.Given.IsNone -> Ok value
+    | [ { Given = None; Field = field } ] -> Error(FieldFault.Missing $"{path}.{field}")
+    | _ -> Error(FieldFault.BadValue($"{path}.type", given, "the one of the field that is there"))
+
 let private line: Decoder<HeaderLine> =
     object (
         fields {
@@ -55,16 +70,23 @@ let private pathRewrite: Decoder<PathRewrite> =
             let! rewriteType = required "type" rewriteType
             and! full = optional "replaceFullPath" fullPath
             and! prefix = optional "replacePrefixMatch" replacement
-            return rewriteType, full, prefix
+
+            return
+                rewriteType,
+                [
+                    {
+                        Type = "ReplaceFullPath"
+                        Field = "replaceFullPath"
+                        Given = Option.map PathRewrite.Full full
+                    }
+                    {
+                        Type = "ReplacePrefixMatch"
+                        Field = "replacePrefixMatch"
+                        Given = Option.map PathRewrite.PrefixMatch prefix
+                    }
+                ]
         }
-        |> refineFields (fun path fields ->
-            match fields with
-            | "ReplaceFullPath", Some full, None -> Ok(PathRewrite.Full full)
-            | "ReplaceFullPath", None, _ -> Error(FieldFault.Missing $"{path}.replaceFullPath")
-            | "ReplacePrefixMatch", None, Some prefix -> Ok(PathRewrite.PrefixMatch prefix)
-            | "ReplacePrefixMatch", _, None -> Error(FieldFault.Missing $"{path}.replacePrefixMatch")
-            | given, _, _ ->
-                Error(FieldFault.BadValue($"{path}.type", given, "the one of the field that is there")))
+        |> refineFields chosen
     )
 
 let private hostname: Decoder<string> =
@@ -91,16 +113,23 @@ let private filter: Decoder<CopyFilter> =
             let! filterType = required "type" filterType
             and! modifier = optional "requestHeaderModifier" modifier
             and! rewrite = optional "urlRewrite" rewrite
-            return filterType, modifier, rewrite
+
+            return
+                filterType,
+                [
+                    {
+                        Type = "RequestHeaderModifier"
+                        Field = "requestHeaderModifier"
+                        Given = modifier
+                    }
+                    {
+                        Type = "URLRewrite"
+                        Field = "urlRewrite"
+                        Given = rewrite
+                    }
+                ]
         }
-        |> refineFields (fun path fields ->
-            match fields with
-            | "RequestHeaderModifier", Some modifier, None -> Ok modifier
-            | "RequestHeaderModifier", None, _ -> Error(FieldFault.Missing $"{path}.requestHeaderModifier")
-            | "URLRewrite", None, Some rewrite -> Ok rewrite
-            | "URLRewrite", _, None -> Error(FieldFault.Missing $"{path}.urlRewrite")
-            | given, _, _ ->
-                Error(FieldFault.BadValue($"{path}.type", given, "the one of the field that is there")))
+        |> refineFields chosen
     )
 
 let private isRewrite (filter: CopyFilter) =

@@ -4,58 +4,58 @@ open System
 
 /// What the filters of a RequestClone make of the heads of its copies, put together once.
 type HeadEdit = {
-    /// Null where it stays.
-    Hostname: string | null
+    /// All that is the same in every copy; its target is none of it.
+    Change: HeadChange
     Path: PathRewrite option
-    /// Names of fields that go, in any case.
-    Removed: string[]
-    /// Fields that come to the end.
-    Added: HeaderLine[]
 }
 
 module HeadEdit =
     /// Copies that go as the request came.
     let none: HeadEdit = {
-        Hostname = null
+        Change = HeadChange.none
         Path = None
-        Removed = [||]
-        Added = [||]
     }
 
     let private isNamed (expected: string) (name: string) =
         name.Equals(expected, StringComparison.OrdinalIgnoreCase)
 
-    let private drop (name: string) (edit: HeadEdit) : HeadEdit = {
-        edit with
+    let private drop (change: HeadChange) (name: string) : HeadChange = {
+        change with
             Removed =
-                if Array.exists (isNamed name) edit.Removed then
-                    edit.Removed
+                if Array.exists (isNamed name) change.Removed then
+                    change.Removed
                 else
-                    Array.append edit.Removed [| name |]
-            Added = edit.Added |> Array.filter (fun struct (known, _) -> not (isNamed name known))
+                    Array.append change.Removed [| name |]
+            Added = change.Added |> Array.filter (fun struct (known, _) -> not (isNamed name known))
     }
 
-    let private add (edit: HeadEdit) (line: HeaderLine) : HeadEdit = {
-        edit with
-            Added = Array.append edit.Added [| line |]
+    let private add (change: HeadChange) (line: HeaderLine) : HeadChange = {
+        change with
+            Added = Array.append change.Added [| line |]
     }
 
-    let private replace (edit: HeadEdit) (struct (name, value): HeaderLine) : HeadEdit =
-        add (drop name edit) (struct (name, value))
+    let private replace (change: HeadChange) (struct (name, value): HeaderLine) : HeadChange =
+        add (drop change name) (struct (name, value))
 
     let private withFilter (edit: HeadEdit) (filter: CopyFilter) : HeadEdit =
         match filter with
         | CopyFilter.Headers(set, added, removed) ->
-            let edit = List.fold replace edit set
-            let edit = List.fold add edit added
-            List.fold (fun edit name -> drop name edit) edit removed
+            let change = List.fold replace edit.Change set
+            let change = List.fold add change added
+
+            {
+                edit with
+                    Change = List.fold drop change removed
+            }
         | CopyFilter.Rewrite(hostname, path) -> {
-            edit with
-                Hostname =
-                    hostname
-                    |> Option.toObj
-                    |> (fun name -> if isNull name then edit.Hostname else name)
-                Path = path |> Option.orElse edit.Path
+            Change = {
+                edit.Change with
+                    Host =
+                        match hostname with
+                        | Some hostname -> hostname
+                        | None -> edit.Change.Host
+            }
+            Path = path |> Option.orElse edit.Path
           }
 
     /// What these filters do, one after the other.
@@ -63,10 +63,10 @@ module HeadEdit =
 
     /// Whether it changes anything.
     let isNone (edit: HeadEdit) : bool =
-        isNull edit.Hostname
+        isNull edit.Change.Host
         && edit.Path.IsNone
-        && edit.Removed.Length = 0
-        && edit.Added.Length = 0
+        && edit.Change.Removed.Length = 0
+        && edit.Change.Added.Length = 0
 
     // Of the path and of what it was matched by; None where that is no prefix of it.
     let private replacePrefix (replacement: string) (prefix: string) (path: string) : string option =
@@ -121,13 +121,12 @@ module HeadEdit =
         if isNone edit then
             request
         else
-            request
-            |> CapturedRequest.withHead {
-                Target =
-                    match edit.Path with
-                    | None -> null
-                    | Some path -> rewritten matches path request
-                Host = edit.Hostname
-                Removed = edit.Removed
-                Added = edit.Added
-            }
+            let change =
+                match edit.Path with
+                | None -> edit.Change
+                | Some path -> {
+                    edit.Change with
+                        Target = rewritten matches path request
+                  }
+
+            CapturedRequest.withHead change request

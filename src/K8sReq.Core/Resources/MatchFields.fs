@@ -83,15 +83,17 @@ let private path: Decoder<PathMatch> =
 
 let private exact: Decoder<string> = textThat "Exact" (fun given -> given = "Exact")
 
-let private header: Decoder<FieldMatch> =
+let private fieldMatch (name: Decoder<string>) (value: Decoder<string>) : Decoder<FieldMatch> =
     object (
         fields {
             let! _ = orDefault "Exact" "type" exact
-            and! name = required "name" fieldName
-            and! value = required "value" fieldValue
+            and! name = required "name" name
+            and! value = required "value" value
             return { Name = name; Value = value }
         }
     )
+
+let private header: Decoder<FieldMatch> = fieldMatch fieldName fieldValue
 
 // What can stand in a query between '&' and '&', as clients send it.
 let private isInQuery (most: int) (text: string) =
@@ -110,14 +112,7 @@ let private parameterValue: Decoder<string> =
         (isInQuery 1024)
 
 let private queryParam: Decoder<FieldMatch> =
-    object (
-        fields {
-            let! _ = orDefault "Exact" "type" exact
-            and! name = required "name" parameterName
-            and! value = required "value" parameterValue
-            return { Name = name; Value = value }
-        }
-    )
+    fieldMatch parameterName parameterValue
 
 let private one: Decoder<RequestMatch> =
     object (

@@ -145,6 +145,12 @@ let private policy (delivery: DeliveryPolicy) : XmlNode list =
             text "Copies carry" "the request's id and the attempt"
     ]
 
+// Nothing where there is nothing to list.
+let private listed (name: string) (separator: string) (items: string list) : XmlNode list =
+    match items with
+    | [] -> []
+    | items -> [ pair name (items |> String.concat separator |> breakable) ]
+
 /// What the RequestClone asks for, and what became of that.
 let spec (status: RouteStatus) : XmlNode =
     let readiness = Conditions.wanted status.Clone.Resolved
@@ -154,22 +160,8 @@ let spec (status: RouteStatus) : XmlNode =
             pair "Host" (breakable (status.Host |> Option.defaultValue "not valid"))
             match status.Clone.Clone.Spec with
             | Ok spec ->
-                if not spec.Matches.IsEmpty then
-                    pair
-                        "Takes"
-                        (spec.Matches
-                         |> List.map RequestMatch.describe
-                         |> String.concat "; or "
-                         |> breakable)
-
-                if not spec.Filters.IsEmpty then
-                    pair
-                        "Changes"
-                        (spec.Filters
-                         |> List.collect CopyFilter.describe
-                         |> String.concat "; "
-                         |> breakable)
-
+                yield! listed "Takes" "; or " (List.map RequestMatch.describe spec.Matches)
+                yield! listed "Changes" "; " (List.collect CopyFilter.describe spec.Filters)
                 pair "Service" [ yield! breakable spec.ServiceName; str $", port {spec.ServicePort}" ]
             | Error _ -> ()
             match status.Clone.Resolved with
