@@ -101,11 +101,11 @@ type Request() =
 
     [<Benchmark>]
     member _.SetHeaderOfCopy() =
-        HeadEdit.apply matches setsHeader captured
+        CapturedRequest.withHead (HeadEdit.changeOf matches setsHeader captured) captured
 
     [<Benchmark>]
     member _.RewriteCopy() =
-        HeadEdit.apply matches replacesPrefix captured
+        CapturedRequest.withHead (HeadEdit.changeOf matches replacesPrefix captured) captured
 
     [<Benchmark>]
     member _.FilterHeaders() =

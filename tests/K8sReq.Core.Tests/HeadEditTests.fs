@@ -38,7 +38,11 @@ let private inPieces (size: int) (request: CapturedRequest) : CapturedRequest =
 
 let private applied (matches: string) (filters: string) (request: CapturedRequest) : CapturedRequest =
     match read matches filters with
-    | Ok spec -> HeadEdit.apply (Array.ofList spec.Matches) (HeadEdit.ofFilters spec.Filters) request
+    | Ok spec ->
+        let change =
+            HeadEdit.changeOf (Array.ofList spec.Matches) (HeadEdit.ofFilters spec.Filters) request
+
+        CapturedRequest.withHead change request
     | Error faults -> failtest (FieldFault.describeAll faults)
 
 let private rewrite (path: string) =
@@ -128,7 +132,9 @@ let tests =
             Expect.equal (Requests.textOf changed) expected "the copy"
 
             Expect.equal
-                (Requests.textOf (CapturedRequest.withFields [| struct ("Z", "1") |] changed))
+                (Requests.textOf (
+                    CapturedRequest.withHead (HeadChange.adding [| struct ("Z", "1") |]) changed
+                ))
                 (expected.Replace("X-Tag: a\r\n", "X-Tag: a\r\nZ: 1\r\n"))
                 "which can have further fields"
 
@@ -214,10 +220,12 @@ let tests =
                     let filters = List.truncate 3 filters
                     let body = "A: 1\r\n\r\n"B
 
+                    let request = Requests.create "/" (Array.ofList lines) body |> inPieces size
+
                     let changed =
-                        Requests.create "/" (Array.ofList lines) body
-                        |> inPieces size
-                        |> HeadEdit.apply [||] (HeadEdit.ofFilters filters)
+                        CapturedRequest.withHead
+                            (HeadEdit.changeOf [||] (HeadEdit.ofFilters filters) request)
+                            request
 
                     let kept (struct (name, _)) =
                         name <> "Host" && name <> "Content-Length"

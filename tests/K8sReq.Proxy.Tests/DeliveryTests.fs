@@ -51,6 +51,40 @@ let private expiringAfter (seconds: float) (target: Target) : Target = {
         }
 }
 
+/// Everything in memory, and nothing waits.
+let private servicesWith (client: TargetClient) : DeliveryServices = {
+    Client = client
+    Clock = TimeProvider.System
+    Jitter = fun () -> 0.0
+    Store = MemoryStore.create ()
+    Attempted = fun _ _ _ _ _ -> ()
+    Ended = fun _ _ _ _ -> ()
+    Unexpected = raise
+    Shelved = fun _ _ -> ()
+    PaceRetry = fun _ -> TimeSpan.Zero
+    Stop = CancellationToken.None
+}
+
+/// One copy over a lane of its own, begun at once.
+let private deliver services (target: Target) (id: Guid) (request: CapturedRequest) : Task<TargetOutcome> =
+    let lane = target |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+
+    match lane.TryEnter 10L with
+    | LaneEntry.Entered turn ->
+        let accepted =
+            AcceptedRequest(request, 10L, services.Clock.GetTimestamp(), null, 1, null, ignore)
+
+        accepted.RequestId <- id
+        let delivery = FanOut.deliver services accepted 0 (struct (lane, turn))
+
+        Async.StartImmediateAsTask(
+            async {
+                let! struct (outcome, _) = delivery
+                return outcome
+            }
+        )
+    | entry -> failwith $"{entry}"
+
 /// A lane for one send at a time, and a client whose results a test gives one by one.
 type private Bench
     (target: Target, queueBytes: int64, ?maySend: AcceptedRequest -> CancellationToken -> ValueTask<bool>) =
@@ -246,44 +280,19 @@ let tests =
             let sent = Collections.Concurrent.ConcurrentQueue<string>()
             let id = Guid.NewGuid()
 
-            let services = {
-                Client =
-                    fun _ request ->
-                        sent.Enqueue(textOf request.Wire)
-                        ValueTask<SendResult>(if sent.Count = 1 then failure else success)
-                Clock = TimeProvider.System
-                Jitter = fun () -> 0.0
-                Store = MemoryStore.create ()
-                Attempted = fun _ _ _ _ _ -> ()
-                Ended = fun _ _ _ _ -> ()
-                Unexpected = raise
-                Shelved = fun _ _ -> ()
-                PaceRetry = fun _ -> TimeSpan.Zero
-                Stop = CancellationToken.None
-            }
-
-            let lane = identified |> Targets.lane { Concurrency = 1; QueueBytes = 100L } events
+            let services =
+                servicesWith (fun _ request ->
+                    sent.Enqueue(textOf request.Wire)
+                    ValueTask<SendResult>(if sent.Count = 1 then failure else success))
 
             // A sender that writes such a field itself is not believed.
             let forged =
-                CapturedRequest.withFields
-                    [| struct ("k8sreq-request-id", "forged") |]
+                CapturedRequest.withHead
+                    (HeadChange.adding [| struct ("k8sreq-request-id", "forged") |])
                     (TestRequest.post "K8sReq-Attempt: 7"B)
 
-            match lane.TryEnter 10L with
-            | LaneEntry.Entered turn ->
-                let accepted =
-                    AcceptedRequest(forged, 10L, services.Clock.GetTimestamp(), null, 1, null, ignore)
-
-                accepted.RequestId <- id
-
-                let! struct (ended, _) =
-                    FanOut.deliver services accepted 0 (struct (lane, turn))
-                    |> Async.StartAsTask
-                    |> Waiting.within "the outcome"
-
-                Expect.equal ended (TargetOutcome.Delivered 200) "delivered"
-            | entry -> failwith $"{entry}"
+            let! ended = deliver services identified id forged |> Waiting.within "the outcome"
+            Expect.equal ended (TargetOutcome.Delivered 200) "delivered"
 
             let expected attempt =
                 $"POST / HTTP/1.1\r\nHost: a.example\r\nX-Test: 1\r\nVia: 1.1 k8sreq\r\nContent-Length: 17\r\nK8sReq-Request-Id: {id}\r\nK8sReq-Attempt: {attempt}\r\n\r\nK8sReq-Attempt: 7"
@@ -292,6 +301,53 @@ let tests =
                 (List.ofSeq sent)
                 [ expected 1; expected 2 ]
                 "the same id, and the number of the attempt"
+        }
+
+        testCaseTask
+            "what an attempt sends stays as it is until the attempt has ended, whatever else is sent meanwhile"
+        <| fun () -> task {
+            let filtered = {
+                Targets.named "a" with
+                    Edit = HeadEdit.ofFilters [ CopyFilter.Headers([ struct ("X-Env", "ci") ], [], []) ]
+            }
+
+            let underWay =
+                Collections.Concurrent.ConcurrentQueue<
+                    struct (CapturedRequest * TaskCompletionSource<SendResult>)
+                 >()
+
+            let services =
+                servicesWith (fun _ request ->
+                    let ending = TaskCompletionSource<SendResult>()
+                    underWay.Enqueue(struct (request, ending))
+                    ValueTask<SendResult> ending.Task)
+
+            let start (body: string) =
+                deliver services filtered Guid.Empty (TestRequest.post (Text.Encoding.ASCII.GetBytes body))
+
+            let bodies () = [
+                for struct (request, _) in underWay do
+                    let sent = textOf request.Wire
+                    Expect.stringContains sent "\r\nX-Env: ci\r\n" "filtered"
+                    sent.Split("\r\n\r\n")[1]
+            ]
+
+            let endFirst () =
+                match underWay.TryDequeue() with
+                | true, struct (_, ending) -> ending.SetResult success
+                | _ -> failwith "nothing is under way"
+
+            let first = [ for body in [ "first"; "other"; "third" ] -> start body ]
+            Expect.equal (bodies ()) [ "first"; "other"; "third" ] "three"
+            endFirst ()
+            let next = start "later"
+            Expect.equal (bodies ()) [ "other"; "third"; "later" ] "one has ended, and another has come"
+
+            for _ in 1..3 do
+                endFirst ()
+
+            let! ended = Task.WhenAll(next :: first) |> Waiting.within "the outcomes"
+            Expect.allEqual ended (TargetOutcome.Delivered 200) "all"
         }
 
         testCaseTask "a copy that fails is sent again after growing waits, until it is delivered"

@@ -134,7 +134,9 @@ let tests =
                 let request = TestRequest.create "POST" "/" (Some body)
 
                 let copy =
-                    CapturedRequest.withFields [| struct ("a", "b"); struct ("c", "d") |] request
+                    CapturedRequest.withHead
+                        (HeadChange.adding [| struct ("a", "b"); struct ("c", "d") |])
+                        request
 
                 Expect.equal (pieces copy) expected $"{length} bytes"
 

@@ -20,26 +20,6 @@ type CapturedRequest = {
     /// The answer to HEAD has no body, whatever its head says.
     member request.IsHead = request.Method = "HEAD"
 
-/// What is to be different in the head of a request.
-type HeadChange = {
-    /// Null where it stays.
-    Target: string | null
-    /// Null where it stays.
-    Host: string | null
-    /// Names of fields, in any case, that go.
-    Removed: string[]
-    /// Fields that come to the end of the head.
-    Added: HeaderLine[]
-}
-
-module HeadChange =
-    let none: HeadChange = {
-        Target = null
-        Host = null
-        Removed = [||]
-        Added = [||]
-    }
-
 module CapturedRequest =
     // What is in one piece is sent by one call to the system, which costs more than copying as much as this.
     let private longestPiece = 16L * 1024L
@@ -110,24 +90,26 @@ module CapturedRequest =
         rest <- WireHead.writeLines change.Added rest
         piece.Length - rest.Length
 
-    /// The request with another head. A short body is copied with the head, a longer one is not.
-    let withHead (change: HeadChange) (request: CapturedRequest) : CapturedRequest =
+    // Of what follows the fields: what is put behind the changed ones. A short body is copied with the head, a longer one is not.
+    let private copiedOf (request: CapturedRequest) : int =
+        if request.Wire.Length <= longestPiece then
+            int (request.Wire.Length - request.FieldsEnd)
+        else
+            // The empty line.
+            2
+
+    /// How many bytes `withHeadIn` writes at the most.
+    let roomFor (change: HeadChange) (request: CapturedRequest) : int =
+        int request.FieldsEnd
+        + WireHead.linesLength change.Added
+        + lengthOf change.Target
+        + lengthOf change.Host
+        + copiedOf request
+
+    /// The request with another head, which is written to the piece. It is valid as long as both the request and the piece are.
+    let withHeadIn (piece: byte[]) (change: HeadChange) (request: CapturedRequest) : CapturedRequest =
         let fieldsEnd = int request.FieldsEnd
-
-        let copied =
-            if request.Wire.Length <= longestPiece then
-                int request.Wire.Length - fieldsEnd
-            else
-                // The empty line.
-                2
-
-        let most =
-            fieldsEnd
-            + WireHead.linesLength change.Added
-            + lengthOf change.Target
-            + lengthOf change.Host
-
-        let piece = GC.AllocateUninitializedArray<byte>(most + copied)
+        let copied = copiedOf request
         let first = request.Wire.FirstSpan
 
         let length =
@@ -160,12 +142,12 @@ module CapturedRequest =
                 FieldsEnd = int64 length
         }
 
-    /// The same request with further fields at the end of its head.
-    let withFields (lines: HeaderLine[]) (request: CapturedRequest) : CapturedRequest =
-        if lines.Length = 0 then
+    /// The request with another head, in memory of its own.
+    let withHead (change: HeadChange) (request: CapturedRequest) : CapturedRequest =
+        if HeadChange.isNone change then
             request
         else
-            withHead { HeadChange.none with Added = lines } request
+            withHeadIn (GC.AllocateUninitializedArray<byte>(roomFor change request)) change request
 
     /// Path and query, as the copy's first line has them.
     let target (request: CapturedRequest) : string =
@@ -201,14 +183,8 @@ module CapturedRequest =
 module CopyIdentity =
     let private idField = "K8sReq-Request-Id"
     let private attemptField = "K8sReq-Attempt"
-    let private names = [| idField; attemptField |]
 
-    /// The request as this attempt sends it. Fields of these names that the sender wrote are replaced: the receiver relies on
+    /// What this attempt puts into the head. Fields of these names that the sender wrote are replaced: the receiver relies on
     /// ours.
-    let apply (id: Guid) (attempt: int) (request: CapturedRequest) : CapturedRequest =
-        request
-        |> CapturedRequest.withHead {
-            HeadChange.none with
-                Removed = names
-                Added = [| struct (idField, id.ToString()); struct (attemptField, string attempt) |]
-        }
+    let change (id: Guid) (attempt: int) : HeadChange =
+        HeadChange.setting [| struct (idField, id.ToString()); struct (attemptField, string attempt) |]

@@ -16,57 +16,31 @@ module HeadEdit =
         Path = None
     }
 
-    let private isNamed (expected: string) (name: string) =
-        name.Equals(expected, StringComparison.OrdinalIgnoreCase)
-
-    let private drop (change: HeadChange) (name: string) : HeadChange = {
-        change with
-            Removed =
-                if Array.exists (isNamed name) change.Removed then
-                    change.Removed
-                else
-                    Array.append change.Removed [| name |]
-            Added = change.Added |> Array.filter (fun struct (known, _) -> not (isNamed name known))
-    }
-
-    let private add (change: HeadChange) (line: HeaderLine) : HeadChange = {
-        change with
-            Added = Array.append change.Added [| line |]
-    }
-
-    let private replace (change: HeadChange) (struct (name, value): HeaderLine) : HeadChange =
-        add (drop change name) (struct (name, value))
-
     let private withFilter (edit: HeadEdit) (filter: CopyFilter) : HeadEdit =
         match filter with
         | CopyFilter.Headers(set, added, removed) ->
-            let change = List.fold replace edit.Change set
-            let change = List.fold add change added
+            let setOne change line =
+                HeadChange.andThen (HeadChange.setting [| line |]) change
 
             {
                 edit with
-                    Change = List.fold drop change removed
+                    Change =
+                        List.fold setOne edit.Change set
+                        |> HeadChange.andThen (HeadChange.adding (Array.ofList added))
+                        |> HeadChange.andThen (HeadChange.removing (Array.ofList removed))
             }
         | CopyFilter.Rewrite(hostname, path) -> {
-            Change = {
-                edit.Change with
-                    Host =
-                        match hostname with
-                        | Some hostname -> hostname
-                        | None -> edit.Change.Host
-            }
+            Change =
+                edit.Change
+                |> HeadChange.andThen {
+                    HeadChange.none with
+                        Host = Option.toObj hostname
+                }
             Path = path |> Option.orElse edit.Path
           }
 
     /// What these filters do, one after the other.
     let ofFilters (filters: CopyFilter list) : HeadEdit = List.fold withFilter none filters
-
-    /// Whether it changes anything.
-    let isNone (edit: HeadEdit) : bool =
-        isNull edit.Change.Host
-        && edit.Path.IsNone
-        && edit.Change.Removed.Length = 0
-        && edit.Change.Added.Length = 0
 
     // Of the path and of what it was matched by; None where that is no prefix of it.
     let private replacePrefix (replacement: string) (prefix: string) (path: string) : string option =
@@ -116,17 +90,11 @@ module HeadEdit =
             |> Option.map (fun path -> path + query)
             |> Option.toObj
 
-    /// The request as its copy is sent. `matches` are those of the RequestClone, by which the request came to be copied.
-    let apply (matches: RequestMatch[]) (edit: HeadEdit) (request: CapturedRequest) : CapturedRequest =
-        if isNone edit then
-            request
-        else
-            let change =
-                match edit.Path with
-                | None -> edit.Change
-                | Some path -> {
-                    edit.Change with
-                        Target = rewritten matches path request
-                  }
-
-            CapturedRequest.withHead change request
+    /// What is different in this request's copy. `matches` are those of the RequestClone, by which the request came to be copied.
+    let changeOf (matches: RequestMatch[]) (edit: HeadEdit) (request: CapturedRequest) : HeadChange =
+        match edit.Path with
+        | None -> edit.Change
+        | Some path -> {
+            edit.Change with
+                Target = rewritten matches path request
+          }

@@ -46,22 +46,22 @@ type DeadLetterSinks
     let failed = Counter()
 
     let requestOf (letter: UnsentLetter) =
-        let identify =
+        let identified =
             if letter.Letter.RequestId = Guid.Empty then
-                id
+                HeadChange.none
             else
-                CopyIdentity.apply letter.Letter.RequestId (letter.Letter.Attempts + 1)
+                CopyIdentity.change letter.Letter.RequestId (letter.Letter.Attempts + 1)
 
-        letter.Request
-        |> identify
-        |> CapturedRequest.withHead {
-            HeadChange.none with
-                Removed = [| "K8sReq-Error-Code"; "K8sReq-Error-Clone" |]
-                Added = [|
+        let change =
+            identified
+            |> HeadChange.andThen (
+                HeadChange.setting [|
                     struct ("K8sReq-Error-Code", letter.Code)
                     struct ("K8sReq-Error-Clone", string letter.Letter.Clone)
                 |]
-        }
+            )
+
+        CapturedRequest.withHead change letter.Request
 
     // True if it need not be sent again.
     let send (sink: Target) (letter: UnsentLetter) : Task<bool> = task {

@@ -1,6 +1,7 @@
 namespace K8sReq.Proxy
 
 open System
+open System.Buffers
 open System.Threading
 open System.Threading.Tasks
 open K8sReq.Core
@@ -34,6 +35,8 @@ type CopyDelivery
     let mutable holdsSlot = false
     let mutable began = 0L
     let mutable span: AttemptSpan | null = null
+    // What is sent in place of the request's own bytes, until the attempt has ended.
+    let mutable piece: byte[] | null = null
 
     let faulted (error: exn) =
         SendResult.ofOutcome (TargetOutcome.Faulted(error.GetBaseException().Message))
@@ -85,30 +88,55 @@ type CopyDelivery
                 null
         | _ -> null
 
-    // Whatever the client is: one that throws would hold its slot for ever.
+    let changeOf (number: int) : HeadChange =
+        let target = lane.Target
+        let filtered = HeadEdit.changeOf target.Matches target.Edit request.Request
+
+        let identified =
+            // One that was accepted before that was asked for has no id.
+            if target.Delivery.IsIdentified && request.RequestId <> Guid.Empty then
+                HeadChange.andThen (CopyIdentity.change request.RequestId number) filtered
+            else
+                filtered
+
+        match span with
+        | null -> identified
+        | span -> HeadChange.andThen (HeadChange.adding span.Fields) identified
+
+    // Another head for each attempt takes no memory that the processor's caches do not have: that would take as long as sending.
+    let asSent (number: int) : CapturedRequest =
+        let change = changeOf number
+
+        if HeadChange.isNone change then
+            request.Request
+        else
+            let rented = ArrayPool.Shared.Rent(CapturedRequest.roomFor change request.Request)
+
+            piece <- rented
+            CapturedRequest.withHeadIn rented change request.Request
+
+    // Whatever the client is: one that throws would hold its slot for ever. It may have kept the request then, whose memory nobody
+    // else may have.
     let send (number: int) : ValueTask<SendResult> =
         try
-            let target = lane.Target
-            let filtered = HeadEdit.apply target.Matches target.Edit request.Request
-
-            let identified =
-                // One that was accepted before that was asked for has no id.
-                if target.Delivery.IsIdentified && request.RequestId <> Guid.Empty then
-                    CopyIdentity.apply request.RequestId number filtered
-                else
-                    filtered
-
-            match span with
-            | null -> services.Client target identified
-            | span -> services.Client target (CapturedRequest.withFields span.Fields identified)
+            services.Client lane.Target (asSent number)
         with error ->
+            piece <- null
             ValueTask<SendResult>(faulted error)
 
     let resultOf (sending: ValueTask<SendResult>) : SendResult =
         try
             sending.GetAwaiter().GetResult()
         with error ->
+            piece <- null
             faulted error
+
+    let giveBack () =
+        match piece with
+        | null -> ()
+        | rented ->
+            piece <- null
+            ArrayPool.Shared.Return rented
 
     let endOf (result: SendResult) : DeliverySignal =
         if result.IsAttempt && TargetOutcome.isDelivered result.Outcome then
@@ -252,6 +280,7 @@ type CopyDelivery
                 .UnsafeOnCompleted(fun () -> copy.Sent(resultOf sending))
 
     member private copy.Sent(result: SendResult) : unit =
+        giveBack ()
         let at = now ()
         attempted result at
         copy.Handle(endOf result, at)
