@@ -373,9 +373,11 @@ let hotMethods () =
     build ()
     let folder = Path.Combine(root, "artifacts", "k8sreq-symbols")
 
+    // Linked beside the one without symbols: a file that is there already is not linked again.
     let withSymbols =
-        nativeOptions runtimeIdentifier
-        |> List.map (fun option -> option.Replace("StripSymbols=true", "StripSymbols=false"))
+        "-p:NativeOutputPath=obj/native/symbols/"
+        :: (nativeOptions runtimeIdentifier
+            |> List.map (fun option -> option.Replace("StripSymbols=true", "StripSymbols=false")))
 
     dotnet (publishArguments runtimeIdentifier folder withSymbols)
 

@@ -163,6 +163,11 @@ module AnswerHead =
                 HeadReading.NoHttp $"its head is longer than {Longest} bytes"
             | null when not isComplete -> HeadReading.Incomplete
             | null ->
+                let isContradictory =
+                    match length with
+                    | ValueSome -1L -> true
+                    | _ -> false
+
                 let framing =
                     if isHeadRequest || status < 200 || status = 204 || status = 304 then
                         AnswerFraming.NoBody
@@ -181,9 +186,9 @@ module AnswerHead =
                     // Both fields at once are how answers are smuggled; 101 speaks something else from here on.
                     KeepsAlive =
                         keepsAlive
-                        && framing <> AnswerFraming.UntilClose
+                        && not framing.IsUntilClose
                         && not (hasCoding && length.IsSome)
-                        && length <> ValueSome -1L
+                        && not isContradictory
                         && status <> 101
                     RetryAfter = retryAfter
                     Length = position

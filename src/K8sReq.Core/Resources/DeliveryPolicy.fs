@@ -63,7 +63,11 @@ type DeliveryPolicy = {
     DeadLetterSink: DeadLetterSink option
 } with
 
-    member policy.IsDurable = policy.Durability = Some Durability.Journal
+    member policy.IsDurable =
+        match policy.Durability with
+        | Some Durability.Journal -> true
+        | Some Durability.Memory
+        | None -> false
 
 module DeliveryPolicy =
     /// Without the optional fields: one attempt. The names and the first two values of back-off are Knative's.

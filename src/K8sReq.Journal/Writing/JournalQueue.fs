@@ -32,7 +32,7 @@ type JournalQueue(linger: TimeSpan) =
         let mutable left = linger
         isLingering <- true
 
-        while left > TimeSpan.Zero && urgent < enough && not isStopping do
+        while left.Ticks > 0L && urgent < enough && not isStopping do
             Monitor.Wait(gate, left) |> ignore
             left <- linger - Stopwatch.GetElapsedTime began
 

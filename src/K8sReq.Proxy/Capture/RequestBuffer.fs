@@ -224,7 +224,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
         match headBlock with
         | null when blocks.Count = 0 -> ReadOnlySequence.Empty
-        | null when blocks.Count = 1 -> ReadOnlySequence(memory 0)
+        | null when blocks.Count = 1 -> ReadOnlySequence(blocks[0], 0, usedOfLast)
         | head ->
             let first, rest =
                 match head with

@@ -333,7 +333,7 @@ type CopyDelivery
             services.Unexpected error
 
         match lane.Target.Delivery.DeadLetterKeep with
-        | Some keep when keep > TimeSpan.Zero && state.IsDurable && (DeadCause.ofOutcome outcome).IsSome ->
+        | Some keep when state.IsDurable && keep > TimeSpan.Zero && (DeadCause.ofOutcome outcome).IsSome ->
             services.Store.Died
                 request
                 (idOf ())

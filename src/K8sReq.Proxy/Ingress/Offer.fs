@@ -43,14 +43,8 @@ let rec private enter
                     offered.AddFull lane
                 else
                     match lane.TryEnter bytes with
-                    | LaneEntry.Entered turn ->
-                        offered.Slots.Add(struct (lane, turn))
-
-                        if isDurable then
-                            offered.AddDurable lane
-                    | LaneEntry.Full when isDurable ->
-                        offered.AddDurable lane
-                        offered.AddSpilled lane
+                    | LaneEntry.Entered turn -> offered.AddSlot(struct (lane, turn), isDurable)
+                    | LaneEntry.Full when isDurable -> offered.AddSpilled lane
                     | LaneEntry.Full -> offered.AddFull lane
                     | LaneEntry.Retired ->
                         if isDurable then
@@ -153,53 +147,48 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
         for slot in offered.Slots do
             giveUp slot bytes
 
-        for lane in offered.Durable do
-            store.Release lane.Target.Clone bytes
+        match offered.Durable with
+        | null -> ()
+        | copies ->
+            for copy in copies do
+                store.Release copy.Clone bytes
 
         buffer.Release()
 
-    // The copies that the store has to keep; null if there are none.
-    let durableCopies (offered: Offered) : DurableCopy[] | null =
-        if offered.Durable.Count = 0 then
-            null
-        else
-            [|
-                for index in 0 .. offered.Slots.Count - 1 do
-                    let struct (lane, _) = offered.Slots[index]
+    // The answer of the store, which has one only later. It goes on where the store tells, without more between than that: each
+    // request with a journal does.
+    let awaitStore (kept: ValueTask<bool>) accepted offered request (buffer: RequestBuffer) bytes =
+        let decided = TaskCompletionSource<Refusal voption>()
 
-                    if offered.Durable.Contains lane then
-                        {
-                            Copy = index
-                            Clone = lane.Target.Clone
-                            IsSpilled = false
-                        }
+        let decide () : Refusal voption =
+            // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
+            let isKept =
+                try
+                    kept.GetAwaiter().GetResult()
+                with error ->
+                    services.Failed error
+                    false
 
-                for index in 0 .. offered.Spilled.Count - 1 do
-                    {
-                        Copy = offered.Slots.Count + index
-                        Clone = offered.Spilled[index].Target.Clone
-                        IsSpilled = true
-                    }
-            |]
+            if isKept then
+                accept accepted offered request
+                ValueNone
+            else
+                withdraw buffer offered bytes
+                ValueSome Refusal.NotKept
 
-    // The answer of the store, which has one only later.
-    let awaitStore (kept: ValueTask<bool>) accepted offered request (buffer: RequestBuffer) bytes = task {
-        let mutable isKept = false
+        let goOn () =
+            let answer =
+                try
+                    Ok(decide ())
+                with error ->
+                    Error error
 
-        // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
-        try
-            let! answer = kept
-            isKept <- answer
-        with error ->
-            services.Failed error
+            match answer with
+            | Ok refusal -> decided.SetResult refusal
+            | Error error -> decided.SetException error
 
-        if isKept then
-            accept accepted offered request
-            return ValueNone
-        else
-            withdraw buffer offered bytes
-            return ValueSome Refusal.NotKept
-    }
+        kept.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted goOn
+        decided.Task
 
     fun captured request ->
         let copied, buffer = captured.Request, captured.Buffer
@@ -219,7 +208,7 @@ let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTa
                     services.Clock.GetTimestamp(),
                     request.Trace,
                     offered.Slots.Count,
-                    durableCopies offered,
+                    offered.Durable,
                     buffer.Release
                 )
 

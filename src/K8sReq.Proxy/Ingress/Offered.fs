@@ -7,9 +7,12 @@ open K8sReq.Core
 [<Sealed>]
 type internal Offered() =
     static let noLanes = ResizeArray<Lane>(0)
+    static let noCopies = ResizeArray<DurableCopy>(0)
+    let slots = ResizeArray<LaneSlot>(2)
     let mutable full = noLanes
     let mutable spilled = noLanes
-    let mutable durable = noLanes
+    // Of those that have a slot.
+    let mutable durable = noCopies
     let mutable isRefused = false
 
     let added (lanes: ResizeArray<Lane>) (lane: Lane) =
@@ -23,13 +26,29 @@ type internal Offered() =
         lanes
 
     /// Those that have a place in their lane.
-    member val Slots = ResizeArray<LaneSlot>(2)
+    member _.Slots = slots
     /// Lanes that had no room: their copies are dropped.
     member _.Full = full
     /// Lanes that had no room, and whose copies wait in the journal.
     member _.Spilled = spilled
-    /// Lanes for whose copies there is room in the journal, whether they have a slot or not.
-    member _.Durable = durable
+
+    /// The copies for which there is room in the journal, whether they have a slot or not; null if there are none.
+    member _.Durable: DurableCopy[] | null =
+        if durable.Count + spilled.Count = 0 then
+            null
+        else
+            let all = Array.zeroCreate<DurableCopy>(durable.Count + spilled.Count)
+            durable.CopyTo all
+
+            for index in 0 .. spilled.Count - 1 do
+                all[durable.Count + index] <- {
+                    Copy = slots.Count + index
+                    Clone = spilled[index].Target.Clone
+                    IsSpilled = true
+                }
+
+            all
+
     /// A RequestClone wants the request to be refused rather than to miss it.
     member _.IsRefused = isRefused
 
@@ -41,4 +60,17 @@ type internal Offered() =
         isRefused <- isRefused || lane.Target.Delivery.WhenFull = FullPolicy.Refuse
 
     member _.AddSpilled(lane: Lane) = spilled <- added spilled lane
-    member _.AddDurable(lane: Lane) = durable <- added durable lane
+
+    /// `isDurable`: the journal has room for its copy.
+    member _.AddSlot(struct (lane, _) as slot: LaneSlot, isDurable: bool) =
+        if isDurable then
+            if durable.Capacity = 0 then
+                durable <- ResizeArray<DurableCopy>(2)
+
+            durable.Add {
+                Copy = slots.Count
+                Clone = lane.Target.Clone
+                IsSpilled = false
+            }
+
+        slots.Add slot

@@ -85,6 +85,15 @@ module TargetClient =
         fun (endpoint: IPEndPoint) (owner: ConnectionOwner) (retiresAt: TimeSpan) ->
             LoopTargetConnection(loop, clock, limits.Timeouts, retiresAt, endpoint, owner) :> TargetConnection
 
+    // -1 where it is none of them. `Array.IndexOf` asks a comparer.
+    let private indexOf (loops: EventLoop[]) (loop: EventLoop | null) : int =
+        let mutable index = loops.Length - 1
+
+        while index >= 0 && not (Object.ReferenceEquals(loops[index], loop)) do
+            index <- index - 1
+
+        index
+
     // Sends over the connections of the loop on which it is asked, so that a request and its copies stay there. What is asked
     // elsewhere goes to the same loop for each target, whose connections are used again there.
     let private sendOnLoops
@@ -92,7 +101,7 @@ module TargetClient =
         (pools: TargetPools[])
         : struct (IPAddress * int) -> Attempt -> unit =
         fun (struct (address, port) as key) attempt ->
-            let index = Array.IndexOf(loops, EventLoop.Current)
+            let index = indexOf loops EventLoop.Current
 
             if index >= 0 then
                 pools[index].Send(key, attempt)

@@ -53,7 +53,7 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
     let takeIdle () : TargetConnection =
         sends <- sends + 1
         // Without an age limit, those that are not needed any more have to grow idle to be closed.
-        let takesOldest = sends % 4 = 0 && maxAge > TimeSpan.Zero
+        let takesOldest = sends % 4 = 0 && maxAge.Ticks > 0L
         let index = if takesOldest then 0 else idle.Count - 1
         let taken = idle[index]
         idle.RemoveAt index
