@@ -32,6 +32,7 @@ type JournalQueue(linger: TimeSpan) =
         let mutable left = linger
         isLingering <- true
 
+        // Ticks: F# compares spans of time as objects.
         while left.Ticks > 0L && urgent < enough && not isStopping do
             Monitor.Wait(gate, left) |> ignore
             left <- linger - Stopwatch.GetElapsedTime began

@@ -88,8 +88,7 @@ type CopyDelivery
                 null
         | _ -> null
 
-    let changeOf (number: int) : HeadChange =
-        let target = lane.Target
+    let changeOf (target: Target) (number: int) : HeadChange =
         let filtered = HeadEdit.changeOf target.Matches target.Edit request.Request
 
         let identified =
@@ -104,8 +103,8 @@ type CopyDelivery
         | span -> HeadChange.andThen (HeadChange.adding span.Fields) identified
 
     // Another head for each attempt takes no memory that the processor's caches do not have: that would take as long as sending.
-    let asSent (number: int) : CapturedRequest =
-        let change = changeOf number
+    let asSent (target: Target) (number: int) : CapturedRequest =
+        let change = changeOf target number
 
         if HeadChange.isNone change then
             request.Request
@@ -119,7 +118,9 @@ type CopyDelivery
     // else may have.
     let send (number: int) : ValueTask<SendResult> =
         try
-            services.Client lane.Target (asSent number)
+            // It may be another one a moment later.
+            let target = lane.Target
+            services.Client target (asSent target number)
         with error ->
             piece <- null
             ValueTask<SendResult>(faulted error)

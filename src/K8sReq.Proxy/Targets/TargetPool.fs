@@ -52,7 +52,8 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
     // To be called under the lock.
     let takeIdle () : TargetConnection =
         sends <- sends + 1
-        // Without an age limit, those that are not needed any more have to grow idle to be closed.
+        // Without an age limit, those that are not needed any more have to grow idle to be closed. Ticks: F# compares spans of time
+        // as objects.
         let takesOldest = sends % 4 = 0 && maxAge.Ticks > 0L
         let index = if takesOldest then 0 else idle.Count - 1
         let taken = idle[index]
