@@ -133,18 +133,8 @@ type Copies() =
 
     let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
-    let services = {
-        Client = fun _ _ -> ValueTask<SendResult> delivered
-        Clock = TimeProvider.System
-        Jitter = fun () -> 1.0
-        Store = MemoryStore.create ()
-        Attempted = fun _ _ _ _ _ -> ()
-        Ended = fun _ _ _ _ -> ()
-        Unexpected = raise
-        Shelved = fun _ _ -> ()
-        PaceRetry = fun _ -> System.TimeSpan.Zero
-        Stop = CancellationToken.None
-    }
+    let services =
+        InMemoryDelivery.services (fun _ _ -> ValueTask<SendResult> delivered)
 
     let enter () : LaneSlot =
         match lane.TryEnter 100L with

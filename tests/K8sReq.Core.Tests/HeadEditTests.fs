@@ -157,6 +157,34 @@ let tests =
                 "both"
         }
 
+        test "a change after another keeps what it does not touch of it" {
+            let first = {
+                Target = "/new"
+                Host = "ci.internal"
+                Removed = [| "A" |]
+                Added = [| struct ("B", "1"); struct ("C", "1") |]
+            }
+
+            let request = Requests.create "/old" [| struct ("a", "0"); struct ("c", "0") |] [||]
+
+            let after next =
+                Requests.textOf (CapturedRequest.withHead (HeadChange.andThen next first) request)
+
+            Expect.equal
+                (after (HeadChange.setting [| struct ("c", "2") |]))
+                "POST /new HTTP/1.1\r\nHost: ci.internal\r\nContent-Length: 0\r\nB: 1\r\nc: 2\r\n\r\n"
+                "target, host and the other field"
+
+            Expect.equal
+                (after {
+                    HeadChange.none with
+                        Target = "/last"
+                        Host = "b.internal"
+                })
+                "POST /last HTTP/1.1\r\nHost: b.internal\r\nc: 0\r\nContent-Length: 0\r\nB: 1\r\nC: 1\r\n\r\n"
+                "the later ones count"
+        }
+
         test "the prefix that was matched is replaced" {
             for target, prefix, replacement, expected in
                 [

@@ -51,18 +51,10 @@ let private expiringAfter (seconds: float) (target: Target) : Target = {
         }
 }
 
-/// Everything in memory, and nothing waits.
+/// Retries come at once.
 let private servicesWith (client: TargetClient) : DeliveryServices = {
-    Client = client
-    Clock = TimeProvider.System
-    Jitter = fun () -> 0.0
-    Store = MemoryStore.create ()
-    Attempted = fun _ _ _ _ _ -> ()
-    Ended = fun _ _ _ _ -> ()
-    Unexpected = raise
-    Shelved = fun _ _ -> ()
-    PaceRetry = fun _ -> TimeSpan.Zero
-    Stop = CancellationToken.None
+    InMemoryDelivery.services client with
+        Jitter = fun () -> 0.0
 }
 
 /// One copy over a lane of its own, begun at once.

@@ -35,25 +35,14 @@ let private enter (lane: Lane) : LaneSlot =
 let private accepted copies release =
     AcceptedRequest(request, 3L, 0L, null, copies, null, release)
 
-let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) = {
-    Client =
-        fun target request ->
-            async {
-                let! outcome = client target request CancellationToken.None
-                return SendResult.ofOutcome outcome
-            }
-            |> Async.StartAsTask
-            |> ValueTask<SendResult>
-    Clock = System.TimeProvider.System
-    Jitter = fun () -> 1.0
-    Store = MemoryStore.create ()
-    Attempted = fun _ _ _ _ _ -> ()
-    Ended = fun _ _ _ _ -> ()
-    Unexpected = raise
-    Shelved = fun _ _ -> ()
-    PaceRetry = fun _ -> System.TimeSpan.Zero
-    Stop = CancellationToken.None
-}
+let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) =
+    InMemoryDelivery.services (fun target request ->
+        async {
+            let! outcome = client target request CancellationToken.None
+            return SendResult.ofOutcome outcome
+        }
+        |> Async.StartAsTask
+        |> ValueTask<SendResult>)
 
 /// Runs a fan-out over these places: outcomes by the targets' names, and how often the memory was given back.
 let private runIn client (slots: LaneSlot list) = task {
