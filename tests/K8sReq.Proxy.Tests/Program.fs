@@ -30,6 +30,7 @@ let main arguments =
             ConnectionStateTests.tests
             DeadlineTimerTests.tests
             PatienceTests.tests
+            LibcTests.tests
             EventLoopTests.tests
             PlainConnectionTests.tests
             LoopStressTests.tests

@@ -31,6 +31,22 @@ let private append (buffer: RequestBuffer) (bytes: byte[]) =
 let private put (buffer: RequestBuffer) =
     Expect.isTrue (buffer.TryPutHead head) "there is room"
 
+// So many of the bytes that come next, or as many as there is space for.
+let private receive (buffer: RequestBuffer) (whole: byte[]) (count: int) =
+    let spaces = Array.zeroCreate<ArraySegment<byte>> Libc.mostPieces
+
+    let given = buffer.TrySpaces(whole.Length - int buffer.BodyLength, spaces)
+
+    let mutable received = 0
+
+    for space in Array.take given spaces do
+        let here = min space.Count (count - received)
+
+        Array.Copy(whole, int buffer.BodyLength + received, nonNull space.Array, space.Offset, here)
+        received <- received + here
+
+    buffer.Received received
+
 let tests =
     testList "RequestBuffer" [
         testProperty
@@ -75,32 +91,72 @@ let tests =
 
         // As a connection does: the first piece comes with the head, and the others are received where they stay.
         test
-            "what is received where it stays comes out in order, in few blocks, and takes not much more than it is" {
+            "what is received where it stays comes out in order, by few calls, and takes not much more than it is" {
             for length in [ 20_000; 65_536; 100_000; 1_000_000; 5_000_000 ] do
                 let budget = plenty ()
                 let buffer = RequestBuffer(all budget, int64 length)
                 let whole = bytesOf length
                 let first = 16_000
-                let mutable pieces = 1
+                let mutable calls = 1
                 let mutable most = 0.0
                 buffer.Begin head
                 append buffer (Array.sub whole 0 first)
 
                 while int buffer.BodyLength < length do
                     let there = int buffer.BodyLength
-                    let space = buffer.TrySpace(length - there)
-                    Array.Copy(whole, there, nonNull space.Array, space.Offset, space.Count)
+                    receive buffer whole length
                     most <- max most (float budget.Used / float there)
-                    buffer.Received space.Count
-                    pieces <- pieces + 1
+                    calls <- calls + 1
 
                 Expect.isTrue (buffer.TryEnd()) "there is room"
                 Expect.isTrue (buffer.Bytes.ToArray() = Array.append headBytes whole) $"{length}: in order"
-                Expect.isLessThanOrEqual pieces (6 + length / 500_000) $"{length}: in few pieces"
+
+                Expect.isLessThanOrEqual
+                    calls
+                    (if length <= 65_536 then 2 else 3 + length / 1_000_000)
+                    $"{length}: by few calls"
+
                 Expect.isLessThan most 6.0 $"{length}: no more than a multiple of what has come"
                 Expect.isLessThan (float budget.Used / float length) 2.2 $"{length}: at its end"
                 buffer.Release()
                 Expect.equal budget.Used 0L "all is given back"
+        }
+
+        testProperty
+            "what is received in parts, and what is put behind it, come out in order"
+            (fun (counts: uint16 list) (announced: uint16) ->
+                let budget = plenty ()
+                let whole = bytesOf (1 + List.sumBy int counts + int announced)
+                let buffer = RequestBuffer(all budget, int64 whole.Length)
+                buffer.Begin head
+                append buffer (Array.sub whole 0 1)
+
+                for count in counts do
+                    if count % 3us = 0us then
+                        append buffer (Array.sub whole (int buffer.BodyLength) (int count))
+                    else
+                        receive buffer whole (int count)
+
+                while int buffer.BodyLength < whole.Length do
+                    receive buffer whole whole.Length
+
+                let same = buffer.Bytes.ToArray() = Array.append headBytes whole
+                buffer.Release()
+                same && budget.Used = 0L)
+
+        test "spaces end where the budget does" {
+            let budget = BufferBudget 40_000L
+            let buffer = RequestBuffer(all budget, 1_000_000L)
+            buffer.Begin head
+            append buffer (bytesOf 10_000)
+            let spaces = Array.zeroCreate<ArraySegment<byte>> Libc.mostPieces
+            let count = buffer.TrySpaces(990_000, spaces)
+            Expect.isLessThanOrEqual budget.Used 40_000L "no more than there is"
+            let room = spaces |> Array.take count |> Array.sumBy _.Count
+            buffer.Received room
+            Expect.equal (buffer.TrySpaces(990_000 - room, spaces)) 0 "and then there is none"
+            buffer.Release()
+            Expect.equal budget.Used 0L "all is given back"
         }
 
         test "an announced length alone takes no memory" {

@@ -30,7 +30,9 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     // Of a body whose length is known at its end only, the head comes last, into a block of its own.
     let mutable headBlock: byte[] | null = null
     let mutable headLength = 0
-    let mutable usedOfLast = 0
+    // The block that is being filled: those behind it are to be received into.
+    let mutable filling = -1
+    let mutable used = 0
     let mutable length = 0L
     let mutable taken = 0L
     let mutable isReleased = 0
@@ -51,13 +53,21 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         taken <- taken - int64 block.Length
         budget.Return(int64 block.Length)
 
-    let tryAddBlock (size: int) : bool =
+    let tryRentNext (size: int) : bool =
         match tryRent size with
         | null -> false
         | block ->
             blocks.Add block
-            usedOfLast <- 0
             true
+
+    let tryAddBlock (size: int) : bool =
+        let hasRoom = tryRentNext size
+
+        if hasRoom then
+            filling <- blocks.Count - 1
+            used <- 0
+
+        hasRoom
 
     // What is still to come of the body at the most, in one block; 0 where that is not known. What a client announces may be as
     // large as a number can be.
@@ -68,18 +78,18 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     // not expected.
     let tryGrow (arrived: int) =
         let old = blocks[0]
-        let least = usedOfLast + arrived
+        let least = used + arrived
 
         let most =
             if expectedBody > length then
-                max least (usedOfLast + expected ())
+                max least (used + expected ())
             else
                 largestBlock
 
-        match tryRent (min largestBlock (max least (min most (2 * usedOfLast)))) with
+        match tryRent (min largestBlock (max least (min most (2 * used)))) with
         | null -> false
         | larger ->
-            old.AsSpan(0, usedOfLast).CopyTo(larger.AsSpan())
+            old.AsSpan(0, used).CopyTo(larger.AsSpan())
             blocks[0] <- larger
             giveBack old
             true
@@ -89,13 +99,24 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         let doubled = int (min (int64 largestBlock) length)
         tryAddBlock (min largestBlock (max smallestBlock (max arrived (min doubled (expected ())))))
 
-    // For what is received where it stays: all that is still to come, but no more than four times what has come. Arrays have
-    // lengths of powers of two: where that is much more than what is wanted, the rest goes into another block.
-    let addSpace (most: int) =
-        let wanted = max (int64 smallestBlock) (min (int64 most) (4L * length))
+    // For what is received where it stays, behind so many bytes. Arrays have lengths of powers of two: where that is much more
+    // than what is wanted, the rest goes into another block.
+    let tryRentSpace (wanted: int64) (before: int64) =
+        let wanted = max (int64 smallestBlock) wanted
         let rented = int64 (BitOperations.RoundUpToPowerOf2(uint64 wanted))
-        let isMuchMore = rented - wanted > (length + wanted) / 4L
-        tryAddBlock (int (min largestSpace (if isMuchMore then rented / 2L else wanted)))
+        let isMuchMore = rented - wanted > (before + wanted) / 4L
+        tryRentNext (int (min largestSpace (if isMuchMore then rented / 2L else wanted)))
+
+    // The block that is being filled is full.
+    let tryNext (arrived: int) =
+        if filling + 1 < blocks.Count then
+            filling <- filling + 1
+            used <- 0
+            true
+        elif blocks.Count = 1 && blocks[0].Length < largestBlock then
+            tryGrow arrived
+        else
+            addBlock arrived
 
     // Where the head stands before the body: together with what has come of it, as what is in one piece is sent by one call.
     let putFirst (head: WireHead) (arrived: int) =
@@ -104,7 +125,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         if tryAddBlock (max size (min largestBlock (size + arrived))) then
             WireHead.write (blocks[0].AsSpan()) head
             headLength <- size
-            usedOfLast <- size
+            used <- size
             true
         else
             false
@@ -161,19 +182,15 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         | _ -> ()
 
         while hasRoom && rest.Length > 0 do
-            if blocks.Count = 0 || usedOfLast = blocks[blocks.Count - 1].Length then
-                hasRoom <-
-                    if blocks.Count = 1 && blocks[0].Length < largestBlock then
-                        tryGrow (arrived rest.Length)
-                    else
-                        addBlock (arrived rest.Length)
+            if filling < 0 || used = blocks[filling].Length then
+                hasRoom <- tryNext (arrived rest.Length)
 
             if hasRoom then
-                let last = blocks[blocks.Count - 1]
-                let count = min rest.Length (last.Length - usedOfLast)
-                rest.Slice(0, count).CopyTo(last.AsSpan usedOfLast)
+                let block = blocks[filling]
+                let count = min rest.Length (block.Length - used)
+                rest.Slice(0, count).CopyTo(block.AsSpan used)
                 rest <- rest.Slice count
-                usedOfLast <- usedOfLast + count
+                used <- used + count
                 length <- length + int64 count
 
         hasRoom
@@ -181,20 +198,48 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     /// Copies these bytes to the end; false if the budget does not reach for all of them.
     member buffer.TryAppend(bytes: ReadOnlySpan<byte>) : bool = buffer.TryAppend(bytes, 0L)
 
-    /// Where the next bytes of the body can be received into, at most so many; empty if the budget does not reach. To be called
-    /// once something of the body is there.
-    member _.TrySpace(most: int) : ArraySegment<byte> =
-        let hasRoom = usedOfLast < blocks[blocks.Count - 1].Length || addSpace most
+    /// Where the next bytes of the body can be received into, at most so many, one piece after the other; how many pieces that
+    /// are. None if the budget does not reach. It is no more than four times what has come. To be called once something of the
+    /// body is there.
+    member _.TrySpaces(most: int, spaces: ArraySegment<byte>[]) : int =
+        let mutable wanted = min (int64 most) (max (int64 smallestBlock) (4L * length))
+        let mutable before = length
+        let mutable block = filling
+        let mutable first = used
+        let mutable count = 0
+        let mutable hasRoom = true
 
-        if hasRoom then
-            let last = blocks[blocks.Count - 1]
-            ArraySegment(last, usedOfLast, min most (last.Length - usedOfLast))
-        else
-            ArraySegment.Empty
+        while hasRoom && wanted > 0L && count < spaces.Length do
+            if block = blocks.Count then
+                hasRoom <- tryRentSpace wanted before
 
-    /// So many bytes were received into the space.
+            if hasRoom then
+                let size = int (min wanted (int64 (blocks[block].Length - first)))
+
+                if size > 0 then
+                    spaces[count] <- ArraySegment(blocks[block], first, size)
+                    count <- count + 1
+                    wanted <- wanted - int64 size
+                    before <- before + int64 size
+
+                block <- block + 1
+                first <- 0
+
+        count
+
+    /// So many bytes were received into the spaces.
     member _.Received(count: int) : unit =
-        usedOfLast <- usedOfLast + count
+        let mutable rest = count
+
+        while rest > 0 do
+            if used = blocks[filling].Length then
+                filling <- filling + 1
+                used <- 0
+
+            let here = min rest (blocks[filling].Length - used)
+            used <- used + here
+            rest <- rest - here
+
         length <- length + int64 count
 
     interface IBodySink with
@@ -213,18 +258,13 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
     /// All bytes, head and body, in order. Valid until the release.
     member _.Bytes: ReadOnlySequence<byte> =
-        let used index =
-            if index = blocks.Count - 1 then
-                usedOfLast
-            else
-                blocks[index].Length
-
         let memory index =
-            ReadOnlyMemory(blocks[index], 0, used index)
+            let block = blocks[index]
+            ReadOnlyMemory(block, 0, (if index = filling then used else block.Length))
 
         match headBlock with
-        | null when blocks.Count = 0 -> ReadOnlySequence.Empty
-        | null when blocks.Count = 1 -> ReadOnlySequence(blocks[0], 0, usedOfLast)
+        | null when filling < 0 -> ReadOnlySequence.Empty
+        | null when filling = 0 -> ReadOnlySequence(blocks[0], 0, used)
         | head ->
             let first, rest =
                 match head with
@@ -233,7 +273,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
             let mutable last = first
 
-            for index in rest .. blocks.Count - 1 do
+            for index in rest..filling do
                 let next = ByteSegment(memory index)
                 last.Follow next
                 last <- next

@@ -15,6 +15,8 @@ type internal PlainLoop(services: DuplicateServices, shares: ClientShares, limit
     static let scratchSize = 16 * 1024
 
     member val Scratch = GC.AllocateUninitializedArray<byte>(scratchSize, pinned = true)
+    /// Where a body is received into, while it is.
+    member val Spaces: ArraySegment<byte>[] = Array.zeroCreate Libc.mostPieces
     member val Answers = PlainAnswers services.Clock
     member val Submit = Offer.submit services
     member val Via = ForwardHeaders.viaValue services.ViaName
@@ -322,15 +324,19 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
             moved.Count
         else
-            let space = request.TrySpace()
+            let spaces = ReadOnlySpan(own.Spaces, 0, request.TrySpaces own.Spaces)
 
-            if space.Count = 0 then
+            if spaces.IsEmpty then
                 connection.RefuseBody Refusal.Busy
                 0
             else
-                let moved = Libc.receive client.Descriptor (space.AsSpan())
+                let moved = Libc.receivePieces client.Descriptor spaces
+                let mutable asked = 0
 
-                if connection.Note(moved, space.Count) then
+                for space in spaces do
+                    asked <- asked + space.Count
+
+                if connection.Note(moved, asked) then
                     request.Received moved.Count
 
                     if request.Left = 0L then

@@ -105,11 +105,12 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
         else
             -1
 
-    /// Where more of the body can be received into; empty if there is no room. Only once something of it is there.
-    member request.TrySpace() : ArraySegment<byte> =
-        (memory ()).TrySpace(int (min request.Left (int64 Int32.MaxValue)))
+    /// Where more of the body can be received into, and how many pieces that are: none if there is no room. Only once something
+    /// of it is there.
+    member request.TrySpaces(spaces: ArraySegment<byte>[]) : int =
+        (memory ()).TrySpaces(int (min request.Left (int64 Int32.MaxValue)), spaces)
 
-    /// So many bytes were received into the space.
+    /// So many bytes were received into the spaces.
     member _.Received(count: int) : unit = (memory ()).Received count
 
     /// The body has come whole: what its copies are made of; ValueNone if there is no room for it.

@@ -44,6 +44,9 @@ module Libc =
         extern nativeint recv(int descriptor, nativeint buffer, unativeint length, int flags)
 
         [<DllImport("libc")>]
+        extern nativeint recvmsg(int descriptor, nativeint message, int flags)
+
+        [<DllImport("libc")>]
         extern nativeint send(int descriptor, nativeint buffer, unativeint length, int flags)
 
         [<DllImport("libc")>]
@@ -148,53 +151,124 @@ module Libc =
 
         result
 
-    // struct iovec, and struct msghdr with an iovec at its place and all else empty, as 64-bit systems have them.
+    /// The most pieces that one call moves.
+    [<Literal>]
+    let mostPieces = 8
+
+    // struct iovec, and struct msghdr with iovecs at their place and all else empty, as 64-bit systems have them.
     let private vectorSize = 16
     let private headerSize = 56
     let private vectorsAt = 16
-    let private mostVectors = 16
 
-    // Writes down the pieces from this one on, each of which stays where it is until all of them have been sent.
-    let rec private sendFrom
+    let private putVector (vectors: nativeint) (index: int) (start: nativeptr<byte>) (length: int) =
+        let vector = vectors + nativeint (index * vectorSize)
+        Marshal.WriteIntPtr(vector, NativePtr.toNativeInt start)
+        Marshal.WriteIntPtr(vector, 8, nativeint length)
+
+    let private moveOnce (isSent: bool) (descriptor: int) (header: nativeint) : Moved =
+        moved (
+            if isSent then
+                Native.sendmsg (descriptor, header, dontWait ||| noSignal)
+            else
+                Native.recvmsg (descriptor, header, dontWait)
+        )
+
+    // The first ones of these pieces, as many as `count` says. What holds a piece where it is, is the local that points to it: each
+    // needs its own, in the method that makes the call. A function that holds one and calls itself for the rest does not do: it
+    // is compiled to a loop, with one local.
+    let private movePieces
+        (isSent: bool)
         (descriptor: int)
-        (header: nativeint)
-        (vectors: nativeint)
         (count: int)
-        (rest: byref<ReadOnlySequence<byte>.Enumerator>)
+        (piece0: ReadOnlySpan<byte>)
+        (piece1: ReadOnlySpan<byte>)
+        (piece2: ReadOnlySpan<byte>)
+        (piece3: ReadOnlySpan<byte>)
+        (piece4: ReadOnlySpan<byte>)
+        (piece5: ReadOnlySpan<byte>)
+        (piece6: ReadOnlySpan<byte>)
+        (piece7: ReadOnlySpan<byte>)
         : Moved =
-        if count < mostVectors && rest.MoveNext() then
-            let piece = rest.Current.Span
-            use start = fixed piece
-            let vector = vectors + nativeint (count * vectorSize)
-            Marshal.WriteIntPtr(vector, NativePtr.toNativeInt start)
-            Marshal.WriteIntPtr(vector, 8, nativeint piece.Length)
-            let sent = sendFrom descriptor header vectors (count + 1) &rest
-            sent
+        use start0 = fixed piece0
+        use start1 = fixed piece1
+        use start2 = fixed piece2
+        use start3 = fixed piece3
+        use start4 = fixed piece4
+        use start5 = fixed piece5
+        use start6 = fixed piece6
+        use start7 = fixed piece7
+
+        let vectors =
+            NativePtr.toNativeInt (NativePtr.stackalloc<byte>(mostPieces * vectorSize))
+
+        putVector vectors 0 start0 piece0.Length
+        putVector vectors 1 start1 piece1.Length
+        putVector vectors 2 start2 piece2.Length
+        putVector vectors 3 start3 piece3.Length
+        putVector vectors 4 start4 piece4.Length
+        putVector vectors 5 start5 piece5.Length
+        putVector vectors 6 start6 piece6.Length
+        putVector vectors 7 start7 piece7.Length
+        let bytes = NativePtr.stackalloc<byte> headerSize
+        NativePtr.initBlock bytes 0uy (uint32 headerSize)
+        let header = NativePtr.toNativeInt bytes
+        Marshal.WriteIntPtr(header, vectorsAt, vectors)
+        Marshal.WriteIntPtr(header, vectorsAt + 8, nativeint count)
+        let mutable result = moveOnce isSent descriptor header
+
+        while result.Error <> SocketError.Success
+              && Marshal.GetLastSystemError() = Errno.interrupted do
+            result <- moveOnce isSent descriptor header
+
+        result
+
+    let private next
+        (rest: byref<ReadOnlySequence<byte>.Enumerator>)
+        (count: byref<int>)
+        : ReadOnlySpan<byte> =
+        if rest.MoveNext() then
+            count <- count + 1
+            rest.Current.Span
         else
-            Marshal.WriteIntPtr(header, vectorsAt, vectors)
-            Marshal.WriteIntPtr(header, vectorsAt + 8, nativeint count)
-
-            let once () =
-                moved (Native.sendmsg (descriptor, header, dontWait ||| noSignal))
-
-            let mutable result = once ()
-
-            while result.Error <> SocketError.Success
-                  && Marshal.GetLastSystemError() = Errno.interrupted do
-                result <- once ()
-
-            result
+            ReadOnlySpan.Empty
 
     /// Sends what there is room for of these pieces, of the first few at the most, by one call.
     let sendPieces (descriptor: int) (pieces: ReadOnlySequence<byte>) : Moved =
         if pieces.IsSingleSegment then
             send descriptor pieces.FirstSpan
         else
-            let header = NativePtr.stackalloc<byte> headerSize
-            let vectors = NativePtr.stackalloc<byte>(mostVectors * vectorSize)
-            NativePtr.initBlock header 0uy (uint32 headerSize)
             let mutable rest = pieces.GetEnumerator()
-            sendFrom descriptor (NativePtr.toNativeInt header) (NativePtr.toNativeInt vectors) 0 &rest
+            let mutable count = 0
+            let piece0 = next &rest &count
+            let piece1 = next &rest &count
+            let piece2 = next &rest &count
+            let piece3 = next &rest &count
+            let piece4 = next &rest &count
+            let piece5 = next &rest &count
+            let piece6 = next &rest &count
+            let piece7 = next &rest &count
+            movePieces true descriptor count piece0 piece1 piece2 piece3 piece4 piece5 piece6 piece7
+
+    let private space (spaces: ReadOnlySpan<ArraySegment<byte>>) (index: int) : ReadOnlySpan<byte> =
+        if index < spaces.Length then
+            Span.op_Implicit (spaces[index].AsSpan())
+        else
+            ReadOnlySpan.Empty
+
+    /// Receives what is there into these spaces, one after the other, by one call: at most `mostPieces` of them.
+    let receivePieces (descriptor: int) (spaces: ReadOnlySpan<ArraySegment<byte>>) : Moved =
+        if spaces.Length = 1 then
+            receive descriptor (spaces[0].AsSpan())
+        else
+            let piece0 = space spaces 0
+            let piece1 = space spaces 1
+            let piece2 = space spaces 2
+            let piece3 = space spaces 3
+            let piece4 = space spaces 4
+            let piece5 = space spaces 5
+            let piece6 = space spaces 6
+            let piece7 = space spaces 7
+            movePieces false descriptor spaces.Length piece0 piece1 piece2 piece3 piece4 piece5 piece6 piece7
 
     let close (descriptor: int) : unit = Native.close descriptor |> ignore
 
