@@ -5,14 +5,13 @@ open System.Diagnostics
 /// Whether a loop lets what targets tell wait until a client wakes it, for a millisecond at most. On its thread alone; times are
 /// `Stopwatch` timestamps.
 ///
-/// A waking costs more than what is done in it. While requests follow upon each other within less than a millisecond, the next one
-/// wakes the loop anyway, and it looks for answers then. Where they do not, each answer wakes it: nothing would be saved, and
-/// what has been sent meanwhile is still in the caches.
+/// A waking costs more than what is done in it. The next request wakes the loop anyway, and it looks for answers then; where that
+/// does not come within a millisecond, it looks for the answers of all targets at once. Where requests come more seldom than
+/// that is worth, each answer wakes it.
 [<Sealed>]
 type Patience() =
-    static let most = Stopwatch.Frequency / 1000L
-    // One send that comes late takes back what so many have earned that came soon: where each comes after about a millisecond,
-    // nothing is gained.
+    static let longestGap = 5L * Stopwatch.Frequency / 1000L
+    // One send that comes late takes back what so many have earned that came soon.
     static let lateness = 4
     static let enough = 16
 
@@ -59,7 +58,7 @@ type Patience() =
         if isTelling then
             lose ()
         elif turnBegan <> lastSend then
-            if turnBegan - lastSend < most then
+            if turnBegan - lastSend < longestGap then
                 score <- min enough (score + 1)
                 isPatient <- isPatient || (score = enough && urgent = 0)
             else
