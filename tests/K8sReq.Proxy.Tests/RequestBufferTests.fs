@@ -113,7 +113,7 @@ let tests =
 
                 Expect.isLessThanOrEqual
                     calls
-                    (if length <= 65_536 then 2 else 3 + length / 1_000_000)
+                    (if length <= 65_536 then 2 else 3 + length / 400_000)
                     $"{length}: by few calls"
 
                 Expect.isLessThan most 6.0 $"{length}: no more than a multiple of what has come"

@@ -21,7 +21,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     // Rented blocks grow with what has arrived, never with what a client merely announced.
     static let largestBlock = 64 * 1024
     static let smallestBlock = 4 * 1024
-    // The more is received at once, the fewer calls of the system there are, and acknowledgements.
+    // The more is received at once, the fewer calls of the system there are, and acknowledgements. Other connections wait meanwhile.
     static let largestSpace = 512L * 1024L
     // What a request takes besides its bytes, while copies of it wait.
     static let overhead = 512L
@@ -105,7 +105,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         let wanted = max (int64 smallestBlock) wanted
         let rented = int64 (BitOperations.RoundUpToPowerOf2(uint64 wanted))
         let isMuchMore = rented - wanted > (before + wanted) / 4L
-        tryRentNext (int (min largestSpace (if isMuchMore then rented / 2L else wanted)))
+        tryRentNext (int (if isMuchMore then rented / 2L else wanted))
 
     // The block that is being filled is full.
     let tryNext (arrived: int) =
@@ -199,10 +199,12 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     member buffer.TryAppend(bytes: ReadOnlySpan<byte>) : bool = buffer.TryAppend(bytes, 0L)
 
     /// Where the next bytes of the body can be received into, at most so many, one piece after the other; how many pieces that
-    /// are. None if the budget does not reach. It is no more than four times what has come. To be called once something of the
-    /// body is there.
+    /// are. None if the budget does not reach. It is no more than four times what has come, and half a megabyte at most. To be
+    /// called once something of the body is there.
     member _.TrySpaces(most: int, spaces: ArraySegment<byte>[]) : int =
-        let mutable wanted = min (int64 most) (max (int64 smallestBlock) (4L * length))
+        let mutable wanted =
+            min (int64 most) (min largestSpace (max (int64 smallestBlock) (4L * length)))
+
         let mutable before = length
         let mutable block = filling
         let mutable first = used
