@@ -5,6 +5,7 @@ open System.Buffers
 open System.Net
 open System.Net.Sockets
 open System.Threading
+open System.Threading.Tasks
 open Expecto
 open K8sReq.Core
 open K8sReq.Proxy
@@ -70,15 +71,10 @@ let private receiveExactly (client: Socket) (count: int) : byte[] =
 
     bytes
 
-// What waits in the kernel for the other side: it is there soon.
+// What has been sent to it, once it is there.
 let private receivePieces (descriptor: int) (spaces: ArraySegment<byte>[]) =
-    let mutable received = Libc.receivePieces descriptor (ReadOnlySpan spaces)
-
-    while received.Error = SocketError.WouldBlock do
-        Thread.Sleep 1
-        received <- Libc.receivePieces descriptor (ReadOnlySpan spaces)
-
-    received.Count
+    (Waiting.until "bytes" (fun () -> Task.FromResult(Libc.hasUnread descriptor))).GetAwaiter().GetResult()
+    (Libc.receivePieces descriptor (ReadOnlySpan spaces)).Count
 
 // Everything that was made just now is somewhere else afterwards, and where it was there is something else.
 let private moveMemory () =
