@@ -134,7 +134,7 @@ type Copies() =
     let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
 
     let services =
-        InMemoryDelivery.services (fun _ _ -> ValueTask<SendResult> delivered)
+        InMemoryDelivery.services (TargetClient(fun _ _ -> ValueTask<SendResult> delivered))
 
     let enter () : LaneSlot =
         match lane.TryEnter 100L with

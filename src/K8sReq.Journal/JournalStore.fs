@@ -106,107 +106,7 @@ type JournalStore
             ValueTask<bool> kept.Task
 
     /// The store, for as long as this is not disposed of.
-    member _.Store: CopyStore = {
-        Append =
-            fun request ->
-                match request.Durable with
-                | null ->
-                    request.Number <- Interlocked.Decrement &lastInMemory
-                    keptInMemory
-                | _ -> append request
-        Parked =
-            fun request id state wait ->
-                // Of a suspect it is the attempt that counts: it has outlived one.
-                if wait >= longWait || request.IsSuspect then
-                    match cloneOf request id.Copy with
-                    | ValueSome clone ->
-                        request.IsSuspect <- false
-                        writer.Post(JournalWork.Attempted(id, clone, state.Attempts, request.Epoch))
-                    | ValueNone -> ()
-        Shelved =
-            fun request id state wait ->
-                match cloneOf request id.Copy with
-                | ValueSome clone ->
-                    writer.Post(
-                        JournalWork.Shelved {
-                            Id = id
-                            Clone = clone
-                            Bytes = request.Bytes
-                            Attempts = state.Attempts
-                            Accepted = acceptedAt request
-                            Due = clock.Now + wait
-                            Epoch = request.Epoch
-                        }
-                    )
-                | ValueNone -> ()
-
-                request.CopyEnded()
-        Ended =
-            fun request id _ ->
-                match cloneOf request id.Copy with
-                | ValueSome clone ->
-                    writer.Post(
-                        JournalWork.Ended {
-                            Id = id
-                            Clone = clone
-                            Bytes = request.Bytes
-                            Epoch = request.Epoch
-                        }
-                    )
-                | ValueNone -> ()
-
-                request.CopyEnded()
-        Died =
-            fun request id outcome attempts keep isForSink ->
-                match cloneOf request id.Copy, DeadCause.ofOutcome outcome with
-                | ValueSome clone, Some cause ->
-                    writer.Post(
-                        JournalWork.Died {
-                            Id = id
-                            Clone = clone
-                            Bytes = request.Bytes
-                            Cause = cause
-                            Outcome = TargetOutcome.describe outcome
-                            Attempts = attempts
-                            Target = CapturedRequest.target request.Request
-                            EndedAt = clock.Now
-                            Keep = keep
-                            Code =
-                                match TargetOutcome.status outcome with
-                                | ValueSome status -> string<int> status
-                                | ValueNone -> TargetOutcome.errorType outcome
-                            IsForSink = isForSink
-                            Epoch = request.Epoch
-                        }
-                    )
-                | _ -> ()
-
-                request.CopyEnded()
-        MaySend =
-            match engine.Shared with
-            | ValueSome shared -> fun request stop -> shared.Lease.MaySend(request.Epoch, stop)
-            | ValueNone -> fun _ _ -> ValueTask<bool> true
-        // Whether the file can be written is another question: `Append` answers that, for the whole request.
-        TryReserve = fun clone bytes -> usage.TryReserve(clone, bytes)
-        Release = fun clone bytes -> usage.Release(clone, bytes)
-        Backlog =
-            fun clone ->
-                match usage.WaitingFor clone with
-                | ValueSome waiting -> {
-                    Copies = waiting.Copies
-                    Bytes = waiting.Bytes
-                    Wait = max TimeSpan.Zero (waiting.Due - clock.Now)
-                    OldestAge = max TimeSpan.Zero (clock.Now - waiting.Oldest)
-                  }
-                | ValueNone -> Backlog.empty
-        Take =
-            fun clone most bytes ->
-                let taken =
-                    TaskCompletionSource<StoredCopy list>(TaskCreationOptions.RunContinuationsAsynchronously)
-
-                writer.Post(JournalWork.Take(clone, most, bytes, clock.Now, taken))
-                taken.Task
-    }
+    member store.Store: CopyStore = store
 
     /// Gives up what waits for a RequestClone: so many copies, all of them or a part. 0 if there are none, or not now.
     member _.Drop(clone: ObjectKey) : Task<int> =
@@ -300,6 +200,108 @@ type JournalStore
     member _.Fault = writer.Fault
     member _.Totals = writer.Totals
     member _.Usage = usage
+
+    interface CopyStore with
+        member _.Append request =
+            match request.Durable with
+            | null ->
+                request.Number <- Interlocked.Decrement &lastInMemory
+                keptInMemory
+            | _ -> append request
+
+        member _.Parked request id state wait =
+            // Of a suspect it is the attempt that counts: it has outlived one.
+            if wait >= longWait || request.IsSuspect then
+                match cloneOf request id.Copy with
+                | ValueSome clone ->
+                    request.IsSuspect <- false
+                    writer.Post(JournalWork.Attempted(id, clone, state.Attempts, request.Epoch))
+                | ValueNone -> ()
+
+        member _.Shelved request id state wait =
+            match cloneOf request id.Copy with
+            | ValueSome clone ->
+                writer.Post(
+                    JournalWork.Shelved {
+                        Id = id
+                        Clone = clone
+                        Bytes = request.Bytes
+                        Attempts = state.Attempts
+                        Accepted = acceptedAt request
+                        Due = clock.Now + wait
+                        Epoch = request.Epoch
+                    }
+                )
+            | ValueNone -> ()
+
+            request.CopyEnded()
+
+        member _.Ended request id _ =
+            match cloneOf request id.Copy with
+            | ValueSome clone ->
+                writer.Post(
+                    JournalWork.Ended {
+                        Id = id
+                        Clone = clone
+                        Bytes = request.Bytes
+                        Epoch = request.Epoch
+                    }
+                )
+            | ValueNone -> ()
+
+            request.CopyEnded()
+
+        member _.Died request id outcome attempts keep isForSink =
+            match cloneOf request id.Copy, DeadCause.ofOutcome outcome with
+            | ValueSome clone, Some cause ->
+                writer.Post(
+                    JournalWork.Died {
+                        Id = id
+                        Clone = clone
+                        Bytes = request.Bytes
+                        Cause = cause
+                        Outcome = TargetOutcome.describe outcome
+                        Attempts = attempts
+                        Target = CapturedRequest.target request.Request
+                        EndedAt = clock.Now
+                        Keep = keep
+                        Code =
+                            match TargetOutcome.status outcome with
+                            | ValueSome status -> string<int> status
+                            | ValueNone -> TargetOutcome.errorType outcome
+                        IsForSink = isForSink
+                        Epoch = request.Epoch
+                    }
+                )
+            | _ -> ()
+
+            request.CopyEnded()
+
+        member _.MaySend request stop =
+            match engine.Shared with
+            | ValueSome shared -> shared.Lease.MaySend(request.Epoch, stop)
+            | ValueNone -> ValueTask<bool> true
+
+        // Whether the file can be written is another question: `Append` answers that, for the whole request.
+        member _.TryReserve clone bytes = usage.TryReserve(clone, bytes)
+        member _.Release clone bytes = usage.Release(clone, bytes)
+
+        member _.Backlog clone =
+            match usage.WaitingFor clone with
+            | ValueSome waiting -> {
+                Copies = waiting.Copies
+                Bytes = waiting.Bytes
+                Wait = max TimeSpan.Zero (waiting.Due - clock.Now)
+                OldestAge = max TimeSpan.Zero (clock.Now - waiting.Oldest)
+              }
+            | ValueNone -> Backlog.empty
+
+        member _.Take clone most bytes =
+            let taken =
+                TaskCompletionSource<StoredCopy list>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+            writer.Post(JournalWork.Take(clone, most, bytes, clock.Now, taken))
+            taken.Task
 
     interface IDisposable with
         /// Writes every completion, and closes the file: after that nothing is sent again that has ended.

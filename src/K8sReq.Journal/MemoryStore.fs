@@ -9,18 +9,19 @@ let create () : CopyStore =
     let last = ref 0L
 
     {
-        Append =
-            fun request ->
+        new CopyStore with
+            member _.Append request =
                 request.Number <- Interlocked.Increment &last.contents
                 ValueTask<bool> true
-        Parked = fun _ _ _ _ -> ()
-        // Nothing is durable here, so nothing is ever shelved.
-        Shelved = fun request _ _ _ -> request.CopyEnded()
-        Ended = fun request _ _ -> request.CopyEnded()
-        Died = fun request _ _ _ _ _ -> request.CopyEnded()
-        MaySend = fun _ _ -> ValueTask<bool> true
-        TryReserve = fun _ _ -> false
-        Release = fun _ _ -> ()
-        Backlog = fun _ -> Backlog.empty
-        Take = fun _ _ _ -> Task.FromResult []
+
+            member _.MaySend _ _ = ValueTask<bool> true
+            member _.Parked _ _ _ _ = ()
+            // Nothing is durable here, so nothing is ever shelved.
+            member _.Shelved request _ _ _ = request.CopyEnded()
+            member _.Ended request _ _ = request.CopyEnded()
+            member _.Died request _ _ _ _ _ = request.CopyEnded()
+            member _.TryReserve _ _ = false
+            member _.Release _ _ = ()
+            member _.Backlog _ = Backlog.empty
+            member _.Take _ _ _ = Task.FromResult []
     }

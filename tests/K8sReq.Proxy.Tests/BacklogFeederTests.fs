@@ -33,45 +33,45 @@ type private FakeStore(copies: int) =
     member _.Ended = List.ofSeq ended
     member _.Waiting = waiting.Count
 
-    member _.Store: CopyStore = {
-        Append = fun _ -> ValueTask<bool> true
-        Parked = fun _ _ _ _ -> ()
-        Shelved =
-            fun request id _ _ ->
-                waiting.Enqueue id.Request
-                request.CopyEnded()
-        Ended =
-            fun request id _ ->
-                ended.Enqueue id.Request
-                request.CopyEnded()
-        Died =
-            fun request id _ _ _ _ ->
-                ended.Enqueue id.Request
-                request.CopyEnded()
-        MaySend = fun _ _ -> ValueTask<bool> true
-        TryReserve = fun _ _ -> true
-        Release = fun _ _ -> ()
-        Backlog =
-            fun _ -> {
-                Copies = int64 waiting.Count
-                Bytes = 0L
-                Wait = TimeSpan.Zero
-                OldestAge = TimeSpan.Zero
-            }
-        Take =
-            fun _ most _ -> task {
-                do! Task.Yield()
+    interface CopyStore with
+        member _.Append _ = ValueTask<bool> true
+        member _.MaySend _ _ = ValueTask<bool> true
+        member _.Parked _ _ _ _ = ()
 
-                return [
-                    let mutable left = most
-                    let mutable next = 0L
+        member _.Shelved request id _ _ =
+            waiting.Enqueue id.Request
+            request.CopyEnded()
 
-                    while left > 0 && waiting.TryDequeue &next do
-                        left <- left - 1
-                        stored next
-                ]
-            }
-    }
+        member _.Ended request id _ =
+            ended.Enqueue id.Request
+            request.CopyEnded()
+
+        member _.Died request id _ _ _ _ =
+            ended.Enqueue id.Request
+            request.CopyEnded()
+
+        member _.TryReserve _ _ = true
+        member _.Release _ _ = ()
+
+        member _.Backlog _ = {
+            Copies = int64 waiting.Count
+            Bytes = 0L
+            Wait = TimeSpan.Zero
+            OldestAge = TimeSpan.Zero
+        }
+
+        member _.Take _ most _ = task {
+            do! Task.Yield()
+
+            return [
+                let mutable left = most
+                let mutable next = 0L
+
+                while left > 0 && waiting.TryDequeue &next do
+                    left <- left - 1
+                    stored next
+            ]
+        }
 
 let private limits = { Concurrency = 8; QueueBytes = 1000L }
 
@@ -82,7 +82,7 @@ let private quiet: LaneEvents = {
 
 let private services (store: FakeStore) (client: TargetClient) = {
     (BarePipeline.services Tracing.Off).Delivery with
-        Store = store.Store
+        Store = store
         Client = client
 }
 
@@ -93,15 +93,15 @@ let tests =
             let store = FakeStore 2000
             let sent = ConcurrentQueue<int>()
 
-            let client: TargetClient =
-                fun _ _ ->
+            let client =
+                TargetClient(fun _ _ ->
                     ValueTask<SendResult>(
                         task {
                             do! Task.Yield()
                             sent.Enqueue 1
                             return SendResult.ofOutcome (TargetOutcome.Delivered 200)
                         }
-                    )
+                    ))
 
             let lane = Targets.lane limits quiet (Targets.named "a")
             let budget = BufferBudget 1_000_000L
@@ -131,10 +131,10 @@ let tests =
 
             let mutable underWay = 0
 
-            let client: TargetClient =
-                fun _ _ ->
+            let client =
+                TargetClient(fun _ _ ->
                     Interlocked.Increment &underWay |> ignore
-                    ValueTask<SendResult> answers.Task
+                    ValueTask<SendResult> answers.Task)
 
             let lane = Targets.lane limits quiet (Targets.named "a")
             // Live copies hold six of the eight places, and more of them wait.
@@ -171,13 +171,13 @@ let tests =
         <| fun () -> task {
             let store = FakeStore 50
 
-            let client: TargetClient =
-                fun _ _ ->
+            let client =
+                TargetClient(fun _ _ ->
                     ValueTask<SendResult>(
                         Task
                             .Delay(-1)
                             .ContinueWith(fun (_: Task) -> SendResult.ofOutcome TargetOutcome.Cancelled)
-                    )
+                    ))
 
             let lane = Targets.lane limits quiet (Targets.named "a")
 

@@ -52,8 +52,8 @@ let private expiringAfter (seconds: float) (target: Target) : Target = {
 }
 
 /// Retries come at once.
-let private servicesWith (client: TargetClient) : DeliveryServices = {
-    InMemoryDelivery.services client with
+let private servicesWith (client: Target -> CapturedRequest -> ValueTask<SendResult>) : DeliveryServices = {
+    InMemoryDelivery.services (TargetClient(fun target request -> client target request)) with
         Jitter = fun () -> 0.0
 }
 
@@ -108,9 +108,15 @@ type private Bench
         results.Writer.TryWrite result |> ignore
 
     member bench.Start() : Task<TargetOutcome> =
+        let attempted (number: int) (_: TimeSpan) =
+            Interlocked.Increment &counted |> ignore
+
+            if number > 1 then
+                Interlocked.Increment &retries |> ignore
+
         let services = {
             Client =
-                fun _ _ ->
+                TargetClient(fun _ _ ->
                     ValueTask<SendResult>(
                         task {
                             if stop.IsCancellationRequested then
@@ -123,25 +129,15 @@ type private Bench
                                 with :? OperationCanceledException ->
                                     return SendResult.ofOutcome TargetOutcome.Cancelled
                         }
-                    )
+                    ))
             Clock = bench.Clock
             Jitter = fun () -> 1.0
             Store =
                 match maySend with
-                | Some maySend -> {
-                    MemoryStore.create () with
-                        MaySend = maySend
-                  }
+                | Some maySend -> InMemoryDelivery.storeWith (fun _ -> ValueTask<bool> true) maySend
                 | None -> MemoryStore.create ()
-            Attempted =
-                fun _ _ number _ _ ->
-                    Interlocked.Increment &counted |> ignore
-
-                    if number > 1 then
-                        Interlocked.Increment &retries |> ignore
-            Ended = fun _ _ _ _ -> ()
+            Observer = InMemoryDelivery.observing attempted (fun _ _ _ -> ())
             Unexpected = raise
-            Shelved = fun _ _ -> ()
             PaceRetry = fun _ -> System.TimeSpan.Zero
             Stop = stop.Token
         }

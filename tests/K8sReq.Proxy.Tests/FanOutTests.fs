@@ -36,13 +36,14 @@ let private accepted copies release =
     AcceptedRequest(request, 3L, 0L, null, copies, null, release)
 
 let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) =
-    InMemoryDelivery.services (fun target request ->
+    TargetClient(fun target request ->
         async {
             let! outcome = client target request CancellationToken.None
             return SendResult.ofOutcome outcome
         }
         |> Async.StartAsTask
         |> ValueTask<SendResult>)
+    |> InMemoryDelivery.services
 
 /// Runs a fan-out over these places: outcomes by the targets' names, and how often the memory was given back.
 let private runIn client (slots: LaneSlot list) = task {
@@ -52,7 +53,7 @@ let private runIn client (slots: LaneSlot list) = task {
     let released =
         TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-    let report _ (lane: Lane) (struct (outcome, _)) _ =
+    let report (lane: Lane) outcome _ =
         Expect.equal releases 0 "released after the last report"
         Expect.isTrue (outcomes.TryAdd(lane.Target.Clone.Name, outcome)) "reported once"
 
@@ -60,7 +61,11 @@ let private runIn client (slots: LaneSlot list) = task {
         releases <- releases + 1
         released.TrySetResult(()) |> ignore
 
-    let services = { services client with Ended = report }
+    let services = {
+        services client with
+            Observer = InMemoryDelivery.observing (fun _ _ -> ()) report
+    }
+
 
     FanOut.start services (accepted slots.Length release) (ResizeArray slots)
     do! released.Task |> Waiting.within "the release"
@@ -153,17 +158,14 @@ let tests =
             let released =
                 TaskCompletionSource<unit>(TaskCreationOptions.RunContinuationsAsynchronously)
 
-            let report _ _ _ _ =
+            let report _ _ _ =
                 Interlocked.Increment &reports |> ignore
                 failwith "report"
 
             let services = {
                 services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
-                    Attempted = fun _ _ _ _ _ -> failwith "attempted"
-                    Ended = report
+                    Observer = InMemoryDelivery.observing (fun _ _ -> failwith "attempted") report
                     Unexpected = fun _ -> Interlocked.Increment &unexpected |> ignore
-                    Shelved = fun _ _ -> ()
-                    PaceRetry = fun _ -> System.TimeSpan.Zero
             }
 
             let release () =
@@ -194,10 +196,10 @@ let tests =
                             override _.GetTimestamp() = failwith "no time"
                     }
                     Jitter = fun () -> failwith "no jitter"
-                    Ended = fun _ _ (struct (outcome, _)) _ -> reported.Enqueue outcome
+                    Observer =
+                        InMemoryDelivery.observing (fun _ _ -> ()) (fun _ outcome _ ->
+                            reported.Enqueue outcome)
                     Unexpected = ignore
-                    Shelved = fun _ _ -> ()
-                    PaceRetry = fun _ -> System.TimeSpan.Zero
             }
 
             let release () =
@@ -224,15 +226,18 @@ let tests =
             let services = {
                 services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
                     Client =
-                        fun _ _ -> ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200))
+                        TargetClient(fun _ _ ->
+                            ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200)))
                     Clock = {
                         new System.TimeProvider() with
                             override _.GetTimestamp() =
                                 readings <- readings + 1
                                 int64 readings * seconds
                     }
-                    Attempted = fun _ _ _ _ duration -> ended.Enqueue("attempt", duration)
-                    Ended = fun _ _ _ duration -> ended.Enqueue("copy", duration)
+                    Observer =
+                        InMemoryDelivery.observing
+                            (fun _ duration -> ended.Enqueue("attempt", duration))
+                            (fun _ _ duration -> ended.Enqueue("copy", duration))
             }
 
             FanOut.start services (accepted 1 ignore) (ResizeArray [ enter (laneOf "a") ])
@@ -319,11 +324,8 @@ let tests =
                         Failed = fun error -> failed.Enqueue error.Message
                         Delivery = {
                             bare.Delivery with
-                                Client = fun _ _ -> failwith "sent"
-                                Store = {
-                                    bare.Delivery.Store with
-                                        Append = append
-                                }
+                                Client = TargetClient(fun _ _ -> failwith "sent")
+                                Store = InMemoryDelivery.storeWith append (fun _ _ -> ValueTask<bool> true)
                         }
                 }
 

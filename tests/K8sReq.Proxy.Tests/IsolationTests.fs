@@ -328,10 +328,10 @@ let tests =
                     Delivery = {
                         (BarePipeline.services Tracing.Off).Delivery with
                             Client =
-                                fun target _ ->
+                                TargetClient(fun target _ ->
                                     sent.Enqueue(string target.Clone)
 
-                                    ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200))
+                                    ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200)))
                     }
             }
 

@@ -14,7 +14,7 @@ let private answered name (services: DuplicateServices) (change: HttpContext -> 
 
         let services = {
             services with
-                Answered = fun _ _ status _ _ -> told <- status
+                Answered = fun answer -> told <- answer.Status
         }
 
         let ctx = BarePipeline.request "POST"

@@ -11,10 +11,10 @@ open K8sReq.TestKit
 let private answerOne (happened: ConcurrentQueue<string>) =
     let services = BarePipeline.services Tracing.Off
 
-    let client: TargetClient =
-        fun target _ ->
+    let client =
+        TargetClient(fun target _ ->
             happened.Enqueue target.Clone.Name
-            ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200))
+            ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200)))
 
     let handler =
         DuplicateHandler.create

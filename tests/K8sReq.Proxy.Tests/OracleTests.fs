@@ -69,7 +69,7 @@ let private run create (script: TargetScript) = task {
         create clock timeouts CancellationToken.None
 
     use _ = connections
-    let sending = (client (Targets.at target.Port "copy") (request script)).AsTask()
+    let sending = client.Invoke(Targets.at target.Port "copy", request script).AsTask()
 
     // No time passes before it is there.
     if receivesAll script then

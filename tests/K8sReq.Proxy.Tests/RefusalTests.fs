@@ -381,7 +381,7 @@ let tests =
             let services = {
                 BarePipeline.services Tracing.Off with
                     Hosts = fun () -> failwith "a defect"
-                    Answered = fun _ _ status _ _ -> answered.Add status
+                    Answered = fun answer -> answered.Add answer.Status
                     Failed = fun error -> failed.Add error.Message
             }
 

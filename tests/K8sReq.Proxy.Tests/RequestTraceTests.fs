@@ -79,10 +79,11 @@ let tests =
                                 Delivery = {
                                     services.Delivery with
                                         Client =
-                                            fun target request ->
+                                            TargetClient(fun target request ->
                                                 note ()
-                                                services.Delivery.Client target request
-                                        Ended = fun _ _ _ _ -> note ()
+                                                services.Delivery.Client.Invoke(target, request))
+                                        Observer =
+                                            InMemoryDelivery.observing (fun _ _ -> ()) (fun _ _ _ -> note ())
                                 }
                         }
                         earlyReturn
@@ -110,9 +111,9 @@ let tests =
                             Delivery = {
                                 services.Delivery with
                                     Client =
-                                        fun target request ->
+                                        TargetClient(fun target request ->
                                             sent.Enqueue request
-                                            services.Delivery.Client target request
+                                            services.Delivery.Client.Invoke(target, request))
                             }
                     }
                     earlyReturn

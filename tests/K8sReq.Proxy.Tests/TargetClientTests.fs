@@ -22,7 +22,7 @@ let private targetAt port = Targets.at port "copy"
 type private Create = TimeProvider -> SendTimeouts -> CancellationToken -> TargetClient * IDisposable
 
 let private sendForResult (client: TargetClient) target request =
-    (client target request).AsTask() |> Waiting.within "the outcome"
+    client.Invoke(target, request).AsTask() |> Waiting.within "the outcome"
 
 let private sendTo client port request = task {
     let! result = sendForResult client (targetAt port) request

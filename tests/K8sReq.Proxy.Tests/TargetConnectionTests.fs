@@ -23,7 +23,7 @@ let private create (transport: Transport) (clock: TimeProvider) (age: TimeSpan) 
 
 let private send (client: TargetClient) port request = task {
     let! result =
-        (client (Targets.at port "copy") request).AsTask()
+        client.Invoke(Targets.at port "copy", request).AsTask()
         |> Waiting.within "the outcome"
 
     return result.Outcome
@@ -496,7 +496,7 @@ let private storm (transport: Transport) =
                 for n in 0..149 do
                     let kind = (seed + n) % requests.Length
                     Interlocked.Increment &begun |> ignore
-                    let! result = (client (Targets.at target.Port "copy") requests[kind]).AsTask()
+                    let! result = client.Invoke(Targets.at target.Port "copy", requests[kind]).AsTask()
                     Interlocked.Increment &ended |> ignore
 
                     match result.Outcome with

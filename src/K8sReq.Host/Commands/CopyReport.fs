@@ -1,5 +1,4 @@
-/// What is told of copies that have ended, and of queues.
-module K8sReq.Host.Commands.CopyReport
+namespace K8sReq.Host.Commands
 
 open System
 open System.Collections.Concurrent
@@ -7,53 +6,109 @@ open Microsoft.Extensions.Logging
 open K8sReq.Core
 open K8sReq.Proxy
 
-let private traceIdOf (request: AcceptedRequest) =
-    match request.Trace with
-    | null -> ""
-    | trace -> trace.TraceId
+/// What becomes of copies, for the operator: the metrics, what is remembered of their RequestClones, the log, and those who watch.
+[<Sealed>]
+type CopyReport
+    (
+        clock: TimeProvider,
+        http: HttpMetrics,
+        accounts: CopyAccounts,
+        tap: Tap,
+        failures: FailureLog,
+        isAbandoning: unit -> bool
+    ) =
+    let abandoned = ConcurrentDictionary<Target, int>()
 
-/// What became of a copy, for the operator: the metrics, what is remembered of its RequestClone, and the log.
-let reportCopy
-    (clock: TimeProvider)
-    (http: HttpMetrics)
-    (failures: FailureLog)
-    (abandoned: ConcurrentDictionary<Target, int>)
-    (isAbandoning: unit -> bool)
-    : AcceptedRequest -> Lane -> CopyEnd -> TimeSpan -> unit =
-    fun request lane (struct (outcome, attempts)) duration ->
-        if TargetOutcome.isDelivered outcome then
-            http.Delivered duration
+    let traceIdOf (request: AcceptedRequest) =
+        match request.Trace with
+        | null -> ""
+        | trace -> trace.TraceId
 
-            if lane.Statistics.WantsDelivery then
-                lane.Statistics.KeepDelivered {
-                    At = clock.GetUtcNow()
-                    Endpoint = lane.Target.Endpoint
-                    Status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
-                    Attempts = attempts
-                    Duration = duration
-                    TraceId = traceIdOf request
-                }
-        elif not (TargetOutcome.isTakenOver outcome) then
-            let failure = {
+    let tapEnd
+        (request: AcceptedRequest)
+        (lane: Lane)
+        (struct (outcome, attempts): CopyEnd)
+        (duration: TimeSpan)
+        =
+        TapEvent.Copy {
+            At = clock.GetUtcNow()
+            Id = request.RequestId
+            Method = request.Request.Method
+            Target = lane.Target
+            Outcome = outcome
+            Attempts = attempts
+            Duration = duration
+        }
+        |> tap.Tell
+
+    let delivered
+        (request: AcceptedRequest)
+        (lane: Lane)
+        (struct (outcome, attempts): CopyEnd)
+        (duration: TimeSpan)
+        =
+        http.Delivered duration
+
+        if lane.Statistics.WantsDelivery then
+            lane.Statistics.KeepDelivered {
                 At = clock.GetUtcNow()
-                Target = lane.Target
-                Outcome = outcome
+                Endpoint = lane.Target.Endpoint
+                Status = TargetOutcome.status outcome |> ValueOption.defaultValue 0
                 Attempts = attempts
                 Duration = duration
                 TraceId = traceIdOf request
             }
 
-            lane.Statistics.Keep failure
+    let failed
+        (request: AcceptedRequest)
+        (lane: Lane)
+        (struct (outcome, attempts): CopyEnd)
+        (duration: TimeSpan)
+        =
+        let failure = {
+            At = clock.GetUtcNow()
+            Target = lane.Target
+            Outcome = outcome
+            Attempts = attempts
+            Duration = duration
+            TraceId = traceIdOf request
+        }
 
-            match outcome with
-            // A full lane tells of its drops itself.
-            | TargetOutcome.Overflowed -> ()
-            | TargetOutcome.Cancelled when isAbandoning () ->
-                abandoned.AddOrUpdate(lane.Target, 1, (fun _ count -> count + 1)) |> ignore
-            | _ -> failures.Tell failure
+        lane.Statistics.Keep failure
 
-/// What a queue logs of itself.
-let laneEvents (logger: ILogger) : LaneEvents = {
-    Overflowed = fun target -> ProxyLog.laneOverflowed logger (string target.Clone) target.Endpoint
-    Recovered = fun target count -> ProxyLog.laneRecovered logger (string target.Clone) target.Endpoint count
-}
+        match outcome with
+        // A full lane tells of its drops itself.
+        | TargetOutcome.Overflowed -> ()
+        | TargetOutcome.Cancelled when isAbandoning () ->
+            abandoned.AddOrUpdate(lane.Target, 1, (fun _ count -> count + 1)) |> ignore
+        | _ -> failures.Tell failure
+
+    /// How many copies were cut off, by target.
+    member _.Abandoned: (Target * int) list = [ for KeyValue(target, copies) in abandoned -> target, copies ]
+
+    /// What a queue logs of itself.
+    static member LaneEvents(logger: ILogger) : LaneEvents = {
+        Overflowed = fun target -> ProxyLog.laneOverflowed logger (string target.Clone) target.Endpoint
+        Recovered =
+            fun target count -> ProxyLog.laneRecovered logger (string target.Clone) target.Endpoint count
+    }
+
+    interface CopyObserver with
+        member _.Attempted request lane number outcome duration =
+            accounts.AttemptEnded(lane.Statistics, number, outcome)
+            http.Sent(request.Request.Method, outcome, duration)
+
+        member _.Ended request lane (struct (outcome, _) as ending) duration =
+            try
+                if tap.IsOn then
+                    tapEnd request lane ending duration
+
+                if TargetOutcome.isDelivered outcome then
+                    delivered request lane ending duration
+                elif not (TargetOutcome.isTakenOver outcome) then
+                    failed request lane ending duration
+            finally
+                accounts.Ended(lane.Statistics, outcome, duration)
+                lane.NudgeNow()
+
+        member _.Shelved _ _ = accounts.Shelved()

@@ -1,7 +1,6 @@
 namespace K8sReq.Host.Commands
 
 open System
-open System.Collections.Concurrent
 open System.Diagnostics.Metrics
 open System.Threading
 open System.Threading.Tasks
@@ -34,7 +33,7 @@ type DataPlane
     let abandoning = new CancellationTokenSource()
     let holder = SnapshotHolder()
     let accounts = CopyAccounts()
-    let events = CopyReport.laneEvents logger
+    let events = CopyReport.LaneEvents logger
     let clones = CloneDirectory()
     let failures = new FailureLog(logger, clock)
     let budget = BufferBudget settings.BufferBytes
@@ -46,7 +45,6 @@ type DataPlane
     let unknownHosts = UnknownHostLog(logger, clock)
     let paces = RetryPaces(clock, settings.RetriesPerSecond)
     let turns = Turns Environment.ProcessorCount
-    let abandoned = ConcurrentDictionary<Target, int>()
 
     let transport =
         match settings.EventLoops with
@@ -69,8 +67,8 @@ type DataPlane
             }
             abandoning.Token
 
-    let reportCopy =
-        CopyReport.reportCopy clock http failures abandoned (fun () -> abandoning.IsCancellationRequested)
+    let report =
+        CopyReport(clock, http, accounts, tap, failures, (fun () -> abandoning.IsCancellationRequested))
 
     // The Services as requests are routed by them, and the policy: what sinks are found by.
     let mutable services: Map<ObjectKey, BackendService> = Map.empty
@@ -114,31 +112,7 @@ type DataPlane
             match journal with
             | Some journal -> journal.Store
             | None -> MemoryStore.create ()
-        Attempted =
-            fun request lane number outcome duration ->
-                accounts.AttemptEnded(lane.Statistics, number, outcome)
-                http.Sent(request.Request.Method, outcome, duration)
-        Ended =
-            fun request lane (struct (outcome, attempts) as ended) duration ->
-                try
-                    if tap.IsOn then
-                        tap.Tell(
-                            TapEvent.Copy {
-                                At = clock.GetUtcNow()
-                                Id = request.RequestId
-                                Method = request.Request.Method
-                                Target = lane.Target
-                                Outcome = outcome
-                                Attempts = attempts
-                                Duration = duration
-                            }
-                        )
-
-                    reportCopy request lane ended duration
-                finally
-                    accounts.Ended(lane.Statistics, outcome, duration)
-                    lane.NudgeNow()
-        Shelved = fun _ _ -> accounts.Shelved()
+        Observer = report
         Unexpected = fun error -> Log.unexpected logger error
         PaceRetry = fun lane -> paces.Take lane.Target.Clone.Namespace
         Stop = abandoning.Token
@@ -164,8 +138,8 @@ type DataPlane
         Hosts = fun () -> holder.Current.Hosts
         Delivery = delivery
         Answered =
-            fun method protocol status reason duration ->
-                http.Served(method, protocol, status, reason, duration)
+            fun answer ->
+                http.Served(answer.Method, answer.Protocol, answer.Status, answer.Reason, answer.Duration)
         Refusals = refusals
         UnknownHosts = unknownHosts
         Tap = tap
@@ -292,7 +266,7 @@ type DataPlane
 
     /// Logs whose copies were cut off.
     member _.TellAbandoned() : unit =
-        for KeyValue(target, copies) in abandoned do
+        for target, copies in report.Abandoned do
             ProxyLog.abandoned logger (string target.Clone) target.Endpoint copies
 
     interface IDisposable with

@@ -120,7 +120,7 @@ type CopyDelivery
         try
             // It may be another one a moment later.
             let target = lane.Target
-            services.Client target (asSent target number)
+            services.Client.Invoke(target, asSent target number)
         with error ->
             piece <- null
             ValueTask<SendResult>(faulted error)
@@ -159,7 +159,7 @@ type CopyDelivery
             | span -> span.End result.Outcome
 
             if result.IsAttempt then
-                services.Attempted
+                services.Observer.Attempted
                     request
                     lane
                     (state.Copy.Attempts + 1)
@@ -316,7 +316,7 @@ type CopyDelivery
         services.Store.Shelved request (idOf ()) state.Copy wait
 
         try
-            services.Shelved request lane
+            services.Observer.Shelved request lane
         with error ->
             services.Unexpected error
 
@@ -329,7 +329,7 @@ type CopyDelivery
         let duration = elapsed request.AcceptedAt at
 
         try
-            services.Ended request lane (struct (outcome, attempts)) duration
+            services.Observer.Ended request lane (struct (outcome, attempts)) duration
         with error ->
             services.Unexpected error
 

@@ -136,31 +136,38 @@ module Backlog =
     }
 
 /// Where accepted copies are kept until they have ended. Called from any thread; must not throw.
-[<NoEquality; NoComparison>]
-type CopyStore = {
+type CopyStore =
     /// Keeps a request and its copies. True once they are kept, and the client may be told so; false if they cannot be: then
     /// nothing is kept, nothing may be sent, and the request is the caller's again. Who waits may go on on the store's own thread,
     /// and so must not block it.
-    Append: AcceptedRequest -> ValueTask<bool>
+    abstract Append: request: AcceptedRequest -> ValueTask<bool>
     /// Whether a durable copy that is in memory may be sent now: false if another process has taken it over. Where that is not
     /// known it waits until it is; cancelled by the token.
-    MaySend: AcceptedRequest -> CancellationToken -> ValueTask<bool>
+    abstract MaySend: request: AcceptedRequest -> stop: CancellationToken -> ValueTask<bool>
     /// A copy failed and waits in memory so long for its next attempt. The state has the attempts so far.
-    Parked: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
+    abstract Parked: request: AcceptedRequest -> id: CopyId -> state: CopyState -> wait: TimeSpan -> unit
     /// A durable copy leaves the memory for now: `Take` gives it again, not before this time has passed.
-    Shelved: AcceptedRequest -> CopyId -> CopyState -> TimeSpan -> unit
+    abstract Shelved: request: AcceptedRequest -> id: CopyId -> state: CopyState -> wait: TimeSpan -> unit
     /// A copy has ended, for good: the last that is told of it. Once for each copy.
-    Ended: AcceptedRequest -> CopyId -> TargetOutcome -> unit
+    abstract Ended: request: AcceptedRequest -> id: CopyId -> outcome: TargetOutcome -> unit
+
     /// The same for a durable copy that has failed and is kept as a dead letter for so long, after so many attempts; and whether
     /// it is to be sent to a sink.
-    Died: AcceptedRequest -> CopyId -> TargetOutcome -> int -> TimeSpan -> bool -> unit
+    abstract Died:
+        request: AcceptedRequest ->
+        id: CopyId ->
+        outcome: TargetOutcome ->
+        attempts: int ->
+        keep: TimeSpan ->
+        isForSink: bool ->
+            unit
+
     /// Takes room for a durable copy of a RequestClone, before the request is appended. False if there is none. It is given
     /// back when the copy has ended; by `Release` if it was not kept.
-    TryReserve: ObjectKey -> int64 -> bool
-    Release: ObjectKey -> int64 -> unit
+    abstract TryReserve: clone: ObjectKey -> bytes: int64 -> bool
+    abstract Release: clone: ObjectKey -> bytes: int64 -> unit
     /// What waits for a RequestClone in the store alone.
-    Backlog: ObjectKey -> Backlog
+    abstract Backlog: clone: ObjectKey -> Backlog
     /// Copies of a RequestClone that wait in the store and are due, the oldest first: at most so many, and not many more bytes
     /// than given. They are the caller's from then on. None if the store cannot be read now.
-    Take: ObjectKey -> int -> int64 -> Task<StoredCopy list>
-}
+    abstract Take: clone: ObjectKey -> most: int -> bytes: int64 -> Task<StoredCopy list>

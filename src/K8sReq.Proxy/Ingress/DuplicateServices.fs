@@ -4,6 +4,19 @@ open System
 open System.Threading.Tasks
 open K8sReq.Core
 
+/// A response to a client.
+[<Struct>]
+type Answer = {
+    /// Of the request, as its protocol is.
+    Method: string
+    Protocol: string
+    Status: int
+    /// Why the request was refused (`Refusal.word`); empty if it was not.
+    Reason: string
+    /// Since the request's headers came.
+    Duration: TimeSpan
+}
+
 /// What the proxy does its work with.
 type DuplicateServices = {
     /// Waits for the routes to be known: true once they are, false if the request must not wait any longer.
@@ -11,9 +24,8 @@ type DuplicateServices = {
     /// The snapshot in force.
     Hosts: unit -> HostMap<HostEntry>
     Delivery: DeliveryServices
-    /// Told of every response: the request's method and protocol, the status, why it was refused (`Refusal.word`; empty if it
-    /// was not), and the time since the request's headers came.
-    Answered: string -> string -> int -> string -> TimeSpan -> unit
+    /// Told of every response.
+    Answered: Answer -> unit
     Refusals: RefusalLog
     UnknownHosts: UnknownHostLog
     Tap: Tap

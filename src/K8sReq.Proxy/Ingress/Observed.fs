@@ -38,6 +38,54 @@ let traced (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =
                         trace.End status
                   }
 
+// The word of the refusal, which is logged.
+let private tellRefused
+    (services: DuplicateServices)
+    (status: int)
+    (request: IngressRequest | null)
+    : string =
+    let host, refused =
+        match request with
+        | null -> "", ValueNone
+        | request -> request.Head.Host, request.Refused
+
+    match refused with
+    | ValueNone ->
+        services.Refusals.Tell(status, "", host)
+        Refusal.wordOfStatus status
+    | ValueSome refusal ->
+        if services.Refusals.IsOn then
+            services.Refusals.Tell(status, Refusal.reason refusal, host)
+
+        if refusal.IsNoTarget then
+            services.UnknownHosts.Met host
+
+        Refusal.word refusal
+
+let private tapRefused
+    (services: DuplicateServices)
+    (request: IngressRequest | null)
+    (method: string)
+    (status: int)
+    (word: string)
+    : unit =
+    let host, target =
+        match request with
+        | null -> "", ""
+        | request -> request.Head.Host, request.Head.Target
+
+    TapEvent.Request {
+        At = services.Clock.GetUtcNow()
+        Id = Guid.Empty
+        Method = method
+        Host = host
+        Target = target
+        Status = status
+        Reason = word
+        Copies = 0
+    }
+    |> services.Tap.Tell
+
 /// Tells of an answer: to the metrics, and where the request was refused to the log and to those who watch. `request` is null
 /// where its head was not read. `began` is when its head came.
 let answered
@@ -48,51 +96,22 @@ let answered
     (status: int)
     (began: int64)
     : unit =
-    // The word of the refusal.
-    let tellRefused (host: string) (refused: Refusal voption) : string =
-        match refused with
-        | ValueNone ->
-            services.Refusals.Tell(status, "", host)
-            Refusal.wordOfStatus status
-        | ValueSome refusal ->
-            if services.Refusals.IsOn then
-                services.Refusals.Tell(status, Refusal.reason refusal, host)
-
-            if refusal.IsNoTarget then
-                services.UnknownHosts.Met host
-
-            Refusal.word refusal
-
-    let tapRefused (word: string) =
-        let struct (host, target) =
-            match request with
-            | null -> struct ("", "")
-            | request -> struct (request.Head.Host, request.Head.Target)
-
-        TapEvent.Request {
-            At = services.Clock.GetUtcNow()
-            Id = Guid.Empty
-            Method = method
-            Host = host
-            Target = target
-            Status = status
-            Reason = word
-            Copies = 0
-        }
-        |> services.Tap.Tell
-
     let word =
         if status < StatusCodes.Status400BadRequest then
             ""
         else
-            match request with
-            | null -> tellRefused "" ValueNone
-            | request -> tellRefused request.Head.Host request.Refused
+            tellRefused services status request
 
     if word <> "" && services.Tap.IsOn then
-        tapRefused word
+        tapRefused services request method status word
 
-    services.Answered method protocol status word (services.Clock.GetElapsedTime began)
+    services.Answered {
+        Method = method
+        Protocol = protocol
+        Status = status
+        Reason = word
+        Duration = services.Clock.GetElapsedTime began
+    }
 
 /// Tells of every answer, and gives one where no handler does: an exception ends here.
 let observed (services: DuplicateServices) (handler: HttpHandler) : HttpHandler =

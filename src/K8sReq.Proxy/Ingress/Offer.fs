@@ -87,155 +87,178 @@ let private entryNow (services: DuplicateServices) (request: IngressRequest) : H
     else
         now.TryFind request.Head.Host |> ValueOption.toObj
 
+// A copy that found no room in its queue has ended with its acceptance.
+let private drop (services: DuplicateServices) (accepted: AcceptedRequest) (lane: Lane) : unit =
+    try
+        services.Delivery.Observer.Ended accepted lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
+    with error ->
+        services.Failed error
+
+let private tap
+    (services: DuplicateServices)
+    (accepted: AcceptedRequest)
+    (offered: Offered)
+    (request: IngressRequest)
+    : unit =
+    TapEvent.Request {
+        At = services.Clock.GetUtcNow()
+        Id = accepted.RequestId
+        Method = request.Head.Method
+        Host = request.Head.Host
+        Target = request.Head.Target
+        Status = StatusCodes.Status202Accepted
+        Reason = ""
+        Copies = offered.Slots.Count + offered.Full.Count + offered.Spilled.Count
+    }
+    |> services.Tap.Tell
+
+let private start (services: DuplicateServices) (accepted: AcceptedRequest) (offered: Offered) : unit =
+    FanOut.start services.Delivery accepted offered.Slots
+
+    accepted.ReleaseUnlessHeld()
+
+    for lane in offered.Spilled do
+        lane.NudgeNow()
+
+// From here to the start of the copies nothing may throw: they would never end.
+let private accept
+    (services: DuplicateServices)
+    (accepted: AcceptedRequest)
+    (offered: Offered)
+    (request: IngressRequest)
+    : unit =
+    if services.Tap.IsOn then
+        tap services accepted offered request
+
+    FanOut.accept services.Accounts offered.Slots
+
+    for lane in offered.Full do
+        services.Accounts.Accepted lane.Statistics
+        drop services accepted lane
+
+    for lane in offered.Spilled do
+        services.Accounts.AcceptedToJournal lane.Statistics
+
+    // On a loop the clients of a turn are answered first: they wait for less, and what is done for each answer and each copy is
+    // done many times in a row.
+    EventLoop.Afterwards(fun () -> start services accepted offered)
+
+// Nothing of the request is copied: everything is given back.
+let private withdraw
+    (services: DuplicateServices)
+    (buffer: RequestBuffer)
+    (offered: Offered)
+    (bytes: int64)
+    : unit =
+    for slot in offered.Slots do
+        giveUp slot bytes
+
+    match offered.Durable with
+    | null -> ()
+    | copies ->
+        for copy in copies do
+            services.Delivery.Store.Release copy.Clone bytes
+
+    buffer.Release()
+
+// What the store has decided.
+let private decide
+    (services: DuplicateServices)
+    (kept: ValueTask<bool>)
+    (accepted: AcceptedRequest)
+    (offered: Offered)
+    (request: IngressRequest)
+    (buffer: RequestBuffer)
+    (bytes: int64)
+    : Refusal voption =
+    // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
+    let isKept =
+        try
+            kept.GetAwaiter().GetResult()
+        with error ->
+            services.Failed error
+            false
+
+    if isKept then
+        accept services accepted offered request
+        ValueNone
+    else
+        withdraw services buffer offered bytes
+        ValueSome Refusal.NotKept
+
+// The answer of the store, which has one only later. It goes on where the store tells, without more between than that: each
+// request with a journal does.
+let private awaitStore (kept: ValueTask<bool>) (decide: unit -> Refusal voption) : Task<Refusal voption> =
+    let decided = TaskCompletionSource<Refusal voption>()
+
+    let goOn () =
+        let answer =
+            try
+                Ok(decide ())
+            with error ->
+                Error error
+
+        match answer with
+        | Ok refusal -> decided.SetResult refusal
+        | Error error -> decided.SetException error
+
+    kept.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted goOn
+    decided.Task
+
+let private refused (refusal: Refusal) =
+    ValueTask<Refusal voption>(ValueSome refusal)
+
 /// Offers a copy to every target that the host has now, and has those started that found room: at once, or on an event loop
 /// once all that has come meanwhile is answered. Nothing here waits for a target.
 /// ValueNone once the request is accepted; else why it is not, and then the memory is given back.
-let submit (services: DuplicateServices) : Captured -> IngressRequest -> ValueTask<Refusal voption> =
-    let refused (refusal: Refusal) =
-        ValueTask<Refusal voption>(ValueSome refusal)
-
-    // A copy that found no room in its queue has ended with its acceptance.
-    let drop accepted lane =
-        try
-            services.Delivery.Ended accepted lane (struct (TargetOutcome.Overflowed, 0)) TimeSpan.Zero
-        with error ->
-            services.Failed error
-
+let submit
+    (services: DuplicateServices)
+    (captured: Captured)
+    (request: IngressRequest)
+    : ValueTask<Refusal voption> =
+    let buffer = captured.Buffer
+    let bytes = buffer.Weight
+    let offered = Offered()
     let store = services.Delivery.Store
 
-    let tell (accepted: AcceptedRequest) (offered: Offered) (request: IngressRequest) =
-        TapEvent.Request {
-            At = services.Clock.GetUtcNow()
-            Id = accepted.RequestId
-            Method = request.Head.Method
-            Host = request.Head.Host
-            Target = request.Head.Target
-            Status = StatusCodes.Status202Accepted
-            Reason = ""
-            Copies = offered.Slots.Count + offered.Full.Count + offered.Spilled.Count
-        }
-        |> services.Tap.Tell
+    enter services.Hosts store request.Head (entryNow services request) bytes offered ValueNone
 
-    let start (accepted: AcceptedRequest) (offered: Offered) =
-        FanOut.start services.Delivery accepted offered.Slots
+    if offered.IsRefused then
+        withdraw services buffer offered bytes
+        refused Refusal.Busy
+    elif offered.Slots.Count > 0 || offered.Spilled.Count > 0 then
+        let accepted =
+            AcceptedRequest(
+                captured.Request,
+                bytes,
+                services.Clock.GetTimestamp(),
+                request.Trace,
+                offered.Slots.Count,
+                offered.Durable,
+                buffer.Release
+            )
 
-        accepted.ReleaseUnlessHeld()
+        accepted.RequestId <- RequestIds.next services.Clock
+        let kept = store.Append accepted
 
-        for lane in offered.Spilled do
-            lane.NudgeNow()
-
-    // From here to the start of the copies nothing may throw: they would never end.
-    let accept (accepted: AcceptedRequest) (offered: Offered) (request: IngressRequest) =
-        if services.Tap.IsOn then
-            tell accepted offered request
-
-        FanOut.accept services.Accounts offered.Slots
-
-        for lane in offered.Full do
-            services.Accounts.Accepted lane.Statistics
-            drop accepted lane
-
-        for lane in offered.Spilled do
-            services.Accounts.AcceptedToJournal lane.Statistics
-
-        // On a loop the clients of a turn are answered first: they wait for less, and what is done for each answer and each copy is
-        // done many times in a row.
-        EventLoop.Afterwards(fun () -> start accepted offered)
-
-    // Nothing of the request is copied: everything is given back.
-    let withdraw (buffer: RequestBuffer) (offered: Offered) bytes =
-        for slot in offered.Slots do
-            giveUp slot bytes
-
-        match offered.Durable with
-        | null -> ()
-        | copies ->
-            for copy in copies do
-                store.Release copy.Clone bytes
-
+        if kept.IsCompletedSuccessfully then
+            ValueTask<Refusal voption>(decide services kept accepted offered request buffer bytes)
+        else
+            ValueTask<Refusal voption>(
+                awaitStore kept (fun () -> decide services kept accepted offered request buffer bytes)
+            )
+    else
         buffer.Release()
 
-    // The answer of the store, which has one only later. It goes on where the store tells, without more between than that: each
-    // request with a journal does.
-    let awaitStore (kept: ValueTask<bool>) accepted offered request (buffer: RequestBuffer) bytes =
-        let decided = TaskCompletionSource<Refusal voption>()
-
-        let decide () : Refusal voption =
-            // A store that throws keeps nothing, and neither its slots nor its memory may be lost with it.
-            let isKept =
-                try
-                    kept.GetAwaiter().GetResult()
-                with error ->
-                    services.Failed error
-                    false
-
-            if isKept then
-                accept accepted offered request
-                ValueNone
-            else
-                withdraw buffer offered bytes
-                ValueSome Refusal.NotKept
-
-        let goOn () =
-            let answer =
-                try
-                    Ok(decide ())
-                with error ->
-                    Error error
-
-            match answer with
-            | Ok refusal -> decided.SetResult refusal
-            | Error error -> decided.SetException error
-
-        kept.ConfigureAwait(false).GetAwaiter().UnsafeOnCompleted goOn
-        decided.Task
-
-    fun captured request ->
-        let copied, buffer = captured.Request, captured.Buffer
-        let bytes = buffer.Weight
-        let offered = Offered()
-
-        enter services.Hosts store request.Head (entryNow services request) bytes offered ValueNone
-
-        if offered.IsRefused then
-            withdraw buffer offered bytes
-            refused Refusal.Busy
-        elif offered.Slots.Count > 0 || offered.Spilled.Count > 0 then
-            let accepted =
-                AcceptedRequest(
-                    copied,
-                    bytes,
-                    services.Clock.GetTimestamp(),
-                    request.Trace,
-                    offered.Slots.Count,
-                    offered.Durable,
-                    buffer.Release
-                )
-
-            accepted.RequestId <- RequestIds.next services.Clock
-            let kept = store.Append accepted
-
-            if not kept.IsCompletedSuccessfully then
-                ValueTask<Refusal voption>(awaitStore kept accepted offered request buffer bytes)
-            elif kept.Result then
-                accept accepted offered request
-                ValueTask<Refusal voption> ValueNone
-            else
-                withdraw buffer offered bytes
-                refused Refusal.NotKept
-        else
-            buffer.Release()
-
-            refused (
-                if offered.Full.Count > 0 then Refusal.Busy
-                elif offered.HasUnwanted then Refusal.NoMatch
-                else Refusal.NoTarget
-            )
+        refused (
+            if offered.Full.Count > 0 then Refusal.Busy
+            elif offered.HasUnwanted then Refusal.NoMatch
+            else Refusal.NoTarget
+        )
 
 /// Receives the request whole, sends its copies on their way, and goes on. Refuses it where it cannot be received or no
 /// target has room for it.
 let copies (services: DuplicateServices) : HttpHandler =
-    let submit = submit services
     let via = ForwardHeaders.viaValue services.ViaName
 
     fun next ctx ->
@@ -268,7 +291,7 @@ let copies (services: DuplicateServices) : HttpHandler =
                             ctx
                     with
                     | Ok captured ->
-                        match! submit captured request with
+                        match! submit services captured request with
                         | ValueNone -> return! next ctx
                         | ValueSome refusal -> return! Refusals.refuseReceived refusal ctx
                     | Error refusal -> return! Refusals.refuse services.Clock refusal ctx

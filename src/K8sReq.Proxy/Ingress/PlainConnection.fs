@@ -18,7 +18,6 @@ type internal PlainLoop(services: DuplicateServices, shares: ClientShares, limit
     /// Where a body is received into, while it is.
     member val Spaces: ArraySegment<byte>[] = Array.zeroCreate Libc.mostPieces
     member val Answers = PlainAnswers services.Clock
-    member val Submit = Offer.submit services
     member val Via = ForwardHeaders.viaValue services.ViaName
     member val Connections = HashSet<PlainConnection>()
     member _.Services = services
@@ -181,7 +180,7 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
         let deciding =
             try
-                own.Submit captured current
+                Offer.submit services captured current
             with error ->
                 ValueTask<Refusal voption>(Task.FromException<Refusal voption> error)
 

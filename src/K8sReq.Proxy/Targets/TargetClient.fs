@@ -11,7 +11,7 @@ open K8sReq.Core
 /// One send of one copy to one target. Never throws and never redirects; ends within the timeouts it was made with,
 /// and when it has ended nothing reads the request's memory any more. Nobody retries. What goes on from its end must
 /// not block (see `Attempt`).
-type TargetClient = Target -> CapturedRequest -> ValueTask<SendResult>
+type TargetClient = delegate of target: Target * request: CapturedRequest -> ValueTask<SendResult>
 
 /// Addresses are the same objects, most of the time: those of the routing table.
 [<Sealed>]
@@ -85,6 +85,16 @@ module TargetClient =
         fun (endpoint: IPEndPoint) (owner: ConnectionOwner) (retiresAt: TimeSpan) ->
             LoopTargetConnection(loop, clock, limits.Timeouts, retiresAt, endpoint, owner) :> TargetConnection
 
+    let private keyOf (target: Target) = struct (target.Address, target.Port)
+
+    let private attemptAt (clock: TimeProvider) (target: Target) (request: CapturedRequest) : Attempt =
+        let endsBy =
+            match target.Delivery.AttemptTimeout with
+            | Some limit -> clock.GetElapsedTime 0L + limit
+            | None -> TimeSpan.MaxValue
+
+        Attempt(request, endsBy)
+
     // -1 where it is none of them. `Array.IndexOf` asks a comparer.
     let private indexOf (loops: EventLoop[]) (loop: EventLoop | null) : int =
         let mutable index = loops.Length - 1
@@ -99,15 +109,19 @@ module TargetClient =
     let private sendOnLoops
         (loops: EventLoop[])
         (pools: TargetPools[])
-        : struct (IPAddress * int) -> Attempt -> unit =
-        fun (struct (address, port) as key) attempt ->
-            let index = indexOf loops EventLoop.Current
+        (target: Target)
+        (attempt: Attempt)
+        : unit =
+        let key = keyOf target
+        let index = indexOf loops EventLoop.Current
 
-            if index >= 0 then
-                pools[index].Send(key, attempt)
-            else
-                let index = int (uint32 (address.GetHashCode() + port) % uint32 loops.Length)
-                loops[index].Post(fun () -> pools[index].Send(key, attempt))
+        if index >= 0 then
+            pools[index].Send(key, attempt)
+        else
+            let index =
+                int (uint32 (target.Address.GetHashCode() + target.Port) % uint32 loops.Length)
+
+            loops[index].Post(fun () -> pools[index].Send(key, attempt))
 
     /// Sends over connections of its own, which are kept and shared among all sends. `stop` ends the sends that are under
     /// way, and all that come later. Disposing the second value closes the connections.
@@ -120,14 +134,10 @@ module TargetClient =
         let poolsOf make =
             TargetPools(clock, limits.MaxAge, make, stop)
 
-        let pools, send =
+        let pools =
             match transport with
-            | Transport.Sockets ->
-                let pools = poolsOf (onSockets clock limits)
-                [| pools |], (fun key attempt -> pools.Send(key, attempt))
-            | Transport.Loops loops ->
-                let pools = loops |> Array.map (onLoop clock limits >> poolsOf)
-                pools, sendOnLoops loops pools
+            | Transport.Sockets -> [| poolsOf (onSockets clock limits) |]
+            | Transport.Loops loops -> loops |> Array.map (onLoop clock limits >> poolsOf)
 
         // One registration for all sends: one for each would cost more than the rest of this.
         let stopping =
@@ -135,19 +145,18 @@ module TargetClient =
                 for pools in pools do
                     pools.Cancel())
 
-        let client: TargetClient =
-            fun target request ->
+        let client =
+            TargetClient(fun target request ->
                 if stop.IsCancellationRequested then
                     ValueTask<SendResult> SendResult.notTried
                 else
-                    let endsBy =
-                        match target.Delivery.AttemptTimeout with
-                        | Some limit -> clock.GetElapsedTime 0L + limit
-                        | None -> TimeSpan.MaxValue
+                    let attempt = attemptAt clock target request
 
-                    let attempt = Attempt(request, endsBy)
-                    send (struct (target.Address, target.Port)) attempt
-                    attempt.Result
+                    match transport with
+                    | Transport.Sockets -> pools[0].Send(keyOf target, attempt)
+                    | Transport.Loops loops -> sendOnLoops loops pools target attempt
+
+                    attempt.Result)
 
         client,
         {

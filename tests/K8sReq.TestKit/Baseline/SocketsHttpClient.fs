@@ -245,8 +245,8 @@ module SocketsHttpClient =
         let pooled = new HttpMessageInvoker(handler timeouts keepAlive)
         let fresh = new HttpMessageInvoker(handler timeouts TimeSpan.Zero)
 
-        let client: TargetClient =
-            fun target request ->
+        let client =
+            TargetClient(fun target request ->
                 ValueTask<SendResult>(
                     task {
                         try
@@ -254,7 +254,7 @@ module SocketsHttpClient =
                         with error ->
                             return SendResult.ofOutcome (TargetOutcome.Faulted(rootReason error))
                     }
-                )
+                ))
 
         client,
         {
