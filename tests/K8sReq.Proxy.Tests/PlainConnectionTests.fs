@@ -78,6 +78,44 @@ let private onTransport (name: string) (loops: int) =
             do! memoryIsGivenBack proxy
         }
 
+        test
+            "bodies of many sizes that come one behind the other, in one piece, are copied to their last byte"
+            id
+        <| fun proxy target -> task {
+            use! client = TestClient.Connect proxy.Port
+            let random = Random 11
+
+            let bodies = [
+                for size in [ 16_300; 16_384; 20_000; 65_536; 3; 65_537; 17_000; 0; 200_000; 33_000; 1 ] ->
+                    let body = Array.zeroCreate<byte> size
+                    random.NextBytes body
+                    body
+            ]
+
+            let requests =
+                bodies
+                |> List.mapi (fun n body ->
+                    Array.append
+                        (Encoding.Latin1.GetBytes
+                            $"POST /{n} HTTP/1.1\r\nHost: a.example\r\nContent-Length: {body.Length}\r\n\r\n")
+                        body)
+                |> Array.concat
+
+            do! client.SendBytes requests
+
+            for _ in bodies do
+                do! accepts client
+
+            let! copies = target.Take bodies.Length
+
+            Expect.equal
+                (copies |> List.map (fun copy -> pathOf copy, copy.Body) |> List.sortBy fst)
+                (bodies |> List.mapi (fun n body -> $"/{n}", body) |> List.sortBy fst)
+                "all of them, byte by byte"
+
+            do! memoryIsGivenBack proxy
+        }
+
         test "a request whose bytes come one by one is copied as it is" id
         <| fun proxy target -> task {
             use! client = TestClient.Connect proxy.Port

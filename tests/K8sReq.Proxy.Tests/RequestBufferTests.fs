@@ -35,7 +35,7 @@ let private put (buffer: RequestBuffer) =
 let private receive (buffer: RequestBuffer) (whole: byte[]) (count: int) =
     let spaces = Array.zeroCreate<ArraySegment<byte>> Libc.mostPieces
 
-    let given = buffer.TrySpaces(whole.Length - int buffer.BodyLength, spaces)
+    let given = buffer.TrySpaces(whole.Length - int buffer.BodyLength, Span spaces)
 
     let mutable received = 0
 
@@ -150,11 +150,11 @@ let tests =
             buffer.Begin head
             append buffer (bytesOf 10_000)
             let spaces = Array.zeroCreate<ArraySegment<byte>> Libc.mostPieces
-            let count = buffer.TrySpaces(990_000, spaces)
+            let count = buffer.TrySpaces(990_000, Span spaces)
             Expect.isLessThanOrEqual budget.Used 40_000L "no more than there is"
             let room = spaces |> Array.take count |> Array.sumBy _.Count
             buffer.Received room
-            Expect.equal (buffer.TrySpaces(990_000 - room, spaces)) 0 "and then there is none"
+            Expect.equal (buffer.TrySpaces(990_000 - room, Span spaces)) 0 "and then there is none"
             buffer.Release()
             Expect.equal budget.Used 0L "all is given back"
         }

@@ -368,43 +368,50 @@ let private ages (transport: Transport) =
             Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
         }
 
-        testCaseTask "of several idle connections not always the same one is used"
-        <| fun () -> task {
-            let together = new Barrier(4)
-            let mutable isSpreading = true
-            let counts = System.Collections.Concurrent.ConcurrentDictionary<int, int>()
+        for opened, used in [ 4, 4; 24, 16 ] do
+            testCaseTask $"of {opened} idle connections {used} are used, whatever comes one after the other"
+            <| fun () -> task {
+                let together =
+                    TaskCompletionSource TaskCreationOptions.RunContinuationsAsynchronously
 
-            use target =
-                new TestTarget(fun _ stream reader -> task {
-                    let id = stream.Socket.Handle.GetHashCode()
-                    let mutable isOpen = true
+                let mutable begun = 0
+                let mutable isSpreading = true
+                let counts = System.Collections.Concurrent.ConcurrentDictionary<int, int>()
 
-                    while isOpen do
-                        match! reader.Read() with
-                        | None -> isOpen <- false
-                        | Some _ ->
-                            if Volatile.Read &isSpreading then
-                                do! Task.Run(fun () -> together.SignalAndWait())
-                            else
-                                counts.AddOrUpdate(id, 1, (fun _ count -> count + 1)) |> ignore
+                use target =
+                    new TestTarget(fun _ stream reader -> task {
+                        let id = stream.Socket.Handle.GetHashCode()
+                        let mutable isOpen = true
 
-                            do! stream.WriteAsync(ok, 0, ok.Length)
-                })
+                        while isOpen do
+                            match! reader.Read() with
+                            | None -> isOpen <- false
+                            | Some _ ->
+                                if Volatile.Read &isSpreading then
+                                    if Interlocked.Increment &begun = opened then
+                                        together.SetResult()
 
-            let client, connections =
-                create transport TimeProvider.System (TimeSpan.FromHours 1.0) CancellationToken.None
+                                    do! together.Task
+                                else
+                                    counts.AddOrUpdate(id, 1, (fun _ count -> count + 1)) |> ignore
 
-            use _ = connections
-            // Four at once: four connections.
-            let! _ = Task.WhenAll [ for _ in 1..4 -> send client target.Port get ]
-            Volatile.Write(&isSpreading, false)
+                                do! stream.WriteAsync(ok, 0, ok.Length)
+                    })
 
-            for _ in 1..120 do
-                let! outcome = send client target.Port get
-                Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
+                let client, connections =
+                    create transport TimeProvider.System (TimeSpan.FromHours 1.0) CancellationToken.None
 
-            Expect.equal counts.Count 4 "each of them is used"
-        }
+                use _ = connections
+                // As many at once: as many connections.
+                let! _ = Task.WhenAll [ for _ in 1..opened -> send client target.Port get ]
+                Volatile.Write(&isSpreading, false)
+
+                for _ in 1..120 do
+                    let! outcome = send client target.Port get
+                    Expect.equal outcome (TargetOutcome.Delivered 200) "delivered"
+
+                Expect.equal counts.Count used "so many"
+            }
     ]
 
 /// What a hostile target does after it has read a request, by chance.

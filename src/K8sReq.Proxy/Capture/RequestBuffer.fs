@@ -201,7 +201,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
     /// Where the next bytes of the body can be received into, at most so many, one piece after the other; how many pieces that
     /// are. None if the budget does not reach. It is no more than four times what has come, and half a megabyte at most. To be
     /// called once something of the body is there.
-    member _.TrySpaces(most: int, spaces: ArraySegment<byte>[]) : int =
+    member _.TrySpaces(most: int, spaces: Span<ArraySegment<byte>>) : int =
         let mutable wanted =
             min (int64 most) (min largestSpace (max (int64 smallestBlock) (4L * length)))
 

@@ -311,6 +311,34 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
             moved.Error = SocketError.Success && moved.Count > 0
 
+    // Into so many of the spaces. Where they are enough for the whole body, what comes behind it is received too: if nothing does,
+    // there is nothing more to receive at the moment, and nobody has to ask.
+    member private connection.ReceiveInto(count: int) : int =
+        let mutable room = 0
+
+        for index in 0 .. count - 1 do
+            room <- room + own.Spaces[index].Count
+
+        let isWhole = int64 room = request.Left
+        own.Spaces[count] <- ArraySegment own.Scratch
+
+        let moved =
+            Libc.receivePieces
+                client.Descriptor
+                (ReadOnlySpan(own.Spaces, 0, (if isWhole then count + 1 else count)))
+
+        if connection.Note(moved, (if isWhole then room + own.Scratch.Length else room)) then
+            let behind = max 0 (moved.Count - room)
+            request.Received(moved.Count - behind)
+
+            if request.Left = 0L then
+                connection.EndBody()
+                connection.Take(own.Scratch, 0, behind)
+        elif isReadable then
+            connection.BodyEnded moved.Error
+
+        moved.Count
+
     member private connection.ReceiveBody() : int =
         // The first of it goes together with the head; a little is not worth asking for memory first.
         if not request.HasBody || request.Left <= int64 own.Scratch.Length then
@@ -323,27 +351,14 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
 
             moved.Count
         else
-            let spaces = ReadOnlySpan(own.Spaces, 0, request.TrySpaces own.Spaces)
+            // One is left for what may come behind the body.
+            let count = request.TrySpaces(own.Spaces.AsSpan(0, own.Spaces.Length - 1))
 
-            if spaces.IsEmpty then
+            if count = 0 then
                 connection.RefuseBody Refusal.Busy
                 0
             else
-                let moved = Libc.receivePieces client.Descriptor spaces
-                let mutable asked = 0
-
-                for space in spaces do
-                    asked <- asked + space.Count
-
-                if connection.Note(moved, asked) then
-                    request.Received moved.Count
-
-                    if request.Left = 0L then
-                        connection.EndBody()
-                elif isReadable then
-                    connection.BodyEnded moved.Error
-
-                moved.Count
+                connection.ReceiveInto count
 
     // No more of the body will come. Who has closed one side may still read.
     member private connection.BodyEnded(error: SocketError) =

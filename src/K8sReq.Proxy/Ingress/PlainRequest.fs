@@ -107,7 +107,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
 
     /// Where more of the body can be received into, and how many pieces that are: none if there is no room. Only once something
     /// of it is there.
-    member request.TrySpaces(spaces: ArraySegment<byte>[]) : int =
+    member request.TrySpaces(spaces: Span<ArraySegment<byte>>) : int =
         (memory ()).TrySpaces(int (min request.Left (int64 Int32.MaxValue)), spaces)
 
     /// So many bytes were received into the spaces.

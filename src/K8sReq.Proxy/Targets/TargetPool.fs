@@ -27,9 +27,14 @@ type PoolEvents = {
 
 /// The connections to one address. From many threads at once.
 ///
-/// Mostly the one that was used last is used next. Every fourth send takes the one that has been idle for the longest
-/// instead: behind one address are several pods, and the last one used is always the same pod's.
+/// Mostly the one that was used last is used next. Every fourth send takes the sixteenth of those that were used last instead, or the
+/// last of them if there are fewer: behind one address are several pods, and the last one used is always the same pod's. The others
+/// are left idle until they end: a burst may leave hundreds, and what nobody has used for a while costs more to use, here and in the
+/// system.
 and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: ConnectionMaker, events: PoolEvents) =
+    // Of the idle connections, so many take turns.
+    static let mostInTurn = 16
+
     // Guards everything below: `idle` is a part of `all`, and neither has a connection that was reported closed. No
     // connection is called with it held.
     let gate = Lock()
@@ -54,8 +59,14 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
         sends <- sends + 1
         // Without an age limit, those that are not needed any more have to grow idle to be closed. Ticks: F# compares spans of time
         // as objects.
-        let takesOldest = sends % 4 = 0 && maxAge.Ticks > 0L
-        let index = if takesOldest then 0 else idle.Count - 1
+        let isNextsTurn = sends % 4 = 0 && maxAge.Ticks > 0L
+
+        let index =
+            if isNextsTurn then
+                max 0 (idle.Count - mostInTurn)
+            else
+                idle.Count - 1
+
         let taken = idle[index]
         idle.RemoveAt index
         taken
