@@ -44,23 +44,24 @@ module AnswerHead =
 
     let private isDigit (byte: byte) = byte >= '0'B && byte <= '9'B
 
-    let private trim (value: ReadOnlySpan<byte>) : ReadOnlySpan<byte> = value.Trim " \t"B
-
     let private isNamed (name: byte[]) (field: ReadOnlySpan<byte>) =
         Ascii.EqualsIgnoreCase(field, ReadOnlySpan name)
 
     // The last member of a list: transfer codings are listed in the order in which they were applied.
     let private lastMember (value: ReadOnlySpan<byte>) : ReadOnlySpan<byte> =
-        trim (value.Slice(value.LastIndexOf ','B + 1))
+        MessageSyntax.trim (value.Slice(value.LastIndexOf ','B + 1))
 
     let rec private hasMember (name: byte[]) (value: ReadOnlySpan<byte>) : bool =
         let comma = value.IndexOf ','B
 
         if comma < 0 then
-            isNamed name (trim value)
+            isNamed name (MessageSyntax.trim value)
         else
-            isNamed name (trim (value.Slice(0, comma)))
+            isNamed name (MessageSyntax.trim (value.Slice(0, comma)))
             || hasMember name (value.Slice(comma + 1))
+
+    let private valueAfter (colon: int) (line: ReadOnlySpan<byte>) : ReadOnlySpan<byte> =
+        MessageSyntax.trim (line.Slice(colon + 1))
 
     // -1 for what is no length.
     let private lengthOf (value: ReadOnlySpan<byte>) : int64 =
@@ -129,31 +130,30 @@ module AnswerHead =
                     elif line.IsEmpty then
                         isComplete <- true
                     // A line that begins with a space goes on with the one before it; none of ours does.
-                    elif line[0] <> ' 'B && line[0] <> '\t'B then
+                    elif not (MessageSyntax.isSpace line[0]) then
                         let colon = line.IndexOf ':'B
 
                         if colon <= 0 then
                             reason <- "its head has a line that is no field"
                         else
                             let name = line.Slice(0, colon)
-                            let value = trim (line.Slice(colon + 1))
 
                             match name.Length with
                             | 14 when isNamed "Content-Length"B name ->
                                 // Two that differ mean that somebody is being lied to: the connection is not used again.
-                                let stated = lengthOf value
+                                let stated = lengthOf (valueAfter colon line)
 
                                 match length with
                                 | ValueSome before when before <> stated -> length <- ValueSome -1L
                                 | _ -> length <- ValueSome stated
                             | 17 when isNamed "Transfer-Encoding"B name ->
                                 hasCoding <- true
-                                isChunked <- isNamed "chunked"B (lastMember value)
+                                isChunked <- isNamed "chunked"B (lastMember (valueAfter colon line))
                             | 10 when isNamed "Connection"B name ->
-                                if hasMember "close"B value then
+                                if hasMember "close"B (valueAfter colon line) then
                                     keepsAlive <- false
                             | 11 when isNamed "Retry-After"B name ->
-                                retryAfter <- Encoding.Latin1.GetString value
+                                retryAfter <- Encoding.Latin1.GetString(valueAfter colon line)
                             | _ -> ()
 
                     isOver <- isComplete || not (isNull reason)

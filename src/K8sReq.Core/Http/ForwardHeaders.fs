@@ -8,8 +8,9 @@ type HeaderLine = (struct (string * string))
 
 /// Which header fields a copy carries.
 module ForwardHeaders =
-    // RFC 9110 section 7.6.1, with the older fields that mean something for one connection only.
-    let private hopByHop =
+    // RFC 9110 section 7.6.1, with the older fields that mean something for one connection only; and those that frame the message or
+    // route it, which the sender of the copy writes itself.
+    let private notCarried =
         [
             "Connection"
             "Keep-Alive"
@@ -20,12 +21,10 @@ module ForwardHeaders =
             "Trailer"
             "Transfer-Encoding"
             "Upgrade"
+            "Content-Length"
+            "Host"
         ]
             .ToFrozenSet(StringComparer.OrdinalIgnoreCase)
-
-    // These frame the message or route it: the sender of the copy writes them itself.
-    let private written =
-        [ "Content-Length"; "Host" ].ToFrozenSet(StringComparer.OrdinalIgnoreCase)
 
     let private isNamed (expected: string) (name: string) =
         name.Equals(expected, StringComparison.OrdinalIgnoreCase)
@@ -35,7 +34,7 @@ module ForwardHeaders =
 
     /// Whether the proxy alone says what a copy has in the field of this name.
     let isOwn (name: string) : bool =
-        hopByHop.Contains name || written.Contains name || isNamed "Via" name
+        notCarried.Contains name || isNamed "Via" name
 
     /// The fields that the Connection fields among these lines name, Connection itself aside.
     let private connectionOptions (lines: HeaderLine[]) : string[] =
@@ -54,6 +53,9 @@ module ForwardHeaders =
             isFound <- isFound || isNamed option name
 
         isFound
+
+    let private isCarried (options: string[]) (name: string) =
+        not (notCarried.Contains name || isNamedBy options name)
 
     // A member is "protocol received-by [comment]"; the comment may hold commas, and then its pieces have
     // no received-by that is ours.
@@ -86,23 +88,17 @@ module ForwardHeaders =
     /// Left out: hop-by-hop headers, those that Connection names, and Host and Content-Length, which `WireHead` writes.
     let carried (via: string) (lines: HeaderLine[]) : HeaderLine[] =
         let named = connectionOptions lines
-
-        let isCarried (struct (name, _): HeaderLine) =
-            not (hopByHop.Contains name)
-            && not (written.Contains name)
-            && not (isNamedBy named name)
-
         let mutable count = 1
 
-        for line in lines do
-            if isCarried line then
+        for struct (name, _) in lines do
+            if isCarried named name then
                 count <- count + 1
 
         let carried = Array.zeroCreate<HeaderLine> count
         let mutable next = 0
 
-        for line in lines do
-            if isCarried line then
+        for struct (name, _) as line in lines do
+            if isCarried named name then
                 carried[next] <- line
                 next <- next + 1
 

@@ -121,18 +121,6 @@ module PlainHead =
 
         isRight
 
-    let private trim (value: ReadOnlySpan<byte>) : ReadOnlySpan<byte> =
-        let mutable first = 0
-        let mutable last = value.Length - 1
-
-        while first <= last && (value[first] = ' 'B || value[first] = '\t'B) do
-            first <- first + 1
-
-        while last > first && (value[last] = ' 'B || value[last] = '\t'B) do
-            last <- last - 1
-
-        value.Slice(first, last - first + 1)
-
     // A name or an IPv4 address, and a port that is not empty, if any.
     let private isHost (value: ReadOnlySpan<byte>) : bool =
         match value.IndexOfAnyExcept hostBytes with
@@ -262,7 +250,7 @@ module PlainHead =
                         if afterName[valueLength] <> '\r'B || afterName[valueLength + 1] <> '\n'B then
                             odd <- ValueSome Oddity.Line
                         else
-                            let value = trim (afterName.Slice(0, valueLength))
+                            let value = MessageSyntax.trim (afterName.Slice(0, valueLength))
 
                             let struct (knownName: string | null, knownValue: string | null) =
                                 if next < known.Length then

@@ -46,5 +46,21 @@ module MessageSyntax =
     /// What can be a field's value (RFC 9110 section 5.5): no control but the tab.
     let isFieldValue (value: string) : bool = value.AsSpan().IndexOfAny controls < 0
 
+    /// What may stand around a field's value and between its parts (RFC 9110 section 5.6.3).
+    let isSpace (byte: byte) : bool = byte = ' 'B || byte = '\t'B
+
+    /// A field's value without the spaces around it.
+    let trim (value: ReadOnlySpan<byte>) : ReadOnlySpan<byte> =
+        let mutable first = 0
+        let mutable last = value.Length - 1
+
+        while first <= last && isSpace value[first] do
+            first <- first + 1
+
+        while last > first && isSpace value[last] do
+            last <- last - 1
+
+        value.Slice(first, last - first + 1)
+
     /// What can stand in a Host field, which may be empty; whether it is a host, routing finds out.
     let isHost (host: string) : bool = isVisible host

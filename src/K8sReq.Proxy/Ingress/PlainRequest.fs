@@ -59,42 +59,39 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
     /// How much of the body is to come, in bytes.
     member _.Left: int64 = length - (memory ()).BodyLength
 
-    /// Begins with a request, unless something speaks against it that its head shows: that is for the server to say.
+    /// Begins with a request, unless something speaks against it that its head shows: that is for the server to say. What
+    /// `Admission` refuses is no plain head, but for one that has been here before; `fuzz` shows that, too.
     member _.TryBegin(plain: PlainHead) : bool =
         let head = plain.Head
+        // There are none while the routes are not known: the server waits for them.
+        let hosts = services.Hosts()
 
-        if (Admission.check head).IsSome then
-            false
-        else
-            // There are none while the routes are not known: the server waits for them.
-            let hosts = services.Hosts()
+        match hosts.TryFind head.Host with
+        | ValueNone -> false
+        | ValueSome entry ->
+            let bodyLength = plain.ContentLength |> ValueOption.defaultValue 0L
+            let weight = RequestCapture.headWeight head.Lines
+            let room = Allowance(services.Budget, entry.Share, client)
 
-            match hosts.TryFind head.Host with
-            | ValueNone -> false
-            | ValueSome entry ->
-                let bodyLength = plain.ContentLength |> ValueOption.defaultValue 0L
-                let weight = RequestCapture.headWeight head.Lines
-                let room = Allowance(services.Budget, entry.Share, client)
-
-                if
-                    isTooLong bodyLength
-                    || (Admission.checkRouted services.ViaName head).IsSome
-                    || not (entry.IsWanted head)
-                    || not (room.TryTake weight)
-                then
-                    false
-                else
-                    let next = IngressRequest(head, Hosts = hosts, Entry = entry)
-                    began <- services.Clock.GetTimestamp()
-                    wire <- RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
-                    let memory = RequestBuffer(room, bodyLength)
-                    memory.Begin wire
-                    request <- next
-                    buffer <- memory
-                    allowance <- room
-                    headWeight <- weight
-                    length <- bodyLength
-                    true
+            if
+                isTooLong bodyLength
+                || (ForwardHeaders.tryFindOwnVia services.ViaName head.Lines).IsSome
+                || not (entry.IsWanted head)
+                || not (room.TryTake weight)
+            then
+                false
+            else
+                let next = IngressRequest(head, Hosts = hosts, Entry = entry)
+                began <- services.Clock.GetTimestamp()
+                wire <- RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
+                let memory = RequestBuffer(room, bodyLength)
+                memory.Begin wire
+                request <- next
+                buffer <- memory
+                allowance <- room
+                headWeight <- weight
+                length <- bodyLength
+                true
 
     /// Takes as much of the body as there is, from the start of these bytes; how much that is, or -1 if there is no room for it.
     member request.TryAppend(bytes: ReadOnlySpan<byte>) : int =

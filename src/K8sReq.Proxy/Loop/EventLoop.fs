@@ -54,6 +54,8 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     // What happens to targets' connections. The other one tells of it while the loop is not patient.
     let targets = new Epoll()
     let patience = Patience()
+    // When the turn began, by the stopwatch.
+    let mutable turnBegan = Stopwatch.GetTimestamp()
     let mutable isToldOfTargets = false
     let mutable targetsWatched = 0
 
@@ -171,6 +173,7 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             let limit = if isMore then 0 else timeout nextTick
             let count = epoll.Wait limit
             let began = Stopwatch.GetTimestamp()
+            turnBegan <- began
             let mutable isCalled = false
 
             match observer with
@@ -294,6 +297,21 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     member _.WatchTarget(descriptor: int, events: int, handler: LoopHandler) : unit =
         targetsWatched <- targetsWatched + 1
         watch targets descriptor events handler
+
+    /// The system's clock as it stood when the turn began; any other clock as it is. For times of which a turn's length does not
+    /// matter: asking the system takes as long as a lock, and each copy asks several times. On the
+    /// loop.
+    member loop.ClockOfTurns(clock: TimeProvider) : TimeProvider =
+        if Object.ReferenceEquals(clock, TimeProvider.System) then
+            {
+                new TimeProvider() with
+                    override _.GetTimestamp() = loop.TurnBegan
+            }
+        else
+            clock
+
+    /// When the turn began, by the stopwatch. On the loop.
+    member private _.TurnBegan: int64 = turnBegan
 
     /// To be told of what is sent to targets. On the loop.
     member _.Patience = patience

@@ -47,7 +47,7 @@ type LoopTargetConnection
         | Error error -> raise (SocketException(int error))
 
     let tcpInfo = GC.AllocateUninitializedArray<byte> 128
-    let state = ConnectionState(clock, timeouts, retiresAt)
+    let state = ConnectionState(loop.ClockOfTurns clock, timeouts, retiresAt)
     // Nothing waits for a connection that is not begun.
     let mutable output = OutputPhase.Free
     // What has not been sent of the request.

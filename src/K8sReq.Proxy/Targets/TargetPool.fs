@@ -54,22 +54,25 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
         else
             clock.GetElapsedTime 0L + maxAge * (0.75 + 0.25 * Random.Shared.NextDouble())
 
-    // To be called under the lock.
-    let takeIdle () : TargetConnection =
+    // To be called under the lock: null where none is idle.
+    let tryTakeIdle () : TargetConnection | null =
         sends <- sends + 1
         // Without an age limit, those that are not needed any more have to grow idle to be closed. Ticks: F# compares spans of time
         // as objects.
         let isNextsTurn = sends % 4 = 0 && maxAge.Ticks > 0L
 
-        let index =
-            if isNextsTurn then
-                max 0 (idle.Count - mostInTurn)
-            else
-                idle.Count - 1
+        if idle.Count = 0 then
+            null
+        else
+            let index =
+                if isNextsTurn then
+                    max 0 (idle.Count - mostInTurn)
+                else
+                    idle.Count - 1
 
-        let taken = idle[index]
-        idle.RemoveAt index
-        taken
+            let taken = idle[index]
+            idle.RemoveAt index
+            taken
 
     // A connection that was made while others were cancelled is cancelled by who made it.
     let cancelIfLate (connection: TargetConnection) =
@@ -93,28 +96,31 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
             cancelIfLate connection
         | Error outcome -> attempt.Complete(SendResult.ofOutcome outcome)
 
+    // A new connection, or why there is none; ValueNone if the pool has retired.
+    member private pool.TryCreate() : Result<TargetConnection, TargetOutcome> voption =
+        exclusively gate (fun () -> if isRetired then ValueNone else ValueSome(create pool))
+
     /// Sends over a connection that is idle, or over a new one. False if the pool has retired.
     member pool.TrySend(attempt: Attempt) : bool =
-        let mutable result = ValueNone
+        let mutable isSent = false
+        let mutable isOver = false
 
-        while result.IsNone do
-            let next =
-                exclusively gate (fun () ->
-                    if idle.Count > 0 then ValueSome(Choice1Of2(takeIdle ()))
-                    elif isRetired then ValueNone
-                    else ValueSome(Choice2Of2(create pool)))
+        while not (isSent || isOver) do
+            match exclusively gate (fun () -> tryTakeIdle ()) with
+            | null ->
+                isOver <- true
 
-            match next with
-            | ValueNone -> result <- ValueSome false
-            | ValueSome(Choice1Of2 connection) ->
+                match pool.TryCreate() with
+                | ValueSome made ->
+                    connect attempt made
+                    isSent <- true
+                | ValueNone -> ()
+            | connection ->
                 if connection.TryBegin attempt then
                     cancelIfLate connection
-                    result <- ValueSome true
-            | ValueSome(Choice2Of2 made) ->
-                connect attempt made
-                result <- ValueSome true
+                    isSent <- true
 
-        result.Value
+        isSent
 
     /// Gives up the attempts that are under way, and all that come later.
     member _.Cancel() : unit =
@@ -167,9 +173,6 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
             if not mayRepeat then
                 attempt.Complete result
             else
-                let next =
-                    exclusively gate (fun () -> if isRetired then ValueNone else ValueSome(create pool))
-
-                match next with
+                match pool.TryCreate() with
                 | ValueSome made -> connect attempt made
                 | ValueNone -> events.Resend attempt
