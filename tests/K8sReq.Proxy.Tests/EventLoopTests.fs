@@ -50,6 +50,36 @@ let private connected () : Socket * int =
 
 let private watched = Events.readable ||| Events.inputEnded ||| Events.edgeTriggered
 
+let private turns =
+    testList "the clock of turns" [
+        testCaseTask "stands still within a turn, and goes on with the next ones"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let clock = loop.ClockOfTurns TimeProvider.System
+
+                let! before, first, second, after =
+                    onLoop loop (fun () ->
+                        let first = clock.GetTimestamp()
+                        let before = TimeProvider.System.GetTimestamp()
+                        SpinWait.SpinUntil(fun () -> TimeProvider.System.GetTimestamp() > before + 1000L)
+                        before, first, clock.GetTimestamp(), TimeProvider.System.GetTimestamp())
+
+                Expect.equal second first "it stands still"
+                Expect.isLessThanOrEqual first before "as it was when the turn began"
+
+                do!
+                    Waiting.until "a later turn" (fun () ->
+                        onLoop loop (fun () -> clock.GetTimestamp() > after))
+            })
+
+        testCaseTask "is any other clock, as it is"
+        <| fun () ->
+            withLoop (fun loop _ -> task {
+                let clock = TestClock()
+                Expect.isTrue (Object.ReferenceEquals(loop.ClockOfTurns clock, clock)) "the same"
+            })
+    ]
+
 let private posting =
     testList "what is posted" [
         testCaseTask "is done on the loop's thread, in its order"
@@ -394,7 +424,7 @@ let private stalls =
     ]
 
 let tests =
-    testList "EventLoop" [ posting; watching; ofTargets; rests; watchdog; stalls ]
+    testList "EventLoop" [ turns; posting; watching; ofTargets; rests; watchdog; stalls ]
 
 // A page fault or a machine that is held up may look like it, now and then; code that blocks does so each time.
 let private mostByChance = 5

@@ -299,8 +299,7 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
         watch targets descriptor events handler
 
     /// The system's clock as it stood when the turn began; any other clock as it is. For times of which a turn's length does not
-    /// matter: asking the system takes as long as a lock, and each copy asks several times. On the
-    /// loop.
+    /// matter: asking the system takes as long as a lock, and each copy asks several times. What it gives is for the loop alone.
     member loop.ClockOfTurns(clock: TimeProvider) : TimeProvider =
         if Object.ReferenceEquals(clock, TimeProvider.System) then
             {
