@@ -18,6 +18,8 @@ type JournalStore
         // be sent.
         replayed: ObjectKey -> int64 -> unit
     ) =
+    inherit CopyStore()
+
     // A wait in memory that is longer is worth writing down how many attempts there were: after a crash they count.
     let longWait = TimeSpan.FromSeconds 5.0
     let usage = JournalUsage options.Limit
@@ -201,107 +203,106 @@ type JournalStore
     member _.Totals = writer.Totals
     member _.Usage = usage
 
-    interface CopyStore with
-        member _.Append request =
-            match request.Durable with
-            | null ->
-                request.Number <- Interlocked.Decrement &lastInMemory
-                keptInMemory
-            | _ -> append request
+    override _.Append request =
+        match request.Durable with
+        | null ->
+            request.Number <- Interlocked.Decrement &lastInMemory
+            keptInMemory
+        | _ -> append request
 
-        member _.Parked request id state wait =
-            // Of a suspect it is the attempt that counts: it has outlived one.
-            if wait >= longWait || request.IsSuspect then
-                match cloneOf request id.Copy with
-                | ValueSome clone ->
-                    request.IsSuspect <- false
-                    writer.Post(JournalWork.Attempted(id, clone, state.Attempts, request.Epoch))
-                | ValueNone -> ()
-
-        member _.Shelved request id state wait =
+    override _.Parked request id state wait =
+        // Of a suspect it is the attempt that counts: it has outlived one.
+        if wait >= longWait || request.IsSuspect then
             match cloneOf request id.Copy with
             | ValueSome clone ->
-                writer.Post(
-                    JournalWork.Shelved {
-                        Id = id
-                        Clone = clone
-                        Bytes = request.Bytes
-                        Attempts = state.Attempts
-                        Accepted = acceptedAt request
-                        Due = clock.Now + wait
-                        Epoch = request.Epoch
-                    }
-                )
+                request.IsSuspect <- false
+                writer.Post(JournalWork.Attempted(id, clone, state.Attempts, request.Epoch))
             | ValueNone -> ()
 
-            request.CopyEnded()
+    override _.Shelved request id state wait =
+        match cloneOf request id.Copy with
+        | ValueSome clone ->
+            writer.Post(
+                JournalWork.Shelved {
+                    Id = id
+                    Clone = clone
+                    Bytes = request.Bytes
+                    Attempts = state.Attempts
+                    Accepted = acceptedAt request
+                    Due = clock.Now + wait
+                    Epoch = request.Epoch
+                }
+            )
+        | ValueNone -> ()
 
-        member _.Ended request id _ =
-            match cloneOf request id.Copy with
-            | ValueSome clone ->
-                writer.Post(
-                    JournalWork.Ended {
-                        Id = id
-                        Clone = clone
-                        Bytes = request.Bytes
-                        Epoch = request.Epoch
-                    }
-                )
-            | ValueNone -> ()
+        request.CopyEnded()
 
-            request.CopyEnded()
+    override _.Ended request id _ =
+        match cloneOf request id.Copy with
+        | ValueSome clone ->
+            writer.Post(
+                JournalWork.Ended {
+                    Id = id
+                    Clone = clone
+                    Bytes = request.Bytes
+                    Epoch = request.Epoch
+                }
+            )
+        | ValueNone -> ()
 
-        member _.Died request id outcome attempts keep isForSink =
-            match cloneOf request id.Copy, DeadCause.ofOutcome outcome with
-            | ValueSome clone, Some cause ->
-                writer.Post(
-                    JournalWork.Died {
-                        Id = id
-                        Clone = clone
-                        Bytes = request.Bytes
-                        Cause = cause
-                        Outcome = TargetOutcome.describe outcome
-                        Attempts = attempts
-                        Target = CapturedRequest.target request.Request
-                        EndedAt = clock.Now
-                        Keep = keep
-                        Code =
-                            match TargetOutcome.status outcome with
-                            | ValueSome status -> string<int> status
-                            | ValueNone -> TargetOutcome.errorType outcome
-                        IsForSink = isForSink
-                        Epoch = request.Epoch
-                    }
-                )
-            | _ -> ()
+        request.CopyEnded()
 
-            request.CopyEnded()
+    override _.Died request id outcome attempts keep isForSink =
+        match cloneOf request id.Copy, DeadCause.ofOutcome outcome with
+        | ValueSome clone, Some cause ->
+            writer.Post(
+                JournalWork.Died {
+                    Id = id
+                    Clone = clone
+                    Bytes = request.Bytes
+                    Cause = cause
+                    Outcome = TargetOutcome.describe outcome
+                    Attempts = attempts
+                    Target = CapturedRequest.target request.Request
+                    EndedAt = clock.Now
+                    Keep = keep
+                    Code =
+                        match TargetOutcome.status outcome with
+                        | ValueSome status -> string<int> status
+                        | ValueNone -> TargetOutcome.errorType outcome
+                    IsForSink = isForSink
+                    Epoch = request.Epoch
+                }
+            )
+        | _ -> ()
 
-        member _.MaySend request stop =
-            match engine.Shared with
-            | ValueSome shared -> shared.Lease.MaySend(request.Epoch, stop)
-            | ValueNone -> ValueTask<bool> true
+        request.CopyEnded()
 
-        // Whether the file can be written is another question: `Append` answers that, for the whole request.
-        member _.TryReserve clone bytes = usage.TryReserve(clone, bytes)
-        member _.Release clone bytes = usage.Release(clone, bytes)
+    override _.MaySend request stop =
+        match engine.Shared with
+        | ValueSome shared -> shared.Lease.MaySend(request.Epoch, stop)
+        | ValueNone -> ValueTask<bool> true
 
-        member _.Backlog clone =
-            match usage.WaitingFor clone with
-            | ValueSome waiting -> {
-                Copies = waiting.Copies
-                Bytes = waiting.Bytes
-                Wait = max TimeSpan.Zero (waiting.Due - clock.Now)
-                OldestAge = max TimeSpan.Zero (clock.Now - waiting.Oldest)
-              }
-            | ValueNone -> Backlog.empty
+    // Whether the file can be written is another question: `Append` answers that, for the whole request.
+    override _.TryReserve clone bytes = usage.TryReserve(clone, bytes)
+    override _.Release clone bytes = usage.Release(clone, bytes)
 
-        member _.Take clone most bytes =
-            let taken =
-                TaskCompletionSource<StoredCopy list>(TaskCreationOptions.RunContinuationsAsynchronously)
+    override _.Backlog clone =
+        match usage.WaitingFor clone with
+        | ValueSome waiting -> {
+            Copies = waiting.Copies
+            Bytes = waiting.Bytes
+            Wait = max TimeSpan.Zero (waiting.Due - clock.Now)
+            OldestAge = max TimeSpan.Zero (clock.Now - waiting.Oldest)
+          }
+        | ValueNone -> Backlog.empty
 
-            writer.Post(JournalWork.Take(clone, most, bytes, clock.Now, taken))
-            taken.Task
+    override _.Take clone most bytes =
+        let taken =
+            TaskCompletionSource<StoredCopy list>(TaskCreationOptions.RunContinuationsAsynchronously)
+
+        writer.Post(JournalWork.Take(clone, most, bytes, clock.Now, taken))
+        taken.Task
 
     interface IDisposable with
         /// Writes every completion, and closes the file: after that nothing is sent again that has ended.

@@ -9,19 +9,19 @@ let create () : CopyStore =
     let last = ref 0L
 
     {
-        new CopyStore with
-            member _.Append request =
+        new CopyStore() with
+            override _.Append request =
                 request.Number <- Interlocked.Increment &last.contents
                 ValueTask<bool> true
 
-            member _.MaySend _ _ = ValueTask<bool> true
-            member _.Parked _ _ _ _ = ()
+            override _.MaySend _ _ = ValueTask<bool> true
+            override _.Parked _ _ _ _ = ()
             // Nothing is durable here, so nothing is ever shelved.
-            member _.Shelved request _ _ _ = request.CopyEnded()
-            member _.Ended request _ _ = request.CopyEnded()
-            member _.Died request _ _ _ _ _ = request.CopyEnded()
-            member _.TryReserve _ _ = false
-            member _.Release _ _ = ()
-            member _.Backlog _ = Backlog.empty
-            member _.Take _ _ _ = Task.FromResult []
+            override _.Shelved request _ _ _ = request.CopyEnded()
+            override _.Ended request _ _ = request.CopyEnded()
+            override _.Died request _ _ _ _ _ = request.CopyEnded()
+            override _.TryReserve _ _ = false
+            override _.Release _ _ = ()
+            override _.Backlog _ = Backlog.empty
+            override _.Take _ _ _ = Task.FromResult []
     }

@@ -27,51 +27,52 @@ let private stored (number: int64) : StoredCopy = {
 /// A store with so many copies in it, and what was taken out, shelved and ended.
 [<Sealed>]
 type private FakeStore(copies: int) =
+    inherit CopyStore()
+
     let waiting = ConcurrentQueue<int64>(seq { 1L .. int64 copies })
     let ended = ConcurrentQueue<int64>()
 
-    member _.Ended = List.ofSeq ended
+    member _.EndedCopies = List.ofSeq ended
     member _.Waiting = waiting.Count
 
-    interface CopyStore with
-        member _.Append _ = ValueTask<bool> true
-        member _.MaySend _ _ = ValueTask<bool> true
-        member _.Parked _ _ _ _ = ()
+    override _.Append _ = ValueTask<bool> true
+    override _.MaySend _ _ = ValueTask<bool> true
+    override _.Parked _ _ _ _ = ()
 
-        member _.Shelved request id _ _ =
-            waiting.Enqueue id.Request
-            request.CopyEnded()
+    override _.Shelved request id _ _ =
+        waiting.Enqueue id.Request
+        request.CopyEnded()
 
-        member _.Ended request id _ =
-            ended.Enqueue id.Request
-            request.CopyEnded()
+    override _.Ended request id _ =
+        ended.Enqueue id.Request
+        request.CopyEnded()
 
-        member _.Died request id _ _ _ _ =
-            ended.Enqueue id.Request
-            request.CopyEnded()
+    override _.Died request id _ _ _ _ =
+        ended.Enqueue id.Request
+        request.CopyEnded()
 
-        member _.TryReserve _ _ = true
-        member _.Release _ _ = ()
+    override _.TryReserve _ _ = true
+    override _.Release _ _ = ()
 
-        member _.Backlog _ = {
-            Copies = int64 waiting.Count
-            Bytes = 0L
-            Wait = TimeSpan.Zero
-            OldestAge = TimeSpan.Zero
-        }
+    override _.Backlog _ = {
+        Copies = int64 waiting.Count
+        Bytes = 0L
+        Wait = TimeSpan.Zero
+        OldestAge = TimeSpan.Zero
+    }
 
-        member _.Take _ most _ = task {
-            do! Task.Yield()
+    override _.Take _ most _ = task {
+        do! Task.Yield()
 
-            return [
-                let mutable left = most
-                let mutable next = 0L
+        return [
+            let mutable left = most
+            let mutable next = 0L
 
-                while left > 0 && waiting.TryDequeue &next do
-                    left <- left - 1
-                    stored next
-            ]
-        }
+            while left > 0 && waiting.TryDequeue &next do
+                left <- left - 1
+                stored next
+        ]
+    }
 
 let private limits = { Concurrency = 8; QueueBytes = 1000L }
 
@@ -110,14 +111,14 @@ let tests =
                 BacklogFeeder(services store client, budget, limits.Concurrency, ignore, lane)
 
             let nudge () =
-                while store.Ended.Length < 2000 do
+                while store.EndedCopies.Length < 2000 do
                     feeder.Nudge()
                     Thread.Yield() |> ignore
 
             let nudging = task { do! Task.WhenAll [ for _ in 1..4 -> Task.Run(fun () -> nudge ()) ] }
             do! nudging |> Waiting.within "all copies"
 
-            Expect.equal (List.sort store.Ended) [ 1L .. 2000L ] "each ended once"
+            Expect.equal (List.sort store.EndedCopies) [ 1L .. 2000L ] "each ended once"
             Expect.equal sent.Count 2000 "each was sent once"
             do! Waiting.until "the memory" (fun () -> Task.FromResult((budget.Used = 0L)))
         }

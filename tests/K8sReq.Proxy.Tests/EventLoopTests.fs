@@ -29,10 +29,7 @@ let private onLoop (loop: EventLoop) (work: unit -> 'T) : Task<'T> =
     loop.Post(fun () -> ended.SetResult(work ()))
     ended.Task |> Waiting.within "the loop"
 
-let private handler (happened: int -> unit) = {
-    new LoopHandler with
-        member _.Happened events = happened events
-}
+let private handler (happened: int -> unit) = LoopHandler happened
 
 // Two ends of a connection: a socket, and a descriptor that never blocks.
 let private connected () : Socket * int =

@@ -13,10 +13,10 @@ let observing
     (attempted: int -> TimeSpan -> unit)
     (ended: Lane -> TargetOutcome -> TimeSpan -> unit)
     : CopyObserver = {
-    new CopyObserver with
-        member _.Attempted _ _ number _ duration = attempted number duration
-        member _.Ended _ lane (struct (outcome, _)) duration = ended lane outcome duration
-        member _.Shelved _ _ = ()
+    new CopyObserver() with
+        override _.Attempted _ _ number _ duration = attempted number duration
+        override _.Ended _ lane (struct (outcome, _)) duration = ended lane outcome duration
+        override _.Shelved _ _ = ()
 }
 
 /// Told of nothing.
@@ -30,20 +30,20 @@ let storeWith
     let memory = MemoryStore.create ()
 
     {
-        new CopyStore with
-            member _.Append request = append request
-            member _.MaySend request stop = maySend request stop
-            member _.Parked request id state wait = memory.Parked request id state wait
-            member _.Shelved request id state wait = memory.Shelved request id state wait
-            member _.Ended request id outcome = memory.Ended request id outcome
+        new CopyStore() with
+            override _.Append request = append request
+            override _.MaySend request stop = maySend request stop
+            override _.Parked request id state wait = memory.Parked request id state wait
+            override _.Shelved request id state wait = memory.Shelved request id state wait
+            override _.Ended request id outcome = memory.Ended request id outcome
 
-            member _.Died request id outcome attempts keep isForSink =
+            override _.Died request id outcome attempts keep isForSink =
                 memory.Died request id outcome attempts keep isForSink
 
-            member _.TryReserve clone bytes = memory.TryReserve clone bytes
-            member _.Release clone bytes = memory.Release clone bytes
-            member _.Backlog clone = memory.Backlog clone
-            member _.Take clone most bytes = memory.Take clone most bytes
+            override _.TryReserve clone bytes = memory.TryReserve clone bytes
+            override _.Release clone bytes = memory.Release clone bytes
+            override _.Backlog clone = memory.Backlog clone
+            override _.Take clone most bytes = memory.Take clone most bytes
     }
 
 /// With this client, by the real clock. Retries come after their whole back-off; what throws within fails the test.

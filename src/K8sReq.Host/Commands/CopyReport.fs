@@ -17,6 +17,8 @@ type CopyReport
         failures: FailureLog,
         isAbandoning: unit -> bool
     ) =
+    inherit CopyObserver()
+
     let abandoned = ConcurrentDictionary<Target, int>()
 
     let traceIdOf (request: AcceptedRequest) =
@@ -93,22 +95,21 @@ type CopyReport
             fun target count -> ProxyLog.laneRecovered logger (string target.Clone) target.Endpoint count
     }
 
-    interface CopyObserver with
-        member _.Attempted request lane number outcome duration =
-            accounts.AttemptEnded(lane.Statistics, number, outcome)
-            http.Sent(request.Request.Method, outcome, duration)
+    override _.Attempted request lane number outcome duration =
+        accounts.AttemptEnded(lane.Statistics, number, outcome)
+        http.Sent(request.Request.Method, outcome, duration)
 
-        member _.Ended request lane (struct (outcome, _) as ending) duration =
-            try
-                if tap.IsOn then
-                    tapEnd request lane ending duration
+    override _.Ended request lane (struct (outcome, _) as ending) duration =
+        try
+            if tap.IsOn then
+                tapEnd request lane ending duration
 
-                if TargetOutcome.isDelivered outcome then
-                    delivered request lane ending duration
-                elif not (TargetOutcome.isTakenOver outcome) then
-                    failed request lane ending duration
-            finally
-                accounts.Ended(lane.Statistics, outcome, duration)
-                lane.NudgeNow()
+            if TargetOutcome.isDelivered outcome then
+                delivered request lane ending duration
+            elif not (TargetOutcome.isTakenOver outcome) then
+                failed request lane ending duration
+        finally
+            accounts.Ended(lane.Statistics, outcome, duration)
+            lane.NudgeNow()
 
-        member _.Shelved _ _ = accounts.Shelved()
+    override _.Shelved _ _ = accounts.Shelved()

@@ -131,7 +131,15 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
             false
 
     // The head that is to be put before the first bytes of the body.
-    let mutable awaitedHead: WireHead voption = ValueNone
+    // Not in an option: to copy as much as that is into an object costs more than a lock.
+    let mutable awaitedHead = Unchecked.defaultof<WireHead>
+    let mutable isHeadAwaited = false
+
+    let putAwaited (arrived: int) =
+        isHeadAwaited <- false
+        let isPut = putFirst awaitedHead arrived
+        awaitedHead <- Unchecked.defaultof<WireHead>
+        isPut
 
     /// Of the body so far, in bytes.
     member _.BodyLength = length
@@ -141,7 +149,9 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
     /// The head of a request whose length is known before its body: it takes no memory until something of the body has
     /// come, or `TryEnd` is called. To be called before the first byte of the body.
-    member _.Begin(head: WireHead) : unit = awaitedHead <- ValueSome head
+    member _.Begin(head: WireHead) : unit =
+        awaitedHead <- head
+        isHeadAwaited <- true
 
     /// Puts the head before the body, of which there may be something already, or nothing. False if the budget does not
     /// reach for it.
@@ -160,12 +170,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
                 true
 
     /// Nothing more comes: the head that was begun with is there now. False if the budget does not reach for it.
-    member _.TryEnd() : bool =
-        match awaitedHead with
-        | ValueSome head ->
-            awaitedHead <- ValueNone
-            putFirst head 0
-        | ValueNone -> true
+    member _.TryEnd() : bool = not isHeadAwaited || putAwaited 0
 
     // `following`: how many bytes have come behind these.
     member private _.TryAppend(bytes: ReadOnlySpan<byte>, following: int64) : bool =
@@ -175,11 +180,8 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         let arrived (rest: int) =
             int (min (int64 largestBlock) (int64 rest + following))
 
-        match awaitedHead with
-        | ValueSome head when bytes.Length > 0 ->
-            awaitedHead <- ValueNone
-            hasRoom <- putFirst head (arrived bytes.Length)
-        | _ -> ()
+        if isHeadAwaited && bytes.Length > 0 then
+            hasRoom <- putAwaited (arrived bytes.Length)
 
         while hasRoom && rest.Length > 0 do
             if filling < 0 || used = blocks[filling].Length then

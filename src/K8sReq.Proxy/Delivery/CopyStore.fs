@@ -135,8 +135,10 @@ module Backlog =
         OldestAge = TimeSpan.Zero
     }
 
-/// Where accepted copies are kept until they have ended. Called from any thread; must not throw.
-type CopyStore =
+/// Where accepted copies are kept until they have ended. Called from any thread; must not throw. A class for the reason that
+/// `CopyObserver` is one.
+[<AbstractClass>]
+type CopyStore() =
     /// Keeps a request and its copies. True once they are kept, and the client may be told so; false if they cannot be: then
     /// nothing is kept, nothing may be sent, and the request is the caller's again. Who waits may go on on the store's own thread,
     /// and so must not block it.

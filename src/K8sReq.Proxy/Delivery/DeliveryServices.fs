@@ -11,9 +11,11 @@ type CopyEnd = (struct (TargetOutcome * int))
 /// A copy's slot in a target's queue: true once it may be sent (see `LaneEntry.Entered`).
 type LaneSlot = (struct (Lane * Task<bool>))
 
-/// Told of what becomes of copies, from any thread. Its methods take their arguments at once: a function of several that is kept
-/// in a record is asked for its type at each call, and these are called for each copy.
-type CopyObserver =
+/// Told of what becomes of copies, from any thread. These methods are called for each copy, so they are those of a class: a
+/// function of several arguments that is kept in a record is asked for its type at each call, and an interface's method is
+/// looked up, where code is compiled as the process runs.
+[<AbstractClass>]
+type CopyObserver() =
     /// Told of the end of every attempt, with its number from 1 and its duration; of none that was not tried.
     abstract Attempted:
         request: AcceptedRequest ->

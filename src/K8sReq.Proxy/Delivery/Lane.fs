@@ -7,7 +7,7 @@ open System.Threading.Tasks
 open K8sReq.Core
 
 /// What became of a copy that was offered to a lane.
-[<RequireQualifiedAccess>]
+[<RequireQualifiedAccess; Struct>]
 type LaneEntry =
     /// It has a place. True once it may be sent, and then `Leave` is to be called when it has been; false if the lane was
     /// retired before that.
@@ -142,22 +142,22 @@ type Lane
 
     /// Offers a copy of so many bytes.
     member _.TryEnter(bytes: int64) : LaneEntry =
-        let entry, isFirstDrop =
+        let struct (entry, isFirstDrop) =
             exclusively gate (fun () ->
                 if retired.IsCancellationRequested then
-                    LaneEntry.Retired, false
+                    struct (LaneEntry.Retired, false)
                 else
                     let struct (next, admission) = LaneLoad.offer limits bytes load
                     load <- next
 
                     match admission with
-                    | LaneAdmission.Send -> atOnce, false
-                    | LaneAdmission.Queue -> LaneEntry.Entered(enqueue bytes), false
+                    | LaneAdmission.Send -> struct (atOnce, false)
+                    | LaneAdmission.Queue -> struct (LaneEntry.Entered(enqueue bytes), false)
                     // The journal takes it.
-                    | LaneAdmission.Overflow when target.Delivery.IsDurable -> LaneEntry.Full, false
+                    | LaneAdmission.Overflow when target.Delivery.IsDurable -> struct (LaneEntry.Full, false)
                     | LaneAdmission.Overflow ->
                         dropped <- dropped + 1L
-                        LaneEntry.Full, dropped = 1L)
+                        struct (LaneEntry.Full, dropped = 1L))
 
         if isFirstDrop then
             events.Overflowed target

@@ -473,16 +473,15 @@ and [<Sealed>] internal PlainConnection(own: PlainLoop, client: LoopClient) as c
     /// Begins to receive.
     member connection.Start() : unit =
         own.Connections.Add connection |> ignore
-        client.Watch connection
+        client.Watch(fun events -> connection.Happened events)
 
-    interface LoopHandler with
-        member connection.Happened events =
-            if events &&& (Events.inputEnded ||| Events.hungUp ||| Events.failed) <> 0 then
-                isInputEnding <- true
+    member private connection.Happened(events: int) : unit =
+        if events &&& (Events.inputEnded ||| Events.hungUp ||| Events.failed) <> 0 then
+            isInputEnding <- true
 
-            if phase = PlainPhase.Answering && events &&& ~~~Events.readable <> 0 then
-                connection.Flush()
+        if phase = PlainPhase.Answering && events &&& ~~~Events.readable <> 0 then
+            connection.Flush()
 
-            if events &&& ~~~Events.writable <> 0 then
-                isReadable <- true
-                connection.ReceiveAll()
+        if events &&& ~~~Events.writable <> 0 then
+            isReadable <- true
+            connection.ReceiveAll()

@@ -7,10 +7,8 @@ open System.Diagnostics
 open System.Threading
 open System.Threading.Tasks
 
-/// Something whose descriptor a loop watches.
-type LoopHandler =
-    /// These `Events` have happened to its descriptor. Must not throw and must not block.
-    abstract Happened: events: int -> unit
+/// Told that these `Events` have happened to a descriptor that a loop watches. Must not throw and must not block.
+type LoopHandler = delegate of events: int -> unit
 
 /// How often something kept a loop from all else for longer than it may.
 [<Struct>]
@@ -56,7 +54,10 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
     let patience = Patience()
     // When the turn began, by the stopwatch.
     let mutable turnBegan = Stopwatch.GetTimestamp()
+    let mutable nextTick = Stopwatch.GetTimestamp() + ticksEvery
     let mutable isToldOfTargets = false
+    // More has happened to targets than could be told of at once.
+    let mutable isMore = false
     let mutable targetsWatched = 0
 
     // Of the loop's thread alone. By descriptor: who watches it, and the number of that watch. A descriptor that was closed is
@@ -105,7 +106,7 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             | null -> ()
             | handler ->
                 try
-                    handler.Happened events
+                    handler.Invoke events
                 with error ->
                     failed error
 
@@ -151,7 +152,7 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
 
         index < count
 
-    let timeout (nextTick: int64) =
+    let timeout () =
         if later.Count > 0 then
             0
         elif patience.IsPatient && patience.IsLimited then
@@ -163,52 +164,53 @@ type EventLoop private (name: string, failed: exn -> unit, observer: TurnObserve
             // Rounded up: a millisecond early it would wait again.
             int (left * 1000L / Stopwatch.Frequency) + 1
 
+    // What has come about is told of, once something has.
+    let turn () =
+        heedPatience ()
+        let limit = if isMore then 0 else timeout ()
+        let count = epoll.Wait limit
+        let began = Stopwatch.GetTimestamp()
+        turnBegan <- began
+        let mutable isCalled = false
+
+        match observer with
+        | Some observer -> observer.Began()
+        | None -> ()
+
+        patience.TurnBegan began
+
+        // While it is patient it has to look for itself.
+        isMore <-
+            targetsWatched > 0
+            && (not isToldOfTargets || hasTargets count)
+            && tellOfTargets (count = 0 && limit > 0)
+
+        for index in 0 .. count - 1 do
+            let number = epoll.Number index
+
+            if number = wakeUpNumber then
+                isCalled <- true
+            elif number <> targetsNumber then
+                tell number (epoll.Happened index)
+
+        if isCalled then
+            runPosted ()
+
+        if later.Count > 0 then
+            runLater ()
+
+        if ticks.Count > 0 && began >= nextTick then
+            nextTick <- began + ticksEvery
+
+            for tick in ticks.ToArray() do
+                guarded tick
+
+        turnEnded began
+
+    // Each turn is a call: a method that is called once stays as it was compiled at first.
     let run () =
-        let mutable nextTick = Stopwatch.GetTimestamp() + ticksEvery
-        // More has happened to targets than can be told of at once.
-        let mutable isMore = false
-
         while not isOver do
-            heedPatience ()
-            let limit = if isMore then 0 else timeout nextTick
-            let count = epoll.Wait limit
-            let began = Stopwatch.GetTimestamp()
-            turnBegan <- began
-            let mutable isCalled = false
-
-            match observer with
-            | Some observer -> observer.Began()
-            | None -> ()
-
-            patience.TurnBegan began
-
-            // While it is patient it has to look for itself.
-            isMore <-
-                targetsWatched > 0
-                && (not isToldOfTargets || hasTargets count)
-                && tellOfTargets (count = 0 && limit > 0)
-
-            for index in 0 .. count - 1 do
-                let number = epoll.Number index
-
-                if number = wakeUpNumber then
-                    isCalled <- true
-                elif number <> targetsNumber then
-                    tell number (epoll.Happened index)
-
-            if isCalled then
-                runPosted ()
-
-            if later.Count > 0 then
-                runLater ()
-
-            if ticks.Count > 0 && began >= nextTick then
-                nextTick <- began + ticksEvery
-
-                for tick in ticks.ToArray() do
-                    guarded tick
-
-            turnEnded began
+            turn ()
 
         (epoll :> IDisposable).Dispose()
         (targets :> IDisposable).Dispose()

@@ -178,7 +178,7 @@ type LoopConnection
                 member _.Output = output.Writer
         }
 
-        loop.HandOver(descriptor, connection)
+        loop.HandOver(descriptor, (fun events -> connection.Happened events))
         connection.Send() |> ignore
 
         if first.Length > 0 then
@@ -189,16 +189,15 @@ type LoopConnection
     /// Receives what came meanwhile, once the server reads. On the loop.
     member connection.Resume() : unit = connection.ReceiveAll()
 
-    interface LoopHandler with
-        member connection.Happened events =
-            if events &&& ~~~Events.writable <> 0 then
-                isReadable <- true
-                connection.ReceiveAll()
+    member private connection.Happened(events: int) : unit =
+        if events &&& ~~~Events.writable <> 0 then
+            isReadable <- true
+            connection.ReceiveAll()
 
-            if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
-                match room with
-                | null -> ()
-                | waiting -> waiting.TrySetResult() |> ignore
+        if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
+            match room with
+            | null -> ()
+            | waiting -> waiting.TrySetResult() |> ignore
 
     override connection.Abort(_: ConnectionAbortedException) = loop.Run(fun () -> connection.Close())
 

@@ -140,12 +140,7 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
             match listening.Server with
             | Some server -> server.Serve served
             | None ->
-                served.Watch
-                    {
-                        new LoopHandler with
-                            member _.Happened _ = ()
-                    }
-
+                served.Watch(fun _ -> ())
                 served.GiveToServer [||])
 
     // There are too few descriptors: the same connection would be told of again at once.
@@ -185,11 +180,8 @@ type private LoopListener(socket: Socket, listening: LoopListening, connections:
                     left <- 0
                     listener.Pause(SocketException(int error).Message)
 
-    interface LoopHandler with
-        member listener.Happened _ = listener.Accept()
-
     member listener.Start() : unit =
-        loop.Run(fun () -> loop.Watch(descriptor, Events.readable, listener))
+        loop.Run(fun () -> loop.Watch(descriptor, Events.readable, (fun _ -> listener.Accept())))
 
     interface IConnectionListener with
         member _.EndPoint =

@@ -50,8 +50,8 @@ type LoopTargetConnection
     let state = ConnectionState(loop.ClockOfTurns clock, timeouts, retiresAt)
     // Nothing waits for a connection that is not begun.
     let mutable output = OutputPhase.Free
-    // What has not been sent of the request.
-    let mutable unsent = ReadOnlySequence<byte>.Empty
+    // What has not been sent of the request. Nothing is written as zeroes, which is less than to copy `Empty`.
+    let mutable unsent = Unchecked.defaultof<ReadOnlySequence<byte>>
     // Bytes that the system has taken to send over this connection, and how many those were before this exchange.
     let mutable written = 0L
     let mutable writtenBefore = 0L
@@ -111,7 +111,7 @@ type LoopTargetConnection
         close ()
         let before = output
         setOutput OutputPhase.Free
-        unsent <- ReadOnlySequence.Empty
+        unsent <- Unchecked.defaultof<_>
 
         match before with
         | OutputPhase.Connecting -> connection.Perform(state.Connected SocketError.OperationAborted)
@@ -123,7 +123,7 @@ type LoopTargetConnection
             connection.Perform(state.InputEnded(SocketError.OperationAborted, false))
 
     member private connection.Sent(error: SocketError) =
-        unsent <- ReadOnlySequence.Empty
+        unsent <- Unchecked.defaultof<_>
         connection.Perform(state.Sent(error, (written = writtenBefore)))
 
     member private connection.SendAll() =
@@ -206,28 +206,27 @@ type LoopTargetConnection
         if error = SocketError.Success then
             connection.SendAll()
 
-    interface LoopHandler with
-        member connection.Happened events =
-            if events &&& (Events.inputEnded ||| Events.hungUp ||| Events.failed) <> 0 then
-                isInputEnding <- true
+    member private connection.Happened(events: int) : unit =
+        if events &&& (Events.inputEnded ||| Events.hungUp ||| Events.failed) <> 0 then
+            isInputEnding <- true
 
-            // Until it is connected there is nothing to receive.
-            match output with
-            | OutputPhase.Connecting ->
-                if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
-                    connection.Connected()
-            | OutputPhase.Full ->
-                if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
-                    setOutput OutputPhase.Free
-                    connection.SendAll()
-            | OutputPhase.Free -> ()
+        // Until it is connected there is nothing to receive.
+        match output with
+        | OutputPhase.Connecting ->
+            if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
+                connection.Connected()
+        | OutputPhase.Full ->
+            if events &&& (Events.writable ||| Events.failed ||| Events.hungUp) <> 0 then
+                setOutput OutputPhase.Free
+                connection.SendAll()
+        | OutputPhase.Free -> ()
 
-            if
-                output <> OutputPhase.Connecting
-                && not isReceiving
-                && (isInputEnding || events &&& Events.readable <> 0)
-            then
-                connection.ReceiveAll()
+        if
+            output <> OutputPhase.Connecting
+            && not isReceiving
+            && (isInputEnding || events &&& Events.readable <> 0)
+        then
+            connection.ReceiveAll()
 
     member private connection.Expire() =
         timer.HasTold()
@@ -238,7 +237,7 @@ type LoopTargetConnection
         setOutput OutputPhase.Connecting
         state.Connecting()
         timer.Start(state.Deadline, (fun () -> loop.Post(fun () -> connection.Expire())))
-        loop.WatchTarget(descriptor, watched, connection)
+        loop.WatchTarget(descriptor, watched, (fun events -> connection.Happened events))
 
         match Libc.connect descriptor endpoint with
         | SocketError.InProgress -> ()

@@ -1,7 +1,9 @@
 namespace K8sReq.Proxy
 
-/// Who made a connection and keeps it while nothing is sent over it. Called without a lock held.
-type ConnectionOwner =
+/// Who made a connection and keeps it while nothing is sent over it. Called without a lock held. A class for the reason that
+/// `CopyObserver` is one.
+[<AbstractClass>]
+type ConnectionOwner() =
     /// It can be used again.
     abstract Returned: TargetConnection -> unit
     /// It is closed, for good.

@@ -17,6 +17,11 @@ type ConnectionLimits = {
 /// Makes a connection of this owner that is used until then on the clock. Throws a `SocketException` where it cannot.
 type ConnectionMaker = delegate of owner: ConnectionOwner * retiresAt: TimeSpan -> TargetConnection
 
+/// A connection over which nothing is sent. An array of these takes what it is given; one of `TargetConnection` asks it for its
+/// type first, which may be another than its own, and a connection becomes idle with each copy.
+[<Struct; NoEquality; NoComparison>]
+type internal IdleConnection = { Connection: TargetConnection }
+
 /// What a pool tells of itself. Called outside of its lock.
 type PoolEvents = {
     /// It has no connection any more and makes none: another pool takes its place.
@@ -32,6 +37,8 @@ type PoolEvents = {
 /// are left idle until they end: a burst may leave hundreds, and what nobody has used for a while costs more to use, here and in the
 /// system.
 and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: ConnectionMaker, events: PoolEvents) =
+    inherit ConnectionOwner()
+
     // Of the idle connections, so many take turns.
     static let mostInTurn = 16
 
@@ -39,7 +46,7 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
     // connection is called with it held.
     let gate = Lock()
     let all = HashSet<TargetConnection>()
-    let idle = List<TargetConnection>()
+    let idle = List<IdleConnection>()
     let mutable sends = 0
     let mutable isClosing = false
     // All attempts are given up, those that are still to come as well.
@@ -72,7 +79,15 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
 
             let taken = idle[index]
             idle.RemoveAt index
-            taken
+            taken.Connection
+
+    // To be called under the lock.
+    let forgetIdle (connection: TargetConnection) =
+        let index =
+            idle.FindLastIndex(fun known -> Object.ReferenceEquals(known.Connection, connection))
+
+        if index >= 0 then
+            idle.RemoveAt index
 
     // A connection that was made while others were cancelled is cancelled by who made it.
     let cancelIfLate (connection: TargetConnection) =
@@ -139,40 +154,39 @@ and [<Sealed>] TargetPool(clock: TimeProvider, maxAge: TimeSpan, make: Connectio
         for connection in exclusively gate (fun () -> Array.ofSeq all) do
             connection.CloseUnlessBusy()
 
-    interface ConnectionOwner with
-        member _.Returned connection =
-            let isKept =
-                exclusively gate (fun () ->
-                    if not isClosing then
-                        idle.Add connection
+    override _.Returned connection =
+        let isKept =
+            exclusively gate (fun () ->
+                if not isClosing then
+                    idle.Add { Connection = connection }
 
-                    not isClosing)
+                not isClosing)
 
-            // It may have ended before it was here to be taken away.
-            if not isKept then
-                connection.CloseUnlessBusy()
-            elif connection.IsClosed then
-                exclusively gate (fun () -> idle.Remove connection |> ignore)
+        // It may have ended before it was here to be taken away.
+        if not isKept then
+            connection.CloseUnlessBusy()
+        elif connection.IsClosed then
+            exclusively gate (fun () -> forgetIdle connection)
 
-        member pool.Closed connection =
-            let isEmpty =
-                exclusively gate (fun () ->
-                    all.Remove connection |> ignore
-                    idle.Remove connection |> ignore
+    override pool.Closed connection =
+        let isEmpty =
+            exclusively gate (fun () ->
+                all.Remove connection |> ignore
+                forgetIdle connection
 
-                    if all.Count = 0 then
-                        isRetired <- true
+                if all.Count = 0 then
+                    isRetired <- true
 
-                    all.Count = 0)
+                all.Count = 0)
 
-            if isEmpty then
-                events.Retired pool
+        if isEmpty then
+            events.Retired pool
 
-        member pool.Ended(attempt, result, mayRepeat) =
-            // Once more, over a connection that nobody has used: part of the same attempt, for the target had nothing of it.
-            if not mayRepeat then
-                attempt.Complete result
-            else
-                match pool.TryCreate() with
-                | ValueSome made -> connect attempt made
-                | ValueNone -> events.Resend attempt
+    override pool.Ended(attempt, result, mayRepeat) =
+        // Once more, over a connection that nobody has used: part of the same attempt, for the target had nothing of it.
+        if not mayRepeat then
+            attempt.Complete result
+        else
+            match pool.TryCreate() with
+            | ValueSome made -> connect attempt made
+            | ValueNone -> events.Resend attempt
