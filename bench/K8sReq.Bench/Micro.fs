@@ -131,10 +131,9 @@ type Copies() =
     let accepted copies =
         AcceptedRequest(TestRequest.get, 100L, 0L, null, copies, null, ignore)
 
-    let delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
+    let delivered = Sending.Ended(SendResult.ofOutcome (TargetOutcome.Delivered 200))
 
-    let services =
-        InMemoryDelivery.services (TargetClient(fun _ _ -> ValueTask<SendResult> delivered))
+    let services = InMemoryDelivery.services (TargetClient(fun _ _ -> delivered))
 
     let enter () : LaneSlot =
         match lane.TryEnter 100L with

@@ -95,7 +95,7 @@ let tests =
             let sent = ConcurrentQueue<int>()
 
             let client =
-                TargetClient(fun _ _ ->
+                InMemoryDelivery.clientOf (fun _ _ ->
                     ValueTask<SendResult>(
                         task {
                             do! Task.Yield()
@@ -133,7 +133,7 @@ let tests =
             let mutable underWay = 0
 
             let client =
-                TargetClient(fun _ _ ->
+                InMemoryDelivery.clientOf (fun _ _ ->
                     Interlocked.Increment &underWay |> ignore
                     ValueTask<SendResult> answers.Task)
 
@@ -173,7 +173,7 @@ let tests =
             let store = FakeStore 50
 
             let client =
-                TargetClient(fun _ _ ->
+                InMemoryDelivery.clientOf (fun _ _ ->
                     ValueTask<SendResult>(
                         Task
                             .Delay(-1)

@@ -53,7 +53,7 @@ let private expiringAfter (seconds: float) (target: Target) : Target = {
 
 /// Retries come at once.
 let private servicesWith (client: Target -> CapturedRequest -> ValueTask<SendResult>) : DeliveryServices = {
-    InMemoryDelivery.services (TargetClient(fun target request -> client target request)) with
+    InMemoryDelivery.services (InMemoryDelivery.clientOf client) with
         Jitter = fun () -> 0.0
 }
 
@@ -116,7 +116,7 @@ type private Bench
 
         let services = {
             Client =
-                TargetClient(fun _ _ ->
+                InMemoryDelivery.clientOf (fun _ _ ->
                     ValueTask<SendResult>(
                         task {
                             if stop.IsCancellationRequested then

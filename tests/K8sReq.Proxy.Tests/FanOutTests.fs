@@ -36,7 +36,7 @@ let private accepted copies release =
     AcceptedRequest(request, 3L, 0L, null, copies, null, release)
 
 let private services (client: Target -> CapturedRequest -> CancellationToken -> Async<TargetOutcome>) =
-    TargetClient(fun target request ->
+    InMemoryDelivery.clientOf (fun target request ->
         async {
             let! outcome = client target request CancellationToken.None
             return SendResult.ofOutcome outcome
@@ -226,7 +226,7 @@ let tests =
             let services = {
                 services (fun _ _ _ -> async { return TargetOutcome.Delivered 200 }) with
                     Client =
-                        TargetClient(fun _ _ ->
+                        InMemoryDelivery.clientOf (fun _ _ ->
                             ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200)))
                     Clock = {
                         new System.TimeProvider() with

@@ -328,7 +328,7 @@ let tests =
                     Delivery = {
                         (BarePipeline.services Tracing.Off).Delivery with
                             Client =
-                                TargetClient(fun target _ ->
+                                InMemoryDelivery.clientOf (fun target _ ->
                                     sent.Enqueue(string target.Clone)
 
                                     ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200)))

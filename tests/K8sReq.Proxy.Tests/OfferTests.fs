@@ -12,7 +12,7 @@ let private answerOne (happened: ConcurrentQueue<string>) =
     let services = BarePipeline.services Tracing.Off
 
     let client =
-        TargetClient(fun target _ ->
+        InMemoryDelivery.clientOf (fun target _ ->
             happened.Enqueue target.Clone.Name
             ValueTask<SendResult>(SendResult.ofOutcome (TargetOutcome.Delivered 200)))
 

@@ -27,6 +27,7 @@ let main arguments =
             DeliveryTests.tests
             FanOutTests.tests
             OfferTests.tests
+            SendingTests.tests
             ConnectionStateTests.tests
             DeadlineTimerTests.tests
             PatienceTests.tests

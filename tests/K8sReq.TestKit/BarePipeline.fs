@@ -12,7 +12,9 @@ open K8sReq.Core
 open K8sReq.Journal
 open K8sReq.Proxy
 
-let private delivered = SendResult.ofOutcome (TargetOutcome.Delivered 200)
+// One for all: it has ended.
+let private delivered =
+    Sending.Ended(SendResult.ofOutcome (TargetOutcome.Delivered 200))
 
 let private hosts =
     let lanes =
@@ -35,7 +37,7 @@ let private hosts =
 let services (tracing: Tracing) : DuplicateServices = {
     RoutesKnown = fun () -> ValueTask<bool> true
     Hosts = fun () -> hosts
-    Delivery = InMemoryDelivery.services (TargetClient(fun _ _ -> ValueTask<SendResult> delivered))
+    Delivery = InMemoryDelivery.services (TargetClient(fun _ _ -> delivered))
     Answered = ignore
     Refusals = RefusalLog(Abstractions.NullLogger.Instance, TimeProvider.System)
     Tap = Tap()

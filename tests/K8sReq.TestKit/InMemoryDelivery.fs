@@ -46,6 +46,32 @@ let storeWith
             override _.Take clone most bytes = memory.Take clone most bytes
     }
 
+/// A client that sends so. What throws later than at once has faulted.
+let clientOf (send: Target -> CapturedRequest -> ValueTask<SendResult>) : TargetClient =
+    TargetClient(fun target request ->
+        let sent = send target request
+
+        if sent.IsCompleted then
+            Sending.Ended sent.Result
+        else
+            let sending = Sending()
+
+            sent
+                .AsTask()
+                .ContinueWith(
+                    (fun (sent: Task<SendResult>) ->
+                        match sent.Exception with
+                        | null -> sending.Complete sent.Result
+                        | error ->
+                            TargetOutcome.Faulted(error.GetBaseException().Message)
+                            |> SendResult.ofOutcome
+                            |> sending.Complete),
+                    TaskContinuationOptions.ExecuteSynchronously
+                )
+            |> ignore
+
+            sending)
+
 /// With this client, by the real clock. Retries come after their whole back-off; what throws within fails the test.
 let services (client: TargetClient) : DeliveryServices = {
     Client = client

@@ -65,7 +65,7 @@ type DeadLetterSinks
 
     // True if it need not be sent again.
     let send (sink: Target) (letter: UnsentLetter) : Task<bool> = task {
-        let! result = client.Invoke(sink, requestOf letter)
+        let! result = client.Invoke(sink, requestOf letter).AsTask()
 
         match result.Outcome with
         | TargetOutcome.Delivered _ ->

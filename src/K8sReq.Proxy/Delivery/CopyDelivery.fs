@@ -19,6 +19,8 @@ type CopyDelivery
         attempts: int,
         ended: CopyEnd -> unit
     ) =
+    inherit SendObserver()
+
     // All of it belongs to the one thread that runs the copy.
     let mutable state =
         match request.Durable with
@@ -116,21 +118,14 @@ type CopyDelivery
 
     // Whatever the client is: one that throws would hold its slot for ever. It may have kept the request then, whose memory nobody
     // else may have.
-    let send (number: int) : ValueTask<SendResult> =
+    let send (number: int) : Sending =
         try
             // It may be another one a moment later.
             let target = lane.Target
             services.Client.Invoke(target, asSent target number)
         with error ->
             piece <- null
-            ValueTask<SendResult>(faulted error)
-
-    let resultOf (sending: ValueTask<SendResult>) : SendResult =
-        try
-            sending.GetAwaiter().GetResult()
-        with error ->
-            piece <- null
-            faulted error
+            Sending.Ended(faulted error)
 
     let giveBack () =
         match piece with
@@ -270,17 +265,9 @@ type CopyDelivery
 
     member private copy.SendNow(number: int) : unit =
         span <- startSpan number
-        let sending = send number
+        (send number).Tell copy
 
-        if sending.IsCompleted then
-            copy.Sent(resultOf sending)
-        else
-            sending
-                .ConfigureAwait(false)
-                .GetAwaiter()
-                .UnsafeOnCompleted(fun () -> copy.Sent(resultOf sending))
-
-    member private copy.Sent(result: SendResult) : unit =
+    override copy.Sent(result: SendResult) : unit =
         giveBack ()
         let at = now ()
         attempted result at

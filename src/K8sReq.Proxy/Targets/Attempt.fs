@@ -1,8 +1,8 @@
 namespace K8sReq.Proxy
 
 open System
+open System.Threading
 open System.Threading.Tasks
-open System.Threading.Tasks.Sources
 open K8sReq.Core
 
 /// How one send ended, and when the target wants to be asked again, if it has said so (`Retry-After`).
@@ -32,27 +32,63 @@ module SendResult =
 /// head of the answer. A target may have a limit for both together besides (`DeliveryPolicy.AttemptTimeout`).
 type SendTimeouts = { Write: TimeSpan; Read: TimeSpan }
 
-/// One send of a request. It completes once, on whatever thread finds out how it has ended. That may be one that waits
-/// for sockets: what goes on from there must not block.
+/// Told how a send has ended.
+[<AbstractClass>]
+type SendObserver() =
+    /// On whatever thread found it out. That may be one that waits for sockets: what is done here must not block.
+    abstract Sent: result: SendResult -> unit
+
+/// Something that is being sent, and ends once. Less than a task, of which there would be several objects, and calls that are
+/// looked up, for each copy.
+type Sending() =
+    // In place of who is told, once it has ended.
+    static let over = {
+        new SendObserver() with
+            override _.Sent _ = ()
+    }
+
+    let mutable result = Unchecked.defaultof<SendResult>
+    let mutable observer: SendObserver | null = null
+
+    /// Ends it. To be called once; who waits for it goes on within this call.
+    member _.Complete(ended: SendResult) : unit =
+        result <- ended
+
+        match Interlocked.Exchange(&observer, over) with
+        | null -> ()
+        | waiting -> waiting.Sent ended
+
+    /// Tells this one how it has ended: now if it has. To be called once.
+    member _.Tell(waiting: SendObserver) : unit =
+        match Interlocked.CompareExchange(&observer, waiting, null) with
+        | null -> ()
+        | _ -> waiting.Sent result
+
+    /// How it has ended, instead of `Tell`. What waits for this does not go on within `Complete`.
+    member sending.AsTask() : Task<SendResult> =
+        let source =
+            TaskCompletionSource<SendResult> TaskCreationOptions.RunContinuationsAsynchronously
+
+        sending.Tell
+            {
+                new SendObserver() with
+                    override _.Sent result = source.SetResult result
+            }
+
+        source.Task
+
+    /// One that has ended so.
+    static member Ended(result: SendResult) : Sending =
+        let sending = Sending()
+        sending.Complete result
+        sending
+
+/// One send of a request over a connection.
 [<Sealed>]
 type Attempt(request: CapturedRequest, endsBy: TimeSpan) =
-    let mutable source = ManualResetValueTaskSourceCore<SendResult>()
+    inherit Sending()
 
     member _.Request = request
 
     /// On the connections' clock; `TimeSpan.MaxValue` without a limit of its own.
     member _.EndsBy = endsBy
-
-    /// To be awaited once.
-    member attempt.Result: ValueTask<SendResult> =
-        ValueTask<SendResult>(attempt, source.Version)
-
-    /// Ends it. To be called once; what waits for the result goes on within this call.
-    member attempt.Complete(result: SendResult) = source.SetResult result
-
-    interface IValueTaskSource<SendResult> with
-        member _.GetResult token = source.GetResult token
-        member _.GetStatus token = source.GetStatus token
-
-        member _.OnCompleted(continuation, state, token, flags) =
-            source.OnCompleted(continuation, state, token, flags)

@@ -5,13 +5,12 @@ open System.Collections.Concurrent
 open System.Collections.Generic
 open System.Net
 open System.Threading
-open System.Threading.Tasks
 open K8sReq.Core
 
 /// One send of one copy to one target. Never throws and never redirects; ends within the timeouts it was made with,
 /// and when it has ended nothing reads the request's memory any more. Nobody retries. What goes on from its end must
-/// not block (see `Attempt`).
-type TargetClient = delegate of target: Target * request: CapturedRequest -> ValueTask<SendResult>
+/// not block (see `SendObserver`).
+type TargetClient = delegate of target: Target * request: CapturedRequest -> Sending
 
 /// Addresses are the same objects, most of the time: those of the routing table.
 [<Sealed>]
@@ -148,7 +147,7 @@ module TargetClient =
         let client =
             TargetClient(fun target request ->
                 if stop.IsCancellationRequested then
-                    ValueTask<SendResult> SendResult.notTried
+                    Sending.Ended SendResult.notTried
                 else
                     let attempt = attemptAt clock target request
 
@@ -156,7 +155,7 @@ module TargetClient =
                     | Transport.Sockets -> pools[0].Send(keyOf target, attempt)
                     | Transport.Loops loops -> sendOnLoops loops pools target attempt
 
-                    attempt.Result)
+                    attempt)
 
         client,
         {

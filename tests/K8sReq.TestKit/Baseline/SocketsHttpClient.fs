@@ -246,7 +246,7 @@ module SocketsHttpClient =
         let fresh = new HttpMessageInvoker(handler timeouts TimeSpan.Zero)
 
         let client =
-            TargetClient(fun target request ->
+            K8sReq.TestKit.InMemoryDelivery.clientOf (fun target request ->
                 ValueTask<SendResult>(
                     task {
                         try
