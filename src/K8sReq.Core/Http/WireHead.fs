@@ -3,8 +3,9 @@ namespace K8sReq.Core
 open System
 open System.Text
 
-/// The head of a copy as it goes over the wire.
-[<Struct; NoEquality; NoComparison>]
+/// The head of a copy as it goes over the wire. An object: it is handed on several times until it is written, and copying it
+/// costs more than one more object.
+[<NoEquality; NoComparison>]
 type WireHead = {
     Method: string
     /// Path and query, byte for byte.

@@ -131,15 +131,14 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
             false
 
     // The head that is to be put before the first bytes of the body.
-    // Not in an option: to copy as much as that is into an object costs more than a lock.
-    let mutable awaitedHead = Unchecked.defaultof<WireHead>
-    let mutable isHeadAwaited = false
+    let mutable awaitedHead: WireHead | null = null
 
     let putAwaited (arrived: int) =
-        isHeadAwaited <- false
-        let isPut = putFirst awaitedHead arrived
-        awaitedHead <- Unchecked.defaultof<WireHead>
-        isPut
+        match awaitedHead with
+        | null -> true
+        | head ->
+            awaitedHead <- null
+            putFirst head arrived
 
     /// Of the body so far, in bytes.
     member _.BodyLength = length
@@ -149,9 +148,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
 
     /// The head of a request whose length is known before its body: it takes no memory until something of the body has
     /// come, or `TryEnd` is called. To be called before the first byte of the body.
-    member _.Begin(head: WireHead) : unit =
-        awaitedHead <- head
-        isHeadAwaited <- true
+    member _.Begin(head: WireHead) : unit = awaitedHead <- head
 
     /// Puts the head before the body, of which there may be something already, or nothing. False if the budget does not
     /// reach for it.
@@ -170,7 +167,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
                 true
 
     /// Nothing more comes: the head that was begun with is there now. False if the budget does not reach for it.
-    member _.TryEnd() : bool = not isHeadAwaited || putAwaited 0
+    member _.TryEnd() : bool = putAwaited 0
 
     // `following`: how many bytes have come behind these.
     member private _.TryAppend(bytes: ReadOnlySpan<byte>, following: int64) : bool =
@@ -180,7 +177,7 @@ type RequestBuffer(budget: Allowance, expectedBody: int64) =
         let arrived (rest: int) =
             int (min (int64 largestBlock) (int64 rest + following))
 
-        if isHeadAwaited && bytes.Length > 0 then
+        if bytes.Length > 0 then
             hasRoom <- putAwaited (arrived bytes.Length)
 
         while hasRoom && rest.Length > 0 do

@@ -10,7 +10,7 @@ open K8sReq.Core
 type internal PlainRequest(services: DuplicateServices, via: string, client: BudgetShare) =
     let mutable request: IngressRequest | null = null
     let mutable buffer: RequestBuffer | null = null
-    let mutable wire = Unchecked.defaultof<WireHead>
+    let mutable wire: WireHead | null = null
     let mutable allowance = Unchecked.defaultof<Allowance>
     let mutable headWeight = 0L
     let mutable length = 0L
@@ -34,7 +34,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
         headWeight <- 0L
         request <- null
         buffer <- null
-        wire <- Unchecked.defaultof<WireHead>
+        wire <- null
 
     let isTooLong (length: int64) =
         match services.BodySizeLimit with
@@ -83,9 +83,12 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
             else
                 let next = IngressRequest(head, Hosts = hosts, Entry = entry)
                 began <- services.Clock.GetTimestamp()
-                wire <- RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
+                let sent =
+                    RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
+
                 let memory = RequestBuffer(room, bodyLength)
-                memory.Begin wire
+                memory.Begin sent
+                wire <- sent
                 request <- next
                 buffer <- memory
                 allowance <- room
@@ -112,12 +115,11 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
 
     /// The body has come whole: what its copies are made of; ValueNone if there is no room for it.
     member _.TryEnd() : Captured voption =
-        let memory = memory ()
-
-        if memory.TryEnd() then
-            ValueSome(RequestCapture.captured wire memory)
-        else
-            ValueNone
+        match wire, buffer with
+        | null, _
+        | _, null -> none ()
+        | head, memory when memory.TryEnd() -> ValueSome(RequestCapture.captured head memory)
+        | _ -> ValueNone
 
     /// It has been offered to its targets: accepted, or refused, and answered so.
     member _.Decided(refused: Refusal voption) : unit =

@@ -41,28 +41,26 @@ type SendObserver() =
 /// Something that is being sent, and ends once. Less than a task, of which there would be several objects, and calls that are
 /// looked up, for each copy.
 type Sending() =
-    // In place of who is told, once it has ended.
-    static let over = {
-        new SendObserver() with
-            override _.Sent _ = ()
-    }
-
     let mutable result = Unchecked.defaultof<SendResult>
     let mutable observer: SendObserver | null = null
+    // Whether either is there. Who comes second finds both, and tells. A number: an exchange of objects takes several times as long.
+    let mutable hasFirst = 0
+
+    let isSecond () = Interlocked.Exchange(&hasFirst, 1) = 1
 
     /// Ends it. To be called once; who waits for it goes on within this call.
     member _.Complete(ended: SendResult) : unit =
         result <- ended
 
-        match Interlocked.Exchange(&observer, over) with
-        | null -> ()
-        | waiting -> waiting.Sent ended
+        if isSecond () then
+            (nonNull observer).Sent ended
 
     /// Tells this one how it has ended: now if it has. To be called once.
     member _.Tell(waiting: SendObserver) : unit =
-        match Interlocked.CompareExchange(&observer, waiting, null) with
-        | null -> ()
-        | _ -> waiting.Sent result
+        observer <- waiting
+
+        if isSecond () then
+            waiting.Sent result
 
     /// How it has ended, instead of `Tell`. What waits for this does not go on within `Complete`.
     member sending.AsTask() : Task<SendResult> =
