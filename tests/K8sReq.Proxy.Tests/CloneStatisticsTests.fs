@@ -43,6 +43,30 @@ let tests =
                 "the last twelve"
         }
 
+        test "the slots are closed of those RequestClones that have had a copy, while they are there" {
+            let directory = CloneDirectory()
+            let a, b = ObjectKey.create "shop" "a", ObjectKey.create "shop" "b"
+            let first, idle = (directory.Of a).Statistics, (directory.Of b).Statistics
+
+            // Whether a slot of it is closed.
+            let isClosed (statistics: CloneStatistics) =
+                statistics.End(TargetOutcome.Delivered 200, TimeSpan.Zero)
+                statistics.KeepDelivered(delivered 0)
+                directory.CloseSlots DateTimeOffset.UnixEpoch
+                statistics.WantsDelivery
+
+            Expect.isTrue (isClosed first) "of the one that has had a copy"
+            Expect.isTrue (isClosed first) "each time"
+            Expect.equal idle.History ValueNone "of the other there is nothing to close"
+
+            directory.Remove [ a ]
+            Expect.isFalse (isClosed first) "of the one that is no more"
+
+            let again = (directory.Of a).Statistics
+            Expect.isTrue (isClosed again) "of the one that has its name now"
+            Expect.isFalse (isClosed first) "and of that alone"
+        }
+
         test "the last sixteen that were not delivered are kept" {
             let statistics = CloneStatistics(ObjectKey.create "shop" "copy")
             Expect.isEmpty statistics.Failures "none yet"

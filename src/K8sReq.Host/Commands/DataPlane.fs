@@ -157,14 +157,13 @@ type DataPlane
     let handler = DuplicateHandler.create duplicating
     let shares = ClientShares()
 
-    let closeSlots (_: obj | null) =
-        let now = clock.GetUtcNow()
-
-        for entry in clones.Unordered do
-            entry.Statistics.CloseSlot now
-
     let slots =
-        clock.CreateTimer(TimerCallback closeSlots, clones, CopyHistory.SlotLength, CopyHistory.SlotLength)
+        clock.CreateTimer(
+            (fun _ -> clones.CloseSlots(clock.GetUtcNow())),
+            clones,
+            CopyHistory.SlotLength,
+            CopyHistory.SlotLength
+        )
 
     member _.Handler: HttpHandler = handler
 

@@ -12,9 +12,10 @@ type internal AttemptLabel = {
     ErrorType: string
 }
 
-/// What has become of one RequestClone's copies since the process began. From any thread.
+/// What has become of one RequestClone's copies since the process began. From any thread. Tells once that it has a history, whose
+/// slots are to be closed from then on.
 [<Sealed>]
-type CloneStatistics(clone: ObjectKey) =
+type CloneStatistics(clone: ObjectKey, hasHistory: CloneStatistics -> unit) =
     let counts = CopyCounts()
     // Of ten thousand RequestClones few may ever get a request.
     let mutable attempts: ByLabel<AttemptLabel, Counter> | null = null
@@ -36,13 +37,6 @@ type CloneStatistics(clone: ObjectKey) =
             nonNull (Volatile.Read &attempts)
         | made -> made
 
-    let historyNow () =
-        match Volatile.Read &history with
-        | null ->
-            Interlocked.CompareExchange(&history, CopyHistory(), null) |> ignore
-            nonNull (Volatile.Read &history)
-        | made -> made
-
     let failuresNow () =
         match Volatile.Read &failures with
         | null ->
@@ -59,7 +53,22 @@ type CloneStatistics(clone: ObjectKey) =
             nonNull (Volatile.Read &deliveries)
         | made -> made
 
+    new(clone: ObjectKey) = CloneStatistics(clone, ignore)
+
     member _.Clone = clone
+
+    member private statistics.HistoryNow() : CopyHistory =
+        match Volatile.Read &history with
+        | null ->
+            let made = CopyHistory()
+
+            match Interlocked.CompareExchange(&history, made, null) with
+            | null ->
+                hasHistory statistics
+                made
+            | other -> other
+        | made -> made
+
     member _.Accept() = counts.Accept 1L
     /// So many copies were found in the journal.
     member _.Recover(copies: int64) = counts.Recover copies
@@ -67,21 +76,21 @@ type CloneStatistics(clone: ObjectKey) =
     member _.Replay(copies: int64) = counts.Replay copies
 
     /// So many copies were given up that waited in the journal.
-    member _.Drop(copies: int64) =
-        historyNow () |> ignore
+    member statistics.Drop(copies: int64) =
+        statistics.HistoryNow() |> ignore
         counts.Drop copies
 
     /// So many copies that were found in the journal have failed.
-    member _.Fail(copies: int64) =
-        historyNow () |> ignore
+    member statistics.Fail(copies: int64) =
+        statistics.HistoryNow() |> ignore
         counts.Fail copies
 
     /// So many copies that waited in the journal are another replica's now.
     member _.TakeOver(copies: int64) = counts.TakeOver copies
 
     /// A copy has ended, for good, so long after it was accepted.
-    member _.End(outcome: TargetOutcome, duration: TimeSpan) =
-        let history = historyNow ()
+    member statistics.End(outcome: TargetOutcome, duration: TimeSpan) =
+        let history = statistics.HistoryNow()
 
         counts.End outcome
 

@@ -46,8 +46,19 @@ type CloneEntry(statistics: CloneStatistics) =
 type CloneDirectory() =
     let clones = ConcurrentDictionary<ObjectKey, CloneEntry>()
 
+    // Those that have a history. Of ten thousand RequestClones few may ever get a request, and to look at each of the others
+    // takes as long every time.
+    let recorded = ConcurrentDictionary<CloneStatistics, unit>()
+
     let create =
-        Func<ObjectKey, CloneEntry>(fun clone -> CloneEntry(CloneStatistics clone))
+        Func<ObjectKey, CloneEntry>(fun clone ->
+            CloneEntry(CloneStatistics(clone, (fun statistics -> recorded.TryAdd(statistics, ()) |> ignore))))
+
+    // A copy may end when its RequestClone is no more, and another one of its name may be there.
+    let isKnown (statistics: CloneStatistics) =
+        match clones.TryGetValue statistics.Clone with
+        | true, entry -> Object.ReferenceEquals(entry.Statistics, statistics)
+        | false, _ -> false
 
     member _.Of(clone: ObjectKey) : CloneEntry = clones.GetOrAdd(clone, create)
 
@@ -66,6 +77,14 @@ type CloneDirectory() =
 
     /// As they are now, in no order.
     member _.Unordered: CloneEntry seq = clones |> Seq.map _.Value
+
+    /// A slot of all histories has passed. To be called by one thread.
+    member _.CloseSlots(at: DateTimeOffset) : unit =
+        for KeyValue(statistics, ()) in recorded do
+            if isKnown statistics then
+                statistics.CloseSlot at
+            else
+                recorded.TryRemove statistics |> ignore
 
     /// Ordered by key.
     member _.All: CloneEntry[] =

@@ -83,8 +83,7 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
             else
                 let next = IngressRequest(head, Hosts = hosts, Entry = entry)
                 began <- services.Clock.GetTimestamp()
-                let sent =
-                    RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
+                let sent = RequestCapture.wireHead head (Offer.carried via next) plain.ContentLength
 
                 let memory = RequestBuffer(room, bodyLength)
                 memory.Begin sent
