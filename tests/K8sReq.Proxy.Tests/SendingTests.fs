@@ -1,5 +1,6 @@
 module K8sReq.Proxy.Tests.SendingTests
 
+open System
 open System.Collections.Concurrent
 open System.Threading
 open System.Threading.Tasks
@@ -31,6 +32,15 @@ let tests =
             let told = ConcurrentQueue<SendResult>()
             (Sending.Ended rejected).Tell(observer told)
             Expect.equal (List.ofSeq told) [ rejected ] "now"
+
+        testCase "ends once: a second end throws, and nobody is told of it"
+        <| fun () ->
+            let told = ConcurrentQueue<SendResult>()
+            let sending = Sending()
+            sending.Tell(observer told)
+            sending.Complete rejected
+            Expect.throwsT<InvalidOperationException> (fun () -> sending.Complete rejected) "the second"
+            Expect.hasLength told 1 "one end"
 
         testCase "tells once who asks while it ends on another thread"
         <| fun () ->

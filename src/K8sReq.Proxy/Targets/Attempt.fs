@@ -43,23 +43,27 @@ type SendObserver() =
 type Sending() =
     let mutable result = Unchecked.defaultof<SendResult>
     let mutable observer: SendObserver | null = null
-    // Whether either is there. Who comes second finds both, and tells. A number: an exchange of objects takes several times as long.
-    let mutable hasFirst = 0
+    // Which of the two is there. Who comes second finds both, and tells. A number: an exchange of objects takes several times as long.
+    let mutable there = 0
+    static let anObserver = 1
+    static let aResult = 2
 
-    let isSecond () = Interlocked.Exchange(&hasFirst, 1) = 1
-
-    /// Ends it. To be called once; who waits for it goes on within this call.
+    /// Ends it; who waits for it goes on within this call. A second end is a defect that would end one copy twice: it throws.
     member _.Complete(ended: SendResult) : unit =
         result <- ended
+        let before = Interlocked.Or(&there, aResult)
 
-        if isSecond () then
+        if before &&& aResult <> 0 then
+            invalidOp "This send has ended before."
+
+        if before &&& anObserver <> 0 then
             (nonNull observer).Sent ended
 
     /// Tells this one how it has ended: now if it has. To be called once.
     member _.Tell(waiting: SendObserver) : unit =
         observer <- waiting
 
-        if isSecond () then
+        if Interlocked.Or(&there, anObserver) &&& aResult <> 0 then
             waiting.Sent result
 
     /// How it has ended, instead of `Tell`. What waits for this does not go on within `Complete`.
