@@ -65,6 +65,12 @@ type JournalStore
             | Some index -> ValueSome durable[index].Clone
             | None -> ValueNone
 
+    // Writes what has become of a copy, if it is one that is kept.
+    let post (request: AcceptedRequest) (id: CopyId) (work: ObjectKey -> JournalWork) : unit =
+        match cloneOf request id.Copy with
+        | ValueSome clone -> writer.Post(work clone)
+        | ValueNone -> ()
+
     let acceptedAt (request: AcceptedRequest) : DateTimeOffset =
         clock.Now - monotonic.GetElapsedTime request.AcceptedAt
 
@@ -220,35 +226,27 @@ type JournalStore
             | ValueNone -> ()
 
     override _.Shelved request id state wait =
-        match cloneOf request id.Copy with
-        | ValueSome clone ->
-            writer.Post(
-                JournalWork.Shelved {
-                    Id = id
-                    Clone = clone
-                    Bytes = request.Bytes
-                    Attempts = state.Attempts
-                    Accepted = acceptedAt request
-                    Due = clock.Now + wait
-                    Epoch = request.Epoch
-                }
-            )
-        | ValueNone -> ()
+        post request id (fun clone ->
+            JournalWork.Shelved {
+                Id = id
+                Clone = clone
+                Bytes = request.Bytes
+                Attempts = state.Attempts
+                Accepted = acceptedAt request
+                Due = clock.Now + wait
+                Epoch = request.Epoch
+            })
 
         request.CopyEnded()
 
     override _.Ended request id _ =
-        match cloneOf request id.Copy with
-        | ValueSome clone ->
-            writer.Post(
-                JournalWork.Ended {
-                    Id = id
-                    Clone = clone
-                    Bytes = request.Bytes
-                    Epoch = request.Epoch
-                }
-            )
-        | ValueNone -> ()
+        post request id (fun clone ->
+            JournalWork.Ended {
+                Id = id
+                Clone = clone
+                Bytes = request.Bytes
+                Epoch = request.Epoch
+            })
 
         request.CopyEnded()
 

@@ -114,10 +114,11 @@ type internal PlainRequest(services: DuplicateServices, via: string, client: Bud
 
     /// The body has come whole: what its copies are made of; ValueNone if there is no room for it.
     member _.TryEnd() : Captured voption =
-        match wire, buffer with
-        | null, _
-        | _, null -> none ()
-        | head, memory when memory.TryEnd() -> ValueSome(RequestCapture.captured head memory)
+        let memory = memory ()
+
+        match wire with
+        | null -> none ()
+        | head when memory.TryEnd() -> ValueSome(RequestCapture.captured head memory)
         | _ -> ValueNone
 
     /// It has been offered to its targets: accepted, or refused, and answered so.
